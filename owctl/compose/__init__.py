@@ -1,0 +1,1 @@
+"""Compose files → Stack: interpolation, merge, validation with line numbers, the model."""

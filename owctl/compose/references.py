@@ -1,0 +1,87 @@
+"""Checks that what services refer to exists, and leaves out what no active service uses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from owctl.compose.document import Node
+from owctl.compose.fields import Reference, Scope
+from owctl.compose.order import find_cycle
+
+Specs = Mapping[str, dict[str, Any]]
+
+
+def check_resources(
+    references: list[Reference], defined: Mapping[str, Specs], scope: Scope
+) -> None:
+    """Record every network and volume that a service names and no file defines."""
+    for reference in references:
+        if reference.name in defined[reference.section] or (
+            reference.section == "networks" and reference.name == "default"
+        ):
+            continue
+        what = reference.section.removesuffix("s")
+        scope.problems.append(
+            reference.node.problem(
+                f"{reference.path} names the {what} {reference.name}, which is not defined under "
+                f"{reference.section}{_guess(reference.name, defined[reference.section])}"
+            )
+        )
+
+
+def check_dependencies(
+    services: Mapping[str, Node], specs: Specs, active: frozenset[str], scope: Scope
+) -> None:
+    """Record dependencies that do not exist, are inactive or go in a circle.
+
+    Takes optional dependencies on inactive services out of ``specs``.
+    """
+    for name in specs:
+        needs: dict[str, Any] = specs[name].get("depends_on", {})
+        for other in list(needs):
+            sentence = f"services.{name} depends on {other},"
+            if other not in services:
+                guess = _guess(other, services)
+                _problem(services, name, other, f"{sentence} which is not a service{guess}", scope)
+            elif name in active and other not in active:
+                if needs[other]["required"]:
+                    message = f"{sentence} which belongs to a profile that is not active"
+                    _problem(services, name, other, message, scope)
+                del needs[other]
+        if not needs:
+            specs[name].pop("depends_on", None)
+    edges = {name: tuple(spec.get("depends_on", {})) for name, spec in specs.items()}
+    cycle = find_cycle(edges)
+    if cycle:
+        message = f"services depend on each other in a circle: {' → '.join(cycle)}"
+        _problem(services, cycle[0], cycle[1], message, scope)
+
+
+def used(specs: Specs, section: str) -> frozenset[str]:
+    """Return the keys of the networks or volumes that these services use."""
+    keys: set[str] = set()
+    for spec in specs.values():
+        if section == "networks":
+            keys |= set(spec.get("networks", {}))
+        else:
+            keys |= {m["source"] for m in spec.get("volumes", ()) if _is_named_volume(m)}
+    return frozenset(keys)
+
+
+def _is_named_volume(mount: Mapping[str, Any]) -> bool:
+    return mount["type"] == "volume" and bool(mount.get("source"))
+
+
+def _problem(
+    services: Mapping[str, Node], name: str, other: str, message: str, scope: Scope
+) -> None:
+    service = services[name]
+    needs = service.get("depends_on")
+    place = (needs.get(other) if needs else None) or needs or service
+    scope.problems.append(place.problem(message))
+
+
+def _guess(name: str, known: Mapping[str, Any]) -> str:
+    import difflib
+
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""

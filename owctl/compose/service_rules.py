@@ -1,0 +1,303 @@
+"""Checks one service and returns it as ``docker compose config`` would print it."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from owctl.compose.build_rules import (
+    LOGGING,
+    build,
+    deploy,
+    devices,
+    extra_hosts,
+    gpus,
+    ulimits,
+)
+from owctl.compose.document import Invalid, Node, Plain, kind
+from owctl.compose.fields import (
+    Converter,
+    Reference,
+    Scope,
+    boolean,
+    command,
+    duration,
+    expect,
+    integer,
+    key_values,
+    labels,
+    mapping,
+    one_of,
+    processors,
+    size,
+    text,
+    texts,
+    unique_scalars,
+    unique_texts,
+)
+from owctl.compose.mount_rules import volumes
+from owctl.compose.port_rules import expose, ports
+from owctl.environment.dotenv import read_environment_file
+from owctl.environment.paths import display_path
+
+_CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_RESTART = re.compile(r"no|always|unless-stopped|on-failure(:\d+)?")
+_PULL_POLICY = re.compile(r"always|never|missing|if_not_present|build|daily|weekly|every_.+")
+_CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
+
+
+def _matching(pattern: re.Pattern[str], wanted: str) -> Converter:
+    def convert(node: Node, path: str, scope: Scope) -> str:
+        value = text(node, path, scope)
+        if not pattern.fullmatch(value):
+            raise Invalid(node, f'{path} is "{value}", but must be {wanted}')
+        return value
+
+    return convert
+
+
+def _pull_policy(node: Node, path: str, scope: Scope) -> str:
+    wanted = "always, missing, never, build, daily, weekly or every_<duration>"
+    value: str = _matching(_PULL_POLICY, wanted)(node, path, scope)
+    return "missing" if value == "if_not_present" else value
+
+
+def _network_mode(node: Node, path: str, scope: Scope) -> str:
+    value = text(node, path, scope)
+    if value.startswith(("service:", "container:")):
+        raise Invalid(
+            node,
+            f"{path} {value} is not supported by owctl; join the same network under networks, "
+            "or run this file with docker compose",
+        )
+    choice: str = one_of("bridge", "host", "none")(node, path, scope)
+    return choice
+
+
+_ATTACHMENT = mapping(
+    {
+        "priority": integer,
+        "aliases": unique_texts,
+        "ipv4_address": text,
+        "ipv6_address": text,
+        "mac_address": text,
+    },
+    section="network attachment",
+)
+
+
+def _networks(node: Node, path: str, scope: Scope) -> dict[str, Any]:
+    expect(node, path, dict, "a list of names, or a mapping")
+    result: dict[str, Any] = {}
+    for key, child in sorted(node.entries()):
+        scope.references.append(Reference("networks", key, child, path))
+        result[key] = (
+            None
+            if child.value is None
+            else scope.convert(_ATTACHMENT, child, f"{path}.{key}") or None
+        )
+    return result
+
+
+_DEPENDENCY = mapping({"condition": one_of(*_CONDITIONS), "restart": boolean, "required": boolean})
+
+
+def _depends_on(node: Node, path: str, scope: Scope) -> dict[str, Any]:
+    expect(node, path, dict, "a list of services, or a mapping")
+    result: dict[str, Any] = {}
+    for key, child in sorted(node.entries()):
+        given = scope.convert(_DEPENDENCY, child, f"{path}.{key}", default={})
+        result[key] = {"condition": given.get("condition", _CONDITIONS[0])}
+        if given.get("restart"):
+            result[key]["restart"] = True
+        result[key]["required"] = given.get("required", True)
+    return result
+
+
+def _test(node: Node, path: str, scope: Scope) -> list[str]:
+    if isinstance(node.value, str):
+        return ["CMD-SHELL", node.value]
+    if not isinstance(node.value, list):
+        raise Invalid(node, f"{path} must be text or a list, not {kind(node.value)}")
+    words = texts(node, path, scope)
+    if words and words[0] not in ("NONE", "CMD", "CMD-SHELL"):
+        raise Invalid(node, f'{path} must begin with CMD, CMD-SHELL or NONE, not "{words[0]}"')
+    return words
+
+
+def _retries(node: Node, path: str, scope: Scope) -> int:
+    count = integer(node, path, scope)
+    if count < 0:
+        raise Invalid(node, f"{path} must not be negative")
+    return count
+
+
+_HEALTHCHECK = mapping(
+    {
+        "test": _test,
+        "timeout": duration,
+        "interval": duration,
+        "retries": _retries,
+        "start_period": duration,
+        "start_interval": duration,
+        "disable": boolean,
+    }
+)
+
+
+def _healthcheck(node: Node, path: str, scope: Scope) -> dict[str, Any]:
+    result: dict[str, Any] = _HEALTHCHECK(node, path, scope)
+    if not result.get("disable"):
+        result.pop("disable", None)
+    return result
+
+
+_ENVIRONMENT_FILE = mapping(
+    {"path": text, "required": boolean}, required=("path",), section="env_file"
+)
+
+
+def _environment_files(node: Node, path: str, scope: Scope) -> dict[str, str]:
+    """Return what the files set; later ones win."""
+    expect(node, path, list, "a path, or a list of paths")
+    assert isinstance(node.value, list)
+    values: dict[str, str] = {}
+    done: set[Path] = set()
+    for item in node.value:
+        given = scope.convert(_ENVIRONMENT_FILE, item, path, default={})
+        if not given.get("path"):
+            continue
+        file = (scope.project_dir / Path(given["path"]).expanduser()).resolve()
+        if file in done:
+            continue
+        done.add(file)
+        if file.exists():
+            read = read_environment_file(file, {**values, **scope.variables})
+            scope.problems.extend(read.problems)
+            for name in read.unset:
+                scope.warn(f"The {name} variable is not set. Defaulting to a blank string.")
+            values |= read.values
+        elif given.get("required", True):
+            message = (
+                f"{path}: {display_path(file)} does not exist; create it, or say required: false"
+            )
+            scope.problems.append(item.problem(message))
+    return values
+
+
+def _develop(node: Node, path: str, scope: Scope) -> None:
+    scope.warn(f"{path} is for docker compose watch; owctl does not use it.")
+
+
+# The order is that of compose's own output, which its hash depends on.
+_SERVICE_FIELDS: Mapping[str, Converter] = {
+    "profiles": unique_texts,
+    "build": build,
+    "develop": _develop,
+    "cap_add": unique_texts,
+    "cap_drop": unique_texts,
+    "cpus": processors,
+    "command": command,
+    "container_name": _matching(_CONTAINER_NAME, "two or more of a-z A-Z 0-9 _ . -"),
+    "depends_on": _depends_on,
+    "deploy": deploy,
+    "devices": devices,
+    "dns": unique_texts,
+    "entrypoint": command,
+    "environment": key_values,
+    "env_file": _environment_files,
+    "expose": expose,
+    "extra_hosts": extra_hosts,
+    "group_add": unique_scalars,
+    "gpus": gpus,
+    "hostname": text,
+    "healthcheck": _healthcheck,
+    "image": text,
+    "init": boolean,
+    "labels": labels,
+    "logging": LOGGING,
+    "mem_limit": size,
+    "mem_reservation": size,
+    "network_mode": _network_mode,
+    "networks": _networks,
+    "pids_limit": integer,
+    "platform": text,
+    "ports": ports,
+    "privileged": boolean,
+    "pull_policy": _pull_policy,
+    "read_only": boolean,
+    "restart": _matching(_RESTART, "no, always, unless-stopped or on-failure[:times]"),
+    "scale": integer,
+    "security_opt": unique_texts,
+    "shm_size": size,
+    "stdin_open": boolean,
+    "stop_grace_period": duration,
+    "stop_signal": text,
+    "tmpfs": unique_texts,
+    "tty": boolean,
+    "ulimits": ulimits,
+    "user": text,
+    "volumes": volumes,
+    "working_dir": text,
+}
+_CONVERT = mapping(_SERVICE_FIELDS, section="service")
+# What compose leaves out of its output when it is false or empty.
+_OMITTED_WHEN_EMPTY = frozenset(_SERVICE_FIELDS) - {
+    *("build", "command", "deploy", "entrypoint", "healthcheck", "init", "logging", "scale")
+}
+_SIZES = ("mem_limit", "mem_reservation", "shm_size")
+
+
+def service_spec(node: Node, path: str, scope: Scope) -> dict[str, Any]:
+    """Return the service's spec; records problems in ``scope`` and raises Invalid if it is none."""
+    given = _CONVERT(node, path, scope)
+    from_files = given.pop("env_file", {})
+    # A name without a value has the variable's; nobody's value leaves it None.
+    own = {
+        key: scope.variables.get(key) if value is None else value
+        for key, value in given.get("environment", {}).items()
+    }
+    given["environment"] = dict(sorted({**from_files, **own}.items()))
+    if "network_mode" not in given and not given.get("networks"):
+        given["networks"] = {"default": None}
+    elif "network_mode" in given and given.get("networks"):
+        place = node.get("network_mode") or node
+        scope.problems.append(place.problem(f"{path} has both network_mode and networks"))
+    if not given.get("image") and "build" not in given and node.get("build") is None:
+        scope.problems.append(node.problem(f"{path} has neither image nor build"))
+    given.setdefault("command", None)
+    given.setdefault("entrypoint", None)
+    _check_consistency(node, path, given, scope)
+    return {
+        key: given[key]
+        for key in _SERVICE_FIELDS
+        if key in given and not (key in _OMITTED_WHEN_EMPTY and _is_empty(given[key], key))
+    }
+
+
+def _is_empty(value: Plain, key: str) -> bool:
+    return not value or (key in _SIZES and value == "0")
+
+
+def _check_consistency(node: Node, path: str, given: dict[str, Any], scope: Scope) -> None:
+    """Refuse two settings that contradict each other, as compose does."""
+    replicas = given.get("deploy", {}).get("replicas")
+    limits = given.get("deploy", {}).get("resources", {}).get("limits", {})
+    reservations = given.get("deploy", {}).get("resources", {}).get("reservations", {})
+    for key, other, value in (
+        ("scale", "deploy.replicas", replicas),
+        ("cpus", "deploy.resources.limits.cpus", limits.get("cpus")),
+        ("mem_limit", "deploy.resources.limits.memory", limits.get("memory")),
+        ("pids_limit", "deploy.resources.limits.pids", limits.get("pids")),
+        ("mem_reservation", "deploy.resources.reservations.memory", reservations.get("memory")),
+    ):
+        if key in given and value is not None and given[key] != value:
+            place = node.get(key) or node
+            scope.problems.append(
+                place.problem(f"{path} has different values in {key} and {other}")
+            )
+    count = given.get("scale") if replicas is None else replicas
+    if "container_name" in given and (count or 1) > 1:
+        place = node.get("container_name") or node
+        message = f"{path}.container_name allows one container, but {count} are wanted"
+        scope.problems.append(place.problem(message))

@@ -1,0 +1,1 @@
+"""Variables: compose's interpolation and its rules for .env files."""
