@@ -1,0 +1,228 @@
+"""The connection to one Docker engine: a client per thread, one API version, errors translated."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+from owctl.engine.endpoint import Endpoint, proxy_environment, resolve_endpoint
+from owctl.engine.translation import translate_error
+from owctl.errors import EngineError, EngineUnavailable
+
+if TYPE_CHECKING:
+    from docker.api import APIClient
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MINIMUM_API_VERSION = "1.41"
+HIGHEST_TESTED_API_VERSION = "1.52"
+CONNECT_TIMEOUT_SECONDS = 10
+REQUEST_TIMEOUT_SECONDS = 60
+WORKERS = 8
+
+
+class Engine:
+    """One Docker engine. Build it with ``connect``; ``close`` it (or use it in ``with``)."""
+
+    def __init__(self, endpoint: Endpoint, api_version: str, server: Mapping[str, Any]) -> None:
+        self.endpoint = endpoint
+        self.host = endpoint.host
+        self.api_version = api_version
+        self.engine_version = str(server.get("Version", ""))
+        # What the docker command's configuration gives to every container it creates.
+        self.proxy_environment: Mapping[str, str] = {}
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._clients: dict[threading.Thread, APIClient] = {}
+        self._workers: ThreadPoolExecutor | None = None
+        self._info: dict[str, Any] | None = None
+
+    @classmethod
+    def connect(cls, context: str | None, environ: Mapping[str, str]) -> "Engine":
+        """Find the engine, agree on an API version and return the connection.
+
+        Raises EngineUnavailable (no engine, unknown context, broken TLS), EnginePermissionDenied,
+        and EngineError for an engine that is too old or too new.
+        """
+        endpoint = resolve_endpoint(context, environ)
+        try:
+            _knock(endpoint)
+            client = open_client(endpoint, MINIMUM_API_VERSION, CONNECT_TIMEOUT_SECONDS)
+            try:
+                server = client.version(api_version=False)
+            finally:
+                client.close()
+        except Exception as error:
+            translated = translate_error(error, "reach the Docker engine", endpoint)
+            if translated is None:
+                raise
+            raise translated from error
+        if not isinstance(server, dict) or "ApiVersion" not in server:
+            raise EngineUnavailable(
+                f"Cannot reach the Docker engine: what answers at {endpoint.host} is not one",
+                hint=f"the address comes from {endpoint.chosen_by}: correct it",
+            )
+        engine = cls(endpoint, negotiate(server), server)
+        engine.proxy_environment = proxy_environment(endpoint.host, environ)
+        return engine
+
+    @property
+    def api(self) -> "APIClient":
+        """The calling thread's own docker-py client (its requests are not thread-safe)."""
+        client: APIClient | None = getattr(self._local, "client", None)
+        if client is None:
+            client = open_client(self.endpoint, self.api_version, REQUEST_TIMEOUT_SECONDS)
+            self._local.client = client
+            with self._lock:
+                self._forget_finished_threads()
+                self._clients[threading.current_thread()] = client
+        return client
+
+    @property
+    def engine_id(self) -> str:
+        """The engine's own identity, the same through whichever address it is reached."""
+        return str(self.info.get("ID") or self.host)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the engine says about itself (``docker info``), asked once."""
+        if self._info is None:
+            with self.translate("ask the engine about itself"):
+                self._info = self.api.info()
+        return self._info
+
+    def at_least(self, version: str) -> bool:
+        """Return whether the API version in use is ``version`` ("1.44") or later."""
+        return version_key(self.api_version) >= version_key(version)
+
+    @contextmanager
+    def translate(self, action: str) -> Iterator[None]:
+        """Turn whatever docker raises inside into "Cannot <action>: <why>" with a hint."""
+        try:
+            yield
+        except Exception as error:
+            translated = translate_error(error, action, self.endpoint, self._port_holder)
+            if translated is None:
+                raise
+            raise translated from error
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Return ``function`` of every item, in order, worked on by a few threads at once.
+
+        The first error is raised after all that were begun have ended.
+        """
+        waiting = list(items)
+        if len(waiting) < 2 or getattr(self._local, "is_worker", False):
+            return [function(item) for item in waiting]
+        with self._lock:
+            if self._workers is None:
+                self._workers = ThreadPoolExecutor(
+                    WORKERS, thread_name_prefix="owctl-engine", initializer=self._mark_worker
+                )
+            workers = self._workers
+        futures = [workers.submit(function, item) for item in waiting]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """Close every thread's client and end the worker threads."""
+        with self._lock:
+            workers, self._workers = self._workers, None
+            clients = list(self._clients.values())
+            self._clients.clear()
+            self._local = threading.local()
+        if workers is not None:
+            workers.shutdown(wait=False, cancel_futures=True)
+        for client in clients:
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _mark_worker(self) -> None:
+        self._local.is_worker = True
+
+    def _forget_finished_threads(self) -> None:
+        for thread in [thread for thread in self._clients if not thread.is_alive()]:
+            self._clients.pop(thread).close()
+
+    def _port_holder(self, port: int, protocol: str) -> str | None:
+        from owctl.engine.ports import describe_holder
+
+        return describe_holder(self, port, protocol)
+
+
+def open_client(endpoint: Endpoint, api_version: str, timeout_seconds: int) -> "APIClient":
+    """Return a docker-py client for ``endpoint``; nothing is sent yet.
+
+    Raises what docker-py raises; the caller translates.
+    """
+    import docker
+    import requests.utils
+    from docker.tls import TLSConfig
+
+    tls: TLSConfig | bool = False
+    if endpoint.tls is not None:
+        files = endpoint.tls
+        pair = (str(files.certificate), str(files.key)) if files.certificate and files.key else None
+        authority = str(files.authority) if files.authority else None
+        tls = TLSConfig(client_cert=pair, ca_cert=authority, verify=files.verify)
+    client = docker.APIClient(
+        base_url=endpoint.host, version=api_version, timeout=timeout_seconds, tls=tls
+    )
+    # requests would put REQUESTS_CA_BUNDLE above the engine's own authority, and look into .netrc.
+    client.trust_env = False
+    if endpoint.socket_path is None and not _is_this_machine(endpoint.host):
+        client.proxies.update(requests.utils.get_environ_proxies(client.base_url))
+    return client
+
+
+def _is_this_machine(host: str) -> bool:
+    # No proxy leads to it; the docker command makes the same exception.
+    name = urlsplit(host).hostname or ""
+    return name in {"localhost", "::1"} or name.startswith("127.")
+
+
+def _knock(endpoint: Endpoint) -> None:
+    # docker-py does not close a unix socket on which it could not connect.
+    if endpoint.socket_path is not None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(CONNECT_TIMEOUT_SECONDS)
+            probe.connect(str(endpoint.socket_path))
+
+
+def negotiate(server: Mapping[str, Any]) -> str:
+    """Return the API version to speak with the engine that answered ``server`` to ``/version``.
+
+    It is the engine's own, but no later than what owctl is tested with.
+    Raises EngineError when there is none that both know.
+    """
+    offered = str(server["ApiVersion"])
+    minimum = str(server.get("MinAPIVersion") or MINIMUM_API_VERSION)
+    engine = f"Docker engine {server.get('Version', '')} (API {offered})"
+    if version_key(offered) < version_key(MINIMUM_API_VERSION):
+        raise EngineError(
+            f"Cannot use this engine: {engine} is too old",
+            hint=f"update Docker to 20.10 or later (API {MINIMUM_API_VERSION})",
+        )
+    if version_key(minimum) > version_key(HIGHEST_TESTED_API_VERSION):
+        raise EngineError(
+            f"Cannot use this engine: {engine} speaks nothing older than API {minimum}",
+            hint=f"update owctl: this one knows the API up to {HIGHEST_TESTED_API_VERSION}",
+        )
+    return min(offered, HIGHEST_TESTED_API_VERSION, key=version_key)
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return "1.41" as (1, 41), which compares as versions do."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

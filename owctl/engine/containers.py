@@ -1,0 +1,190 @@
+"""Containers: what the engine says of them, and the few things that are done to them."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from owctl.engine.inspection import (
+    Container,
+    ContainerMount,
+    PublishedPort,
+    container_from_inspect,
+    health_log,
+)
+from owctl.engine.naming import ONEOFF, PROJECT, SERVICE
+from owctl.errors import NotFound
+
+if TYPE_CHECKING:
+    from owctl.engine.connection import Engine
+
+__all__ = [
+    "Container",
+    "ContainerMount",
+    "PublishedPort",
+    "connect_network",
+    "container_from_inspect",
+    "create_container",
+    "health_log",
+    "inspect_container",
+    "list_containers",
+    "remove_container",
+    "rename_container",
+    "restart_container",
+    "start_container",
+    "stop_container",
+]
+
+SEVERAL_NETWORKS_API_VERSION = "1.44"
+_ENGINE_STOP_TIMEOUT_SECONDS = 10
+
+
+def list_containers(
+    engine: "Engine",
+    project: str,
+    *,
+    services: Collection[str] | None = None,
+    all: bool = True,  # noqa: A002  # as the docker command calls it
+) -> list[Container]:
+    """Return the project's containers by service and number, one-off ones left out.
+
+    ``services`` narrows it down; without ``all`` only running ones count. A container that goes
+    away meanwhile is left out.
+    """
+    labels = [f"{PROJECT}={project}", f"{ONEOFF}=False"]
+    with engine.translate("list the containers"):
+        found = engine.api.containers(all=all, filters={"label": labels})
+    identities = [
+        str(entry["Id"])
+        for entry in found
+        if services is None or (entry.get("Labels") or {}).get(SERVICE) in services
+    ]
+    inspected = engine.map(lambda identity: inspect_container(engine, identity), identities)
+    containers = [container for container in inspected if container is not None]
+    return sorted(containers, key=lambda each: (each.service, each.number, each.name))
+
+
+def inspect_container(engine: "Engine", container_id: str) -> Container | None:
+    """Return the container of that id or name, None if there is none."""
+    try:
+        with engine.translate(f"inspect the container {container_id[:12]}"):
+            return container_from_inspect(engine.api.inspect_container(container_id))
+    except NotFound:
+        return None
+
+
+def create_container(
+    engine: "Engine", name: str, config: Mapping[str, Any], platform: str | None = None
+) -> str:
+    """Create a container from the raw body ``config`` and return its id.
+
+    All its networks are joined before it is handed back, also on an engine that takes only one
+    at creation. Raises ImageMissing, EngineError (name taken, invalid mount, …).
+    """
+    body, later = _split_networks(config, engine.at_least(SEVERAL_NETWORKS_API_VERSION))
+    with engine.translate(f"create the container {name}"):
+        answer = engine.api.create_container_from_config(  # type: ignore[no-untyped-call]
+            body, name=name, platform=platform
+        )
+    container_id = str(answer["Id"])
+    try:
+        for network, endpoint in later.items():
+            connect_network(engine, container_id, network, endpoint)
+    except BaseException:
+        remove_container(engine, container_id, force=True)
+        raise
+    return container_id
+
+
+def connect_network(
+    engine: "Engine", container_id: str, network: str, endpoint: Mapping[str, Any]
+) -> None:
+    """Join a container to a network; ``endpoint`` is the raw EndpointConfig."""
+    with engine.translate(f"connect the container {container_id[:12]} to the network {network}"):
+        addresses = endpoint.get("IPAMConfig") or {}
+        engine.api.connect_container_to_network(
+            container_id,
+            network,
+            aliases=endpoint.get("Aliases"),
+            ipv4_address=addresses.get("IPv4Address"),
+            ipv6_address=addresses.get("IPv6Address"),
+            mac_address=endpoint.get("MacAddress"),
+        )
+
+
+def start_container(engine: "Engine", container_id: str, name: str | None = None) -> None:
+    """Start a container. Raises PortTaken and EngineError; ``name`` is for their messages."""
+    with engine.translate(f"start {name or container_id[:12]}"):
+        engine.api.start(container_id)
+
+
+def stop_container(engine: "Engine", container_id: str, timeout_seconds: int | None = None) -> None:
+    """Stop a container and wait until it has; after the timeout the engine kills it.
+
+    None is the container's own grace period. One that has ended already is no error.
+    """
+    grace = _grace_seconds(engine, container_id) if timeout_seconds is None else timeout_seconds
+    with engine.translate(f"stop the container {container_id[:12]}"):
+        engine.api.stop(container_id, timeout=grace)
+
+
+def restart_container(
+    engine: "Engine", container_id: str, timeout_seconds: int | None = None
+) -> None:
+    """Stop a container as ``stop_container`` does, and start it again."""
+    grace = _grace_seconds(engine, container_id) if timeout_seconds is None else timeout_seconds
+    with engine.translate(f"restart the container {container_id[:12]}"):
+        engine.api.restart(container_id, timeout=grace)
+
+
+def remove_container(
+    engine: "Engine", container_id: str, force: bool = False, volumes: bool = False
+) -> None:
+    """Remove a container (``force``: a running one too; ``volumes``: its anonymous ones too).
+
+    One that is gone, or is being removed by someone else, is no error: it is waited for.
+    """
+    import docker.errors
+
+    with engine.translate(f"remove the container {container_id[:12]}"):
+        try:
+            engine.api.remove_container(container_id, force=force, v=volumes)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError as error:
+            if "removal of container" not in str(error.explanation):
+                raise
+            _wait_until_removed(engine, container_id)
+
+
+def rename_container(engine: "Engine", container_id: str, name: str) -> None:
+    """Give a container another name. Raises EngineError when it is taken."""
+    with engine.translate(f"rename the container {container_id[:12]} to {name}"):
+        engine.api.rename(container_id, name)
+
+
+def _split_networks(
+    config: Mapping[str, Any], takes_several: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the body to create with and the endpoints to connect afterwards."""
+    body = dict(config)
+    endpoints = (config.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
+    first = (config.get("HostConfig") or {}).get("NetworkMode")
+    if takes_several or len(endpoints) < 2:
+        return body, {}
+    body["NetworkingConfig"] = {"EndpointsConfig": {first: endpoints[first]}}
+    return body, {name: endpoint for name, endpoint in endpoints.items() if name != first}
+
+
+def _grace_seconds(engine: "Engine", container_id: str) -> int:
+    # Asked for, because docker-py waits for the answer no longer than the timeout it is told.
+    container = inspect_container(engine, container_id)
+    configured = container.raw["Config"].get("StopTimeout") if container else None
+    return _ENGINE_STOP_TIMEOUT_SECONDS if configured is None else int(configured)
+
+
+def _wait_until_removed(engine: "Engine", container_id: str) -> None:
+    import docker.errors
+
+    try:
+        engine.api.wait(container_id, condition="removed")
+    except docker.errors.NotFound:
+        return

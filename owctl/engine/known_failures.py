@@ -1,0 +1,186 @@
+"""What the engine's error texts mean: a table from their wording to owctl's errors and hints.
+
+The texts are those of Engine 20.10 to 28 and of runc; what is not in the table is passed on.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from owctl.errors import EngineError, ImageMissing, NotFound, PortTaken
+
+PortHolder = Callable[[int, str], str | None]
+
+_DISK_FULL = "no space left on device"
+# Each wording that names the host port, in the words of several engine versions.
+_PORT_IN_USE = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
+_PORT_NUMBER = (
+    re.compile(r"Bind for \S*?:(?P<port>\d+) failed", re.IGNORECASE),
+    re.compile(r"listen (?P<protocol>tcp|udp)[46]? \S*?:(?P<port>\d+):", re.IGNORECASE),
+    re.compile(r"bind host port (?:for )?(?:\[[^\]]*\]|[\d.]*):(?P<port>\d+)", re.IGNORECASE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One known failure: ``why`` and ``hint`` may use the pattern's named groups."""
+
+    pattern: re.Pattern[str]
+    why: str
+    hint: str
+    kind: type[EngineError] = EngineError
+
+
+def _known(pattern: str, why: str, hint: str, kind: type[EngineError] = EngineError) -> _Known:
+    return _Known(re.compile(pattern, re.IGNORECASE | re.DOTALL), why, hint, kind)
+
+
+_TABLE = (
+    _known(
+        _DISK_FULL,
+        "the disk is full (no space left on device)",
+        "`df -h` shows which; free some with `docker system df` and `docker image prune`, or "
+        "enlarge it",
+    ),
+    _known(
+        r"container name \"/?(?P<name>[^\"]+)\" is already in use by container \"?(?P<id>\w{12})?",
+        "the name {name} is taken by another container ({id})",
+        "`docker rm {name}` if it is not needed (its project: `docker inspect {name}`)",
+    ),
+    _known(
+        r"volume is in use - \[(?P<ids>[^\]]*)\]",
+        "the volume is in use by a container ({ids})",
+        "stop and remove those containers first (`docker ps -a --no-trunc` shows them)",
+    ),
+    _known(
+        r"network (?P<name>\S+) (?:id \S+ )?has active endpoints",
+        "containers are still attached to the network {name}",
+        "stop those containers first: `docker network inspect {name}` names them",
+    ),
+    _known(
+        r"all predefined address pools have been fully subnetted|"
+        r"non-overlapping IPv4 address pool",
+        "the engine has no free subnet left for a network",
+        "remove unused networks with `docker network prune`, or give the engine more "
+        "default-address-pools",
+    ),
+    _known(
+        r"bind source path does not exist: (?P<path>.+)$",
+        "the path to mount does not exist on the engine's machine: {path}",
+        "create {path}, or correct the path in the compose file",
+    ),
+    _known(
+        r"invalid (?:mount config|volume specification|mount path)(?P<why>.*)",
+        "a mount is not valid{why}",
+        "correct the `volumes:` of the service in the compose file",
+    ),
+    _known(
+        r"error (?:while )?mounting \"?(?P<path>.+?)\"? to rootfs.*not a directory",
+        "{path} is a folder where a file is expected, or the other way round",
+        "look at {path} on the engine's machine: a missing file is often created as a folder",
+    ),
+    _known(
+        r"exec: \\*\"(?P<program>[^\"\\]+)\\*\": (?:executable file not found|"
+        r"stat .*?no such file|no such file)",
+        "the image has no program {program}",
+        "correct `command:` or `entrypoint:` of the service, or use another image",
+    ),
+    _known(
+        r"exec: \\*\"(?P<program>[^\"\\]+)\\*\": permission denied",
+        "the program {program} in the image is not executable",
+        "make it executable when the image is built (chmod +x)",
+    ),
+    _known(
+        r"no command specified",
+        "neither the image nor the compose file says which command to run",
+        "add `command:` to the service in the compose file",
+    ),
+    _known(
+        r"(?:unable to find user|no matching entries in passwd file)(?: (?P<user>\S+))?",
+        "the image has no such user",
+        "correct `user:` of the service in the compose file",
+    ),
+    _known(
+        r"conflict: unable to (?:remove|delete).*?container (?P<id>\w+)",
+        "the image is used by a container ({id})",
+        "remove that container first: `docker rm {id}`",
+    ),
+    _known(
+        r"could not select device driver|unknown or invalid runtime",
+        "the engine has no driver for the devices or the runtime that the service asks for",
+        "install it (for GPUs the NVIDIA container toolkit), or take it out of the compose file",
+    ),
+    _known(
+        r"cannot expose privileged port (?P<port>\d+)|bind: permission denied",
+        "a rootless engine may not publish a port below 1024",
+        "publish a port from 1024 upwards, or lower net.ipv4.ip_unprivileged_port_start",
+    ),
+    _known(
+        r"minimum memory limit allowed|invalid memory|less than the minimum",
+        "a resource limit is lower than the engine allows",
+        "raise the limit of the service in the compose file",
+    ),
+    _known(
+        r"no such image: (?P<image>\S+)",
+        "the image {image} is not on this machine",
+        "check its spelling, `owctl start --pull`, or `owctl start --build` if it is built here",
+        ImageMissing,
+    ),
+    _known(
+        r"(?:client version (?P<client>\S+) is too (?:old|new))",
+        "the engine does not speak the API version {client}",
+        "unset DOCKER_API_VERSION; update owctl if that does not help",
+    ),
+)  # fmt: skip
+
+
+def is_disk_full(text: str) -> bool:
+    """Return whether the engine's words say that its disk is full."""
+    return _DISK_FULL in text.lower()
+
+
+def engine_answer(
+    status: int, text: str, action: str, port_holder: PortHolder | None = None
+) -> EngineError:
+    """Return the error for the engine's answer ``status`` with the message ``text``."""
+    if _PORT_IN_USE.search(text):
+        return _port_taken(text, action, port_holder)
+    for known in _TABLE:
+        match = known.pattern.search(text)
+        if match:
+            groups = {key: (value or "").strip() for key, value in match.groupdict("").items()}
+            why, hint = known.why.format(**groups), known.hint.format(**groups)
+            return known.kind(f"Cannot {action}: {why}", hint=hint, details=_details(text, why))
+    if status == 404:
+        return NotFound(
+            f"Cannot {action}: {text}",
+            hint="`owctl status` shows what exists; it may just have been removed",
+        )
+    return EngineError(
+        f"Cannot {action}: the engine answered {status}: {text}",
+        hint="`owctl doctor` checks the engine; its log is `sudo journalctl -u docker -n 50`",
+    )
+
+
+def _details(text: str, why: str) -> list[str]:
+    return [] if text.lower() in why.lower() else [f"engine: {text}"]
+
+
+def _port_taken(text: str, action: str, port_holder: PortHolder | None) -> PortTaken:
+    for pattern in _PORT_NUMBER:
+        match = pattern.search(text)
+        if match:
+            port, protocol = int(match["port"]), match.groupdict().get("protocol") or "tcp"
+            break
+    else:
+        return PortTaken(
+            f"Cannot {action}: a port that it publishes is in use",
+            hint="`owctl doctor` shows who holds which port",
+            details=[f"engine: {text}"],
+        )
+    holder = port_holder(port, protocol) if port_holder else None
+    return PortTaken(
+        f"Cannot {action}: port {port} of the host is in use" + (f" by {holder}" if holder else ""),
+        hint=f"stop what holds port {port}, or publish another one (in .env or the compose file)",
+        details=[f"engine: {text}"],
+    )
