@@ -1,0 +1,1 @@
+"""Protocol probes and the verdict over a whole stack."""

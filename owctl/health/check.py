@@ -1,0 +1,218 @@
+"""The verdict on one container, and on a whole stack with all probes at once.
+
+The rules, in this order:
+
+- A container that doesn't run is ``stopped``; one that is paused or that the engine keeps
+  restarting is ``unhealthy``. A job that others wait for (``service_completed_successfully``) is
+  healthy once it has exited with 0.
+- A service with a probe gets its verdict from the probe alone: at its address, else by the
+  container's own health check run inside it. Where neither can be had, the engine's verdict counts.
+- A service without a probe gets the engine's verdict; without a health check, running is healthy.
+- Where nothing answered and the container started within its health check's start period (at least
+  10 s), it is ``starting``. A program that answers wrongly is ``unhealthy`` from its first second.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from owctl.compose.model import Probe, Service, Stack
+from owctl.health import credentials, http, postgres, redis, socketio
+from owctl.health.choice import choose_probe
+from owctl.health.container import engine_verdict, own_check, run_own_check
+from owctl.health.parallel import at_once
+from owctl.health.result import HealthReport, ProbeResult, ServiceHealth, ServiceStatus
+from owctl.health.target import Address, find_address
+
+if TYPE_CHECKING:
+    from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
+
+DEFAULT_TIMEOUT_SECONDS = 5.0
+MINIMUM_GRACE_SECONDS = 10.0
+
+
+def check_stack(
+    engine: "Engine",
+    stack: Stack,
+    services: Sequence[Service] | None = None,
+    *,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> HealthReport:
+    """Probe every container of the services (default: all) at once.
+
+    Returns a row per container, one with status ``missing`` for a service that has none; a service
+    scaled to 0 is left out. ``timeout_seconds`` bounds each probe, and so, the engine's own
+    answers aside, the whole. Raises EngineError and EngineUnavailable.
+    """
+    from owctl.engine.containers import list_containers
+
+    started = time.monotonic()
+    checked_at = datetime.now(UTC)
+    chosen = tuple(stack.services.values()) if services is None else tuple(services)
+    containers = list_containers(engine, stack.project, services=[each.name for each in chosen])
+    checks = []
+    for service in chosen:
+        own = [container for container in containers if container.service == service.name]
+        checks += [
+            partial(check_container, engine, stack, service, each, timeout_seconds=timeout_seconds)
+            for each in own
+        ]
+        if not own and service.scale > 0:
+            checks.append(partial(_missing, service))
+    rows = at_once(checks)
+    duration_ms = (time.monotonic() - started) * 1000
+    return HealthReport(stack.project, checked_at, duration_ms, tuple(rows))
+
+
+def check_container(
+    engine: "Engine",
+    stack: Stack,
+    service: Service,
+    container: "Container",
+    *,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    gating: bool = False,
+) -> ServiceHealth:
+    """Return the verdict on one container as it was inspected; never raises for what it does.
+
+    ``timeout_seconds`` bounds the probe. ``gating`` asks for the cheap form, for a caller that
+    asks many times a second until it is healthy.
+    """
+    row = ServiceHealth(
+        service=service.name,
+        container=container.name,
+        state=container.state,
+        engine_health=container.engine_health,
+        status="stopped",
+        probe=None,
+        target=None,
+        latency_ms=None,
+        detail="",
+    )
+    if container.state != "running":
+        status, detail = _verdict_on_state(stack, service, container)
+        return replace(row, status=status, detail=detail)
+    name, target, result = _ask(engine, service, container, timeout_seconds, gating)
+    result = _with_grace(container, result)
+    return replace(
+        row,
+        status=result.status,
+        probe=name,
+        target=target,
+        latency_ms=result.latency_ms,
+        detail=result.detail,
+    )
+
+
+def _missing(service: Service) -> ServiceHealth:
+    return ServiceHealth(
+        service.name, None, None, None, "missing", None, None, None, "there is no container"
+    )
+
+
+def _verdict_on_state(
+    stack: Stack, service: Service, container: "Container"
+) -> tuple[ServiceStatus, str]:
+    ended = "" if container.exit_code is None else f"exited with {container.exit_code}"
+    if container.oom_killed:
+        ended = "killed: out of memory"
+    if container.state == "paused":
+        return "unhealthy", "paused"
+    if container.state == "restarting":
+        count = container.restart_count
+        return "unhealthy", f"{ended or 'ended'}, the engine restarts it ({count} times so far)"
+    if container.state == "created":
+        reason = f": {container.error}" if container.error else ""
+        return "stopped", f"created, but never started{reason}"
+    if container.exit_code == 0 and container.state == "exited" and _is_job(stack, service):
+        return "healthy", "completed"
+    return "stopped", ended or container.state
+
+
+def _is_job(stack: Stack, service: Service) -> bool:
+    """Whether another service waits for this one to complete."""
+    return any(
+        edge.service == service.name and edge.condition == "service_completed_successfully"
+        for other in stack.services.values()
+        for edge in other.depends_on
+    )
+
+
+def _ask(
+    engine: "Engine",
+    service: Service,
+    container: "Container",
+    timeout_seconds: float,
+    gating: bool,
+) -> tuple[str, str | None, ProbeResult]:
+    """Return what gave the verdict, what was asked, and the verdict."""
+    probe = choose_probe(service)
+    source = "running" if container.engine_health is None else "engine"
+    if probe.type == "none" or probe.port is None:
+        return source, None, engine_verdict(container)
+    address = find_address(engine.host, container, probe.port)
+    if address is not None:
+        result = _speak(probe, address, service, container, timeout_seconds, gating)
+        return probe.type, _target(probe, address), result
+    if own_check(container) is not None:
+        result = run_own_check(engine, container, timeout_seconds=timeout_seconds)
+        return "exec", container.name, result
+    result = engine_verdict(container)
+    detail = f"not probed, port {probe.port} cannot be reached from here; {result.detail}"
+    return source, None, replace(result, detail=detail)
+
+
+def _speak(
+    probe: Probe,
+    address: Address,
+    service: Service,
+    container: "Container",
+    timeout_seconds: float,
+    gating: bool,
+) -> ProbeResult:
+    host, port = address.host, address.port
+    path = probe.path or "/"
+    if probe.type == "http":
+        return http.probe(host, port, path=path, timeout_seconds=timeout_seconds)
+    if probe.type == "socketio":
+        return socketio.probe(host, port, path=path, gating=gating, timeout_seconds=timeout_seconds)
+    environment = credentials.container_environment(service, container)
+    if probe.type == "redis":
+        command = credentials.command_of(service, container)
+        password = credentials.redis_password(environment, command)
+        return redis.probe(host, port, password=password, timeout_seconds=timeout_seconds)
+    user, database = credentials.postgres_login(environment)
+    return postgres.probe(host, port, user=user, database=database, timeout_seconds=timeout_seconds)
+
+
+def _target(probe: Probe, address: Address) -> str:
+    return f"http://{address}{probe.path}" if probe.path else str(address)
+
+
+def _with_grace(container: "Container", result: ProbeResult) -> ProbeResult:
+    """Call a failure ``starting`` while nothing has answered and the start is recent."""
+    if result.status != "unhealthy":
+        return result
+    detail = result.detail
+    if container.restart_count:
+        detail += f" (restarted {container.restart_count} times)"
+    age = _seconds_since(container.started_at)
+    if result.answered or age is None or age >= _grace_seconds(container):
+        return replace(result, detail=detail)
+    return replace(result, status="starting", detail=f"{detail}, started {age:.0f} s ago")
+
+
+def _grace_seconds(container: "Container") -> float:
+    check = (container.raw.get("Config") or {}).get("Healthcheck") or {}
+    return max((check.get("StartPeriod") or 0) / 1e9, MINIMUM_GRACE_SECONDS)
+
+
+def _seconds_since(moment: str | None) -> float | None:
+    if moment is None:
+        return None
+    # The engine's clock may be ahead of ours.
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())

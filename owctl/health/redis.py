@@ -1,0 +1,66 @@
+"""The Redis probe: PING in Redis' own protocol, after AUTH where a password is known.
+
+A server that demands a password we don't have is up, and so is one that has none although we sent
+one. One that refuses the stack's password is not healthy: to the rest of the stack it is down.
+"""
+
+from owctl.health.result import ProbeResult, printable
+from owctl.health.wire import Wire, WrongProtocolError, converse
+
+_MAX_LINE_BYTES = 1_000
+# What AUTH answers when the server has no password: since 6.0, and before.
+_NO_PASSWORD_SET = ("without any password configured", "no password is set")
+_REFUSALS = ("WRONGPASS", "ERR invalid password")
+
+
+def probe(
+    host: str, port: int, *, password: str | None = None, timeout_seconds: float
+) -> ProbeResult:
+    """PING the server at ``host``:``port``; never raises.
+
+    ``password`` None sends no AUTH. ``timeout_seconds`` bounds the whole probe.
+    """
+    return converse(host, port, timeout_seconds, lambda wire: _exchange(wire, password))
+
+
+def _exchange(wire: Wire, password: str | None) -> ProbeResult:
+    note = ""
+    if password is not None:
+        wire.send(_command(b"AUTH", password.encode("utf-8", "surrogateescape")))
+        reply = _reply(wire)
+        if any(phrase in reply for phrase in _NO_PASSWORD_SET):
+            note = ", no password is set on the server"
+        elif reply != "+OK":
+            return _verdict(reply)
+    wire.send(_command(b"PING"))
+    reply = _reply(wire)
+    if reply == "+PONG":
+        return ProbeResult("healthy", "PONG" + note)
+    return _verdict(reply)
+
+
+def _command(*words: bytes) -> bytes:
+    parts = [b"*%d\r\n" % len(words)]
+    parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
+    return b"".join(parts)
+
+
+def _reply(wire: Wire) -> str:
+    line = wire.receive_line(_MAX_LINE_BYTES)
+    if not line.startswith((b"+", b"-")) or not line.endswith(b"\r\n"):
+        raise WrongProtocolError(f"not Redis: answered {printable(repr(line[:40])[1:])}")
+    return line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _verdict(reply: str) -> ProbeResult:
+    """Judge a reply that is neither OK nor PONG."""
+    text = printable(reply[1:])
+    if reply.startswith("-LOADING"):
+        return ProbeResult("starting", text)
+    if reply.startswith("-NOAUTH"):
+        return ProbeResult("healthy", "answers, demands a password")
+    if reply.startswith("-NOPERM"):
+        return ProbeResult("healthy", f"answers, {text}")
+    if reply[1:].startswith(_REFUSALS):
+        return ProbeResult("unhealthy", f"answers, refuses the stack's password: {text}")
+    return ProbeResult("unhealthy", text)

@@ -1,0 +1,107 @@
+"""What a probe found, and what that makes of a container and of a stack."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+SCHEMA = 1
+
+ProbeStatus = Literal["healthy", "starting", "unhealthy"]
+ServiceStatus = Literal["healthy", "starting", "unhealthy", "stopped", "missing"]
+StackStatus = Literal["healthy", "degraded", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One probe's verdict.
+
+    ``latency_ms`` is the whole probe's time, None where nothing was asked. ``answered`` is False
+    where no program said anything: refused, closed, silent. Only such a failure can be a start
+    that is still under way; a program that answers "no" has spoken.
+    """
+
+    status: ProbeStatus
+    detail: str
+    latency_ms: float | None = None
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """One row of the report: a container, or a service that has none (``container`` None).
+
+    ``probe`` says what gave the verdict: a protocol's name, ``exec`` (the container's own health
+    check, run inside it), ``engine`` (the engine's verdict), ``running`` (there is nothing to ask),
+    or None where nothing runs. ``target`` is the address, URL or container that was asked.
+    """
+
+    service: str
+    container: str | None
+    state: str | None
+    engine_health: str | None
+    status: ServiceStatus
+    probe: str | None
+    target: str | None
+    latency_ms: float | None
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as ``owctl health --json`` prints it."""
+        return {
+            "service": self.service,
+            "container": self.container,
+            "state": self.state,
+            "engine_health": self.engine_health,
+            "status": self.status,
+            "probe": self.probe,
+            "target": self.target,
+            "latency_ms": None if self.latency_ms is None else round(self.latency_ms, 1),
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """A stack's health at ``checked_at`` (UTC); ``duration_ms`` is what finding it out took."""
+
+    project: str
+    checked_at: datetime
+    duration_ms: float
+    services: tuple[ServiceHealth, ...]
+
+    @property
+    def status(self) -> StackStatus:
+        """Return ``healthy`` if every row is, ``unhealthy`` if none is, else ``degraded``."""
+        return overall_status([row.status for row in self.services])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that ``owctl health --json`` prints; keys are only ever added."""
+        return {
+            "schema": SCHEMA,
+            "project": self.project,
+            "status": self.status,
+            "checked_at": self.checked_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "duration_ms": round(self.duration_ms, 1),
+            "services": [row.to_json() for row in self.services],
+        }
+
+
+def overall_status(statuses: Sequence[ServiceStatus]) -> StackStatus:
+    """Return the stack's status; a stack without a single row is ``unhealthy``."""
+    healthy = sum(status == "healthy" for status in statuses)
+    if not healthy:
+        return "unhealthy"
+    return "healthy" if healthy == len(statuses) else "degraded"
+
+
+def printable(text: str | bytes, limit: int = 100) -> str:
+    """Return what a server sent as one harmless line of at most ``limit`` characters.
+
+    A terminal must never be steered by a service's answer, so every control character goes.
+    """
+    if isinstance(text, bytes):
+        text = text[: 4 * limit + 4].decode("utf-8", "replace")
+    words = "".join(character if character.isprintable() else " " for character in text).split()
+    line = " ".join(words)
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,65 @@
+"""The Socket.IO probe: /health, then a session of Engine.IO opened by polling and closed again."""
+
+import json
+
+from owctl.health import http
+from owctl.health.result import ProbeResult, printable
+from owctl.health.wire import Wire, converse
+
+_HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
+_OPEN_PACKET = b"0"
+_CLOSE_PACKET = b"1"
+
+
+def probe(
+    host: str,
+    port: int,
+    *,
+    path: str = "/health",
+    gating: bool = False,
+    timeout_seconds: float,
+) -> ProbeResult:
+    """GET ``path`` and, unless ``gating``, make the handshake of a Socket.IO client; never raises.
+
+    ``gating`` is for asking many times a second. ``timeout_seconds`` bounds the whole probe.
+    """
+
+    def exchange(wire: Wire) -> ProbeResult:
+        verdict = http.judge(http.request(wire, "GET", path))
+        if gating or verdict.status != "healthy":
+            return verdict
+        wire.connect()
+        return _shake_hands(wire)
+
+    return converse(host, port, timeout_seconds, exchange)
+
+
+def _shake_hands(wire: Wire) -> ProbeResult:
+    answer = http.request(wire, "GET", _HANDSHAKE)
+    if not answer.succeeded:
+        verdict = http.judge(answer)
+        return ProbeResult("unhealthy", f"Engine.IO handshake: {verdict.detail}")
+    session = _session_id(answer.body)
+    if session is None:
+        said = printable(answer.body, 60)
+        return ProbeResult("unhealthy", f"Engine.IO handshake: no session in {said!r}")
+    wire.connect()
+    # Otherwise the server would keep the session until its ping times out.
+    closed = http.request(wire, "POST", f"{_HANDSHAKE}&sid={session}", _CLOSE_PACKET)
+    if not closed.succeeded:
+        verdict = http.judge(closed)
+        return ProbeResult("unhealthy", f"Engine.IO close: {verdict.detail}")
+    return ProbeResult("healthy", "HTTP 200, Engine.IO handshake")
+
+
+def _session_id(body: bytes) -> str | None:
+    if not body.startswith(_OPEN_PACKET):
+        return None
+    # The open packet may be followed by others, after a record separator.
+    packet = body[1:].split(b"\x1e", 1)[0]
+    try:
+        opened = json.loads(packet)
+    except (ValueError, RecursionError):
+        return None
+    session = opened.get("sid") if isinstance(opened, dict) else None
+    return session if isinstance(session, str) and session.isascii() and session else None

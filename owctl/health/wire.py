@@ -1,0 +1,143 @@
+"""A TCP connection with one deadline for everything that is said over it.
+
+A socket's own timeout starts again with every byte, so a server that drips would hold a probe
+forever. Here each wait gets what is left of the whole.
+"""
+
+import io
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from owctl.health.result import ProbeResult
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class ClosedEarlyError(ConnectionError):
+    """The server closed the connection before its answer was complete."""
+
+
+class WrongProtocolError(Exception):
+    """What came back is not the protocol that was spoken; the message says what it was."""
+
+
+class Wire:
+    """A client's side of a connection to ``host``:``port``, to be done in ``timeout_seconds``.
+
+    Every method raises OSError (TimeoutError once the time is up).
+    """
+
+    def __init__(self, host: str, port: int, timeout_seconds: float) -> None:
+        self.host = host
+        self.port = port
+        self.connected = False
+        self._deadline = time.monotonic() + timeout_seconds
+        self._socket: socket.socket | None = None
+        self._reader = io.BufferedReader(_Incoming(self))
+
+    def connect(self) -> None:
+        """Open the connection; called again, open a new one under the same deadline."""
+        self.close()
+        self._socket = socket.create_connection((self.host, self.port), timeout=self._remaining())
+        self._reader = io.BufferedReader(_Incoming(self))
+        self.connected = True
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        connection = self._open_socket()
+        connection.settimeout(self._remaining())
+        connection.sendall(data)
+
+    def receive_some(self, buffer: "WriteableBuffer") -> int:
+        """Fill ``buffer`` with what has come, waiting for at least a byte; 0 is the end."""
+        connection = self._open_socket()
+        connection.settimeout(self._remaining())
+        return connection.recv_into(buffer)
+
+    def receive_exactly(self, count: int) -> bytes:
+        """Return the next ``count`` bytes; raises ClosedEarlyError where there are fewer."""
+        data = self._reader.read(count)
+        if len(data) < count:
+            raise ClosedEarlyError
+        return data
+
+    def receive_line(self, limit: int) -> bytes:
+        """Return the next line with its end, or its first ``limit`` bytes if it is longer."""
+        line = self._reader.readline(limit)
+        if not line.endswith(b"\n") and len(line) < limit:
+            raise ClosedEarlyError
+        return line
+
+    def makefile(self, _mode: str) -> "io.BufferedReader[_Incoming]":
+        """Return the incoming side as a file: what http.client wants of a socket."""
+        return self._reader
+
+    def _open_socket(self) -> socket.socket:
+        if self._socket is None:
+            raise ConnectionError("not connected")
+        return self._socket
+
+    def _remaining(self) -> float:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        return remaining
+
+
+class _Incoming(io.RawIOBase):
+    """A wire's incoming bytes, for the standard library's buffering."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        return self._wire.receive_some(buffer)
+
+
+def converse(
+    host: str, port: int, timeout_seconds: float, exchange: Callable[[Wire], ProbeResult]
+) -> ProbeResult:
+    """Connect, let ``exchange`` talk and judge, and turn whatever fails into a verdict.
+
+    Returns the verdict with its latency; never raises for anything a server can do.
+    """
+    started = time.monotonic()
+    with closing(Wire(host, port, timeout_seconds)) as wire:
+        try:
+            wire.connect()
+            result = exchange(wire)
+        except WrongProtocolError as error:
+            result = ProbeResult("unhealthy", str(error))
+        # OverflowError: a port number that does not exist.
+        except (OSError, OverflowError) as error:
+            reason = _reason(error, timeout_seconds, connected=wire.connected)
+            result = ProbeResult("unhealthy", reason, answered=False)
+    return replace(result, latency_ms=(time.monotonic() - started) * 1000)
+
+
+def _reason(error: Exception, timeout_seconds: float, *, connected: bool) -> str:
+    if isinstance(error, TimeoutError):
+        what = "no complete answer" if connected else "no connection"
+        return f"{what} within {timeout_seconds:g} s"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, ClosedEarlyError):
+        return "closed the connection without a complete answer"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "reset the connection"
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or str(error)
