@@ -1,0 +1,181 @@
+"""``owctl setup``: everything a project needs before its first start."""
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from owctl.commands.options import dry_run_option, lock_wait_option, pass_context
+from owctl.context import Context
+from owctl.errors import EngineUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from owctl.project.setup_plan import SetupPlan, SetupRequest
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WOULD = {"created": "create", "updated": "update", "restricted": "restrict", "kept": "keep"}
+
+
+@click.command()
+@click.option("--demo", is_flag=True, help="Write the demonstration: a stack that is built here.")
+@click.option("--adopt", is_flag=True, help="Take over a project that another folder made.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Put a variable into .env (repeatable).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@dry_run_option
+@lock_wait_option
+@pass_context
+def setup(
+    context: Context,
+    demo: bool,
+    adopt: bool,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    dry_run: bool,
+    lock_wait_seconds: float,
+) -> None:
+    """Write .env with generated secrets, and compose files if none.
+
+    A .env that exists only gets what is missing; no file of yours is overwritten. Secrets that a
+    database or a container already uses are kept.
+    """
+    from owctl.environment.secrets import Mask, secret_values
+    from owctl.project.lock import folder_lock
+    from owctl.project.secret_values import SECRET_NAMES
+    from owctl.project.setup_plan import SetupRequest, apply_setup
+    from owctl.project.setup_settings import load_setup_settings
+
+    started = time.monotonic()
+    settings = load_setup_settings(context.flags, context.environ, context.working_dir)
+    request = SetupRequest(
+        settings=settings,
+        shell=context.environ,
+        demo=demo,
+        adopt=adopt,
+        assignments=_parse_assignments(assignments),
+        project_name=context.flags.project_name,
+    )
+    known = {name: settings.environment.get(name) for name in SECRET_NAMES}
+    context.console.mask = Mask(secret_values({**known, **request.assignments}))
+    if dry_run:
+        plan = _plan(request)
+    else:
+        with folder_lock(settings.project_dir, "setup", wait_seconds=lock_wait_seconds):
+            plan = _plan(request)
+            apply_setup(plan)
+    if plan.changes and not dry_run:
+        _record(context, plan, round((time.monotonic() - started) * 1000))
+    if as_json:
+        context.console.json(_document(plan, dry_run))
+    else:
+        _show(context, plan, dry_run)
+
+
+def _parse_assignments(words: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not separator or not _KEY.fullmatch(key):
+            # The word is not quoted: what stands there may be a secret.
+            raise UsageError(
+                "--set takes KEY=VALUE, the key of letters, digits and _.",
+                hint="owctl setup --set OPEN_WEBUI_PORT=8000",
+            )
+        if any(character in value for character in "\r\n\0"):
+            raise UsageError(f"The value of {key} has a line break.", hint="a value of one line")
+        if found.get(key, value) != value:
+            raise UsageError(f"--set gives {key} two values.", hint=f"--set {key}=… once")
+        found[key] = value
+    return found
+
+
+def _plan(request: "SetupRequest") -> "SetupPlan":
+    """Plan with the engine, or without where none answers: setup works, and says so."""
+    from owctl.engine.connection import Engine
+    from owctl.project.setup import plan_setup
+
+    try:
+        engine = Engine.connect(request.settings.docker_context, request.shell)
+    except EngineUnavailable as error:
+        return plan_setup(request, None, error.message)
+    with engine:
+        return plan_setup(request, engine)
+
+
+def _record(context: Context, plan: "SetupPlan", duration_ms: int) -> None:
+    from owctl.project.history import record
+
+    warning = record(
+        plan.directory,
+        "setup",
+        "done",
+        arguments=sys.argv[1:],
+        duration_ms=duration_ms,
+        mask=context.console.mask,
+        environ=context.environ,
+    )
+    if warning:
+        context.console.warn(warning)
+
+
+def _document(plan: "SetupPlan", dry_run: bool) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "project": plan.project,
+        "directory": str(plan.directory),
+        "dry_run": dry_run,
+        "files": [
+            {"path": _relative(file.path, plan.directory), "action": file.action}
+            for file in plan.files
+        ],
+        "generated": list(plan.generated),
+        "kept": list(plan.kept),
+        "notes": list(plan.notes),
+    }
+
+
+def _show(context: Context, plan: "SetupPlan", dry_run: bool) -> None:
+    console = context.console
+    named = f"Project {plan.project}" if plan.project else "The project"
+    console.result(f"{named} in {plan.directory}")
+    for line in _file_lines(plan, dry_run):
+        console.result(f"  {line}")
+    titles = ("Would generate", "Would keep") if dry_run else ("Generated", "Kept")
+    for title, names in zip(titles, (plan.generated, plan.kept), strict=True):
+        if names:
+            console.result(f"{title}: {', '.join(names)}")
+    if not plan.changes:
+        console.result("Nothing to do.")
+    for note in plan.notes:
+        console.info(f"Note: {note}")
+    where = "" if plan.directory == context.working_dir else f"-C {plan.directory} "
+    console.info(f"Next: owctl {where}start" if not dry_run else "Nothing was changed: --dry-run.")
+
+
+def _file_lines(plan: "SetupPlan", dry_run: bool) -> list[str]:
+    """Return a line for each file, the many below a folder together as one."""
+    counts: dict[tuple[str, str], int] = {}
+    for file in plan.files:
+        action = f"would {_WOULD[file.action]}" if dry_run else file.action
+        path = _relative(file.path, plan.directory)
+        first, separator, _ = path.partition(os.sep)
+        key = (action, f"{first}/" if separator and not path.startswith(os.sep) else path)
+        counts[key] = counts.get(key, 0) + 1
+    width = max(len(action) for action, _ in counts)
+    return [
+        f"{action:<{width}}  {name}" + (f" ({count} files)" if name.endswith("/") else "")
+        for (action, name), count in counts.items()
+    ]
+
+
+def _relative(path: Path, directory: Path) -> str:
+    return str(path.relative_to(directory)) if path.is_relative_to(directory) else str(path)

@@ -1,0 +1,95 @@
+"""The project's history: one line of JSON for each command that changed something."""
+
+import json
+import os
+import pwd
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+FOLDER = ".owctl"
+FILE = "history.jsonl"
+
+
+def record(
+    project_dir: Path,
+    command: str,
+    outcome: str,
+    *,
+    arguments: Sequence[str] = (),
+    exit_code: int = 0,
+    duration_ms: int = 0,
+    mask: Callable[[str], str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> str | None:
+    """Append one line to ``.owctl/history.jsonl`` in the project's folder.
+
+    ``command`` is the name ("start"), ``arguments`` all the words after ``owctl``, ``outcome`` one of
+    "done", "failed", "interrupted". ``mask`` replaces secrets; the value of ``--set KEY=VALUE`` is never
+    kept. Returns None, or a sentence for a warning: the command itself never fails for this.
+    """
+    hide = mask or str
+    entry = {
+        "schema": 1,
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "user": _user_name(),
+        "command": command,
+        "arguments": [hide(word) for word in _without_assigned_values(arguments)],
+        "outcome": outcome,
+        "exit_code": exit_code,
+        "duration_ms": duration_ms,
+    }
+    caller = (os.environ if environ is None else environ).get("SUDO_USER")
+    if caller:
+        entry["sudo_user"] = caller
+    folder = project_dir / FOLDER
+    try:
+        _append(folder, json.dumps(entry, ensure_ascii=False) + "\n")
+    except OSError as error:
+        return f"The history in {folder / FILE} was not written: {error.strerror or error}."
+    return None
+
+
+def _append(folder: Path, line: str) -> None:
+    # Under sudo, too, the history belongs to whom the project belongs.
+    project = folder.parent.stat()
+    owner = (project.st_uid, project.st_gid) if os.geteuid() == 0 else None
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if owner is not None:
+            os.chown(folder, *owner)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(folder / FILE, flags, 0o600)
+    try:
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+        size_bytes = os.fstat(descriptor).st_size
+        # A line that a full disk cut short must not swallow this one.
+        torn = size_bytes > 0 and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
+        data = ("\n" if torn else "").encode() + line.encode("utf-8", "backslashreplace")
+        # One write: two owctl that end at once leave two whole lines.
+        written_bytes = os.write(descriptor, data)
+        if written_bytes < len(data):
+            raise OSError(0, "the disk is full")
+    finally:
+        os.close(descriptor)
+
+
+def _without_assigned_values(arguments: Sequence[str]) -> list[str]:
+    """Return the words with ``--set KEY=VALUE`` reduced to its key."""
+    words: list[str] = []
+    for word in arguments:
+        after_set = bool(words) and words[-1] == "--set"
+        if (after_set or word.startswith("--set=")) and "=" in word.removeprefix("--set="):
+            prefix = "--set=" if word.startswith("--set=") else ""
+            words.append(prefix + word.removeprefix("--set=").partition("=")[0] + "=***")
+        else:
+            words.append(word)
+    return words
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
