@@ -1,0 +1,230 @@
+"""The root command: global options, the lazy command table, errors → exit codes."""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from owctl import __version__
+from owctl.errors import Interrupted, OwctlError
+
+# name → (module below owctl.commands, section of --help, one line). The line stands here so that
+# --help imports no command; a test holds it to the command's own docstring.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "setup": ("setup", "Set up", "Write .env with generated secrets, and compose files if none."),
+    "config": ("config", "Set up", "Show the resolved stack, secrets redacted."),
+    "completion": ("completion", "Set up", "Print the completion script of your shell."),
+    "start": ("start", "Run", "Start the stack and wait until every service answers."),
+    "stop": ("stop", "Run", "Remove the containers and the network; keep the data."),
+    "restart": ("restart", "Run", "Restart services and wait until they answer."),
+    "rebuild": ("rebuild", "Run", "Build the images of services that are built here."),
+    "status": ("status", "Watch", "Show the containers: state, uptime, ports, image."),
+    "health": ("health", "Watch", "Ask every service, in its own protocol, whether it works."),
+    "logs": ("logs", "Watch", "Show the services' logs, merged by time, secrets masked."),
+    "shell": ("shell", "Watch", "Open psql, redis-cli or a shell in a service, or run a command."),
+    "backup": ("backup", "Protect", "Back up the database, the files and the configuration."),
+}
+ALIASES = {"up": "start", "down": "stop", "ps": "status", "build": "rebuild"}
+
+
+class CommandTable(click.Group):
+    """Imports a command's module when the command is run or asked for its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which --help shows them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; aliases are accepted, unknown names give None."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"owctl.commands.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        _accept_output_options(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve a name; an unknown one is an error that offers the nearest."""
+        name = args[0] if args else ""
+        if args and self.get_command(ctx, name) is None and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
+            hint = f"owctl {near[0]}" if near else "owctl --help"
+            error = click.UsageError(f"There is no command {name!r}.", ctx)
+            error.hint = hint  # type: ignore[attr-defined]
+            raise error
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section, without importing them."""
+        by_section: dict[str, list[tuple[str, str]]] = {}
+        also = {target: alias for alias, target in ALIASES.items()}
+        for name, (_, section, line) in COMMANDS.items():
+            shown = f"{name}, {also[name]}" if name in also else name
+            by_section.setdefault(section, []).append((shown, line))
+        for section, rows in by_section.items():
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+def _accept_output_options(command: click.Command) -> None:
+    """Let ``-q``, ``--debug`` and ``--no-color`` stand after the command, too."""
+    if any(parameter.name == "after_quiet" for parameter in command.params):
+        return
+    if isinstance(command, click.Group):
+        for sub in command.commands.values():
+            _accept_output_options(sub)
+    taken = {option for parameter in command.params for option in parameter.opts}
+
+    def switch(attribute: str) -> object:
+        def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+            if value and ctx.obj is not None:
+                ctx.obj.set_output(**{attribute: True})
+
+        return callback
+
+    for flags, attribute, text in (
+        (("-q", "--quiet"), "quiet", "No progress, no messages; results and errors only."),
+        (("--debug",), "debug", "Show tracebacks and what is sent to the engine."),
+        (("--no-color",), "no_color", "No colours (also: NO_COLOR in the environment)."),
+    ):
+        options = [flag for flag in flags if flag not in taken]
+        command.params.append(
+            click.Option(
+                [*options, f"after_{attribute}"],
+                is_flag=True,
+                expose_value=False,
+                hidden=attribute != "quiet",
+                help=text,
+                callback=switch(attribute),
+                is_eager=True,
+            )
+        )
+
+
+@click.command(
+    cls=CommandTable,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not healthy, 4 configuration, 5 no engine, "
+    "6 timed out, 7 backup invalid, 8 locked, 130 interrupted.",
+)
+@click.option("-C", "--project-dir", metavar="DIR", help="The project's folder.")
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="A compose file.")
+@click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="In place of .env.")
+@click.option("-p", "--project-name", metavar="NAME", help="The project's name.")
+@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable.")
+@click.option("--context", "docker_context", metavar="NAME", help="A Docker context.")
+@click.option("-q", "--quiet", is_flag=True, help="Results and errors only.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR in the environment).")
+@click.version_option(__version__, "--version", message="owctl %(version)s")
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    project_dir: str | None,
+    files: tuple[str, ...],
+    env_files: tuple[str, ...],
+    project_name: str | None,
+    profiles: tuple[str, ...],
+    docker_context: str | None,
+    quiet: bool,
+    debug: bool,
+    no_color: bool,
+) -> None:
+    """Run a self-hosted Open WebUI stack: set up, start, probe, watch, back up."""
+    from owctl.context import Context
+    from owctl.settings import Flags
+
+    flags = Flags(
+        project_dir=Path(project_dir) if project_dir else None,
+        files=tuple(Path(name) for name in files),
+        environment_files=tuple(Path(name) for name in env_files),
+        project_name=project_name,
+        profiles=profiles,
+        context=docker_context,
+    )
+    context = ctx.obj
+    if not isinstance(context, Context):
+        raise TypeError("run owctl through owctl.cli.run")
+    context.flags = flags
+    context.set_output(quiet=quiet, debug=debug, no_color=no_color)
+
+
+def _terminated(signal_number: int, _: FrameType | None) -> None:
+    raise Interrupted(f"Stopped by {signal.Signals(signal_number).name}.")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one owctl command line and return its exit code.
+
+    Every error becomes a message on stderr here, and nowhere else.
+    """
+    from owctl.context import Context
+
+    context = Context(dict(os.environ), _working_dir())
+    try:
+        result = cli.main(
+            args=list(arguments), prog_name="owctl", standalone_mode=False, obj=context
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        context.console.error(_usage_error(error))
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        context.console.error(Interrupted("Interrupted."))
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        # The reader has gone (`owctl logs | head`): nobody is left to tell, and nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OwctlError as error:
+        context.console.error(error)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001  # the last net: a user never sees a bare traceback
+        context.console.error(
+            OwctlError(
+                f"owctl met an error that it does not know: {type(error).__name__}: {error}",
+                hint="the same command with --debug, and report what it prints",
+            )
+        )
+        return 1
+    finally:
+        context.close()
+
+
+def _usage_error(error: click.ClickException) -> OwctlError:
+    hint = getattr(error, "hint", None)
+    if hint is None:
+        ctx = getattr(error, "ctx", None)
+        hint = f"{ctx.command_path} --help" if ctx is not None else "owctl --help"
+    return OwctlError(error.format_message(), hint=hint)
+
+
+def _working_dir() -> Path:
+    """Return the folder as the shell names it: links are kept, as compose keeps them in labels."""
+    named = Path(os.environ.get("PWD", "/"))
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        # The folder that the shell stands in was removed.
+        return named
+    return named if named.is_absolute() and named.exists() and named.samefile(here) else here
+
+
+def main() -> None:
+    """Entry point of the ``owctl`` script."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
+    sys.exit(run(sys.argv[1:]))

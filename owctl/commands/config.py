@@ -1,0 +1,64 @@
+"""``owctl config``: the resolved stack."""
+
+from collections.abc import Mapping
+
+import click
+
+from owctl.commands.options import pass_context
+from owctl.context import Context
+
+
+@click.command()
+@click.option("--show-secrets", is_flag=True, help="Print secrets in clear text.")
+@click.option("--validate", is_flag=True, help="Only check; print nothing but problems.")
+@click.option("--services", "only_services", is_flag=True, help="Print the services' names only.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="How to print it.",
+)
+@click.option("--json", "output_format", flag_value="json", help="Short for --format json.")
+@pass_context
+def config(
+    context: Context, show_secrets: bool, validate: bool, only_services: bool, output_format: str
+) -> None:
+    """Show the resolved stack, secrets redacted.
+
+    Variables are filled in, files merged, short forms written out. No engine is needed.
+    """
+    from owctl.compose.printed import printable_spec
+    from owctl.ui.console import unmasked
+
+    stack = context.stack
+    if validate:
+        context.console.info(f"{stack.project}: {len(stack.services)} services, no problems.")
+        return
+    if only_services:
+        for name in stack.services:
+            context.console.result(name)
+        return
+    document: object = printable_spec(stack)
+    if show_secrets:
+        context.console.mask = unmasked
+    else:
+        document = _redacted(document, "")
+    if output_format == "json":
+        context.console.json({"schema": 1, "project": stack.project, "config": document})
+        return
+    import yaml
+
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    context.console.result(text.rstrip())
+
+
+def _redacted(value: object, key: str) -> object:
+    from owctl.environment.secrets import redacted
+
+    if isinstance(value, Mapping):
+        return {name: _redacted(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item, key) for item in value]
+    return redacted(key, value) if isinstance(value, str) else value

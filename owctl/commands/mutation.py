@@ -1,0 +1,107 @@
+"""What every changing command does around its work: lock, history, progress."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from owctl.context import Context
+from owctl.errors import Interrupted
+from owctl.lifecycle.plan import Plan, StepEvent, StepKind
+from owctl.ui.progress import Progress, RowState
+
+WORDS: dict[StepKind, str] = {
+    "pull": "pulling",
+    "build": "building",
+    "network": "creating",
+    "volume": "creating",
+    "create": "creating the container",
+    "replace": "replacing the container",
+    "start": "starting",
+    "ready": "waiting until it answers",
+    "restart": "restarting",
+    "stop": "stopping",
+    "remove": "removing",
+    "remove-network": "removing",
+}
+
+
+@contextmanager
+def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> Iterator[None]:
+    """Hold the project's lock for a block, and leave a line in the history.
+
+    Raises Locked when another owctl holds it.
+    """
+    from owctl.project.lock import project_lock
+
+    identity, project = context.engine.engine_id, context.stack.project
+    with (
+        project_lock(identity, project, command, wait_seconds=lock_wait_seconds),
+        _recorded(context, command),
+    ):
+        yield
+
+
+@contextmanager
+def _recorded(context: Context, command: str) -> Iterator[None]:
+    outcome, exit_code, began = "done", 0, time.monotonic()
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted):
+        outcome, exit_code = "interrupted", Interrupted.exit_code
+        raise
+    except BaseException as error:
+        outcome, exit_code = "failed", getattr(error, "exit_code", 1)
+        raise
+    finally:
+        from owctl.project.history import record
+
+        warning = record(
+            context.settings.project_dir,
+            command,
+            outcome,
+            arguments=sys.argv[1:],
+            exit_code=exit_code,
+            duration_ms=round((time.monotonic() - began) * 1000),
+            mask=context.console.mask,
+            environ=context.environ,
+        )
+        if warning:
+            context.console.warn(warning)
+
+
+def show_plan(context: Context, plan: Plan) -> None:
+    """Print a plan, one step a line, or that there is nothing to do."""
+    for step in plan.changes:
+        context.console.result(str(step))
+    if not plan.changes:
+        context.console.result("Nothing to change.")
+
+
+class StepDisplay:
+    """Draws a plan's events: one row a subject, done when its last step is."""
+
+    def __init__(self, progress: Progress, plan: Plan) -> None:
+        self.progress = progress
+        self.last = {step.subject: step.key for step in plan.steps}
+        for subject in self.last:
+            progress.update(subject, "waiting", "waiting")
+
+    def __call__(self, event: StepEvent) -> None:
+        """Receive one event."""
+        step = event.step
+        if event.phase == "started":
+            # A wait begins with its dependencies ready: the row then says what happens.
+            self._update(step.subject, "working", WORDS[step.kind])
+        elif event.phase == "progress":
+            text = event.detail if step.kind != "ready" else f"waiting: {event.detail}"
+            self._update(step.subject, "working", text)
+        elif event.phase == "failed":
+            self._update(step.subject, "failed", event.detail)
+        elif self.last[step.subject] == step.key:
+            self._update(step.subject, "done", event.detail)
+        elif step.kind == "create":
+            self._update(step.subject, "waiting", "waiting for what it depends on")
+
+    def _update(self, subject: str, state: RowState, text: str) -> None:
+        self.progress.update(subject, state, text)

@@ -1,0 +1,85 @@
+"""Options and arguments that several commands share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from owctl.context import Context
+
+pass_context = click.make_pass_decorator(Context)
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def format_option(*formats: str) -> Decorator:
+    """``--format`` with ``--json`` as its short form; the command gets ``output_format``."""
+    choices = formats or ("table", "json")
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function = click.option(
+            "--json", "output_format", flag_value="json", help="Short for --format json."
+        )(function)
+        return click.option(
+            "--format",
+            "output_format",
+            type=click.Choice(choices),
+            default=choices[0],
+            show_default=True,
+            help="How to print the result.",
+        )(function)
+
+    return decorate
+
+
+def complete_service(
+    ctx: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete a service's name from the compose files; silent when they cannot be read."""
+    from owctl.errors import OwctlError
+    from owctl.settings import Flags
+
+    root = ctx.find_root()
+    given = root.params
+    context = root.obj if isinstance(root.obj, Context) else None
+    try:
+        if context is None:
+            import os
+            from pathlib import Path
+
+            context = Context(dict(os.environ), Path.cwd())
+            context.flags = Flags(
+                project_dir=Path(given["project_dir"]) if given.get("project_dir") else None,
+                files=tuple(Path(name) for name in given.get("files") or ()),
+            )
+        context.console.quiet = True
+        names = list(context.stack.services)
+    except (OwctlError, OSError):
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+services_argument = click.argument(
+    "services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_service
+)
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Print what would be done; change nothing."
+)
+lock_wait_option = click.option(
+    "--lock-wait",
+    "lock_wait_seconds",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait that long while another owctl changes this project.",
+)
+timeout_option = click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long each service may take until it answers.",
+)

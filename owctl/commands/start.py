@@ -1,0 +1,147 @@
+"""``owctl start``: bring the stack up and wait until every service answers."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from owctl.commands.options import (
+    dry_run_option,
+    lock_wait_option,
+    pass_context,
+    services_argument,
+    timeout_option,
+)
+from owctl.context import Context
+
+if TYPE_CHECKING:
+    from owctl.compose.model import Service
+    from owctl.lifecycle.plan import Plan
+
+
+@click.command()
+@services_argument
+@click.option("--no-wait", is_flag=True, help="Do not wait until the services answer.")
+@timeout_option
+@click.option("--build", is_flag=True, help="Build images first, even those that exist.")
+@click.option("--pull", is_flag=True, help="Pull images first, even those that exist.")
+@click.option("--recreate", is_flag=True, help="Replace containers even when nothing changed.")
+@click.option("--adopt", is_flag=True, help="Take over a project that another folder started.")
+@dry_run_option
+@lock_wait_option
+@pass_context
+def start(
+    context: Context,
+    services: tuple[str, ...],
+    no_wait: bool,
+    timeout_seconds: float,
+    build: bool,
+    pull: bool,
+    recreate: bool,
+    adopt: bool,
+    dry_run: bool,
+    lock_wait_seconds: float,
+) -> None:
+    """Start the stack and wait until every service answers.
+
+    Starts the services that are named, with all that they depend on; without names, all. A
+    service starts when its dependencies are ready. What runs unchanged is left alone.
+    """
+    from owctl.commands.mutation import StepDisplay, mutation, show_plan
+    from owctl.compose.services import resolve_services
+    from owctl.lifecycle.run import prepare_start, run
+    from owctl.lifecycle.start_plan import StartOptions
+    from owctl.project.ownership import check_owner, remember_adoption
+
+    stack, engine = context.stack, context.engine
+    names = [service.name for service in resolve_services(stack, services)]
+    options = StartOptions(wait=not no_wait, recreate=recreate, pull=pull, build=build)
+    if dry_run:
+        show_plan(context, prepare_start(engine, stack, names, options).plan)
+        return
+    with mutation(context, "start", lock_wait_seconds):
+        owners = check_owner(engine, stack.project, stack.working_dir, adopt=adopt)
+        if owners:
+            remember_adoption(stack.working_dir, stack.project, owners)
+        prepared = prepare_start(engine, stack, names, options)
+        _warn_of_orphans(context, prepared.orphans)
+        with context.console.progress(f"Starting {stack.project}") as progress:
+            made = run(
+                engine,
+                stack,
+                prepared,
+                StepDisplay(progress, prepared.plan),
+                timeout_seconds=timeout_seconds,
+                pull=pull,
+            )
+    _report(context, names, prepared.plan, made.ready_seconds)
+
+
+def _warn_of_orphans(context: Context, orphans: tuple[str, ...]) -> None:
+    if orphans:
+        context.console.warn(
+            f"{', '.join(orphans)}: containers of this project that no compose file describes; "
+            "`owctl stop --remove-orphans` removes them"
+        )
+
+
+def _report(
+    context: Context, names: list[str], plan: "Plan", ready_seconds: dict[str, float]
+) -> None:
+    from owctl.engine.containers import list_containers
+    from owctl.ui.table import Column
+
+    stack = context.stack
+    if not plan.changes:
+        context.console.info(f"{stack.project} is already running; nothing changed.")
+    elif context.console.quiet:
+        return
+    reasons = {step.service: step.reason for step in plan.steps if step.kind == "replace"}
+    started = {step.service for step in plan.steps if step.kind == "start"}
+    order = list(stack.services)
+    containers = list_containers(context.engine, stack.project, services=order)
+    rows = []
+    for container in sorted(containers, key=lambda c: (order.index(c.service), c.number)):
+        if container.service not in {*names, *started}:
+            continue
+        service = stack.services[container.service]
+        outcome = "started" if container.service in started else "running"
+        if container.service in reasons:
+            outcome = f"replaced: {reasons[container.service]}"
+        seconds = ready_seconds.get(container.service)
+        rows.append(
+            [
+                container.service,
+                outcome,
+                f"{seconds:.1f} s" if seconds is not None else "",
+                ", ".join(
+                    _address(service, port.host_ip, port.host_port)
+                    for port in _distinct(container.ports)
+                ),
+            ]
+        )
+    columns = [
+        Column("SERVICE"),
+        Column("OUTCOME", narrow="fold"),
+        Column("READY AFTER", right=True),
+        Column("ADDRESS"),
+    ]
+    if not context.console.quiet:
+        context.console.table(columns, rows)
+
+
+def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:
+    # The engine publishes 0.0.0.0 and :: as two entries; a user has one address.
+    seen: dict[int, PublishedPort] = {}
+    for port in ports:
+        seen.setdefault(port.host_port, port)
+    return list(seen.values())
+
+
+def _address(service: "Service", host_ip: str, host_port: int) -> str:
+    host = "localhost" if host_ip in ("", "0.0.0.0", "::") else host_ip  # noqa: S104
+    is_web = service.probe is None or service.probe.type in ("http", "socketio")
+    return f"http://{host}:{host_port}" if is_web else f"{host}:{host_port}"
+
+
+if TYPE_CHECKING:
+    from owctl.engine.containers import PublishedPort

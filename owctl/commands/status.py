@@ -1,0 +1,139 @@
+"""``owctl status``: the containers as the engine sees them."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from owctl.commands.options import format_option, pass_context, services_argument
+from owctl.context import Context
+
+if TYPE_CHECKING:
+    from owctl.engine.containers import Container
+
+STYLES = {"running": "green", "missing": "dim", "restarting": "yellow", "paused": "yellow"}
+
+
+@click.command()
+@services_argument
+@format_option("table", "json")
+@pass_context
+def status(context: Context, services: tuple[str, ...], output_format: str) -> None:
+    """Show the containers: state, uptime, ports, image.
+
+    Exits with 0 whenever it could answer; `owctl health` is the command that judges.
+    """
+    from owctl.compose.services import resolve_services
+    from owctl.engine.containers import list_containers
+    from owctl.ui.table import Cell, Column
+
+    stack = context.stack
+    names = [service.name for service in resolve_services(stack, services)]
+    found = [
+        c for c in list_containers(context.engine, stack.project) if _shown(c, names, services)
+    ]
+    missing = [name for name in names if all(c.service != name for c in found)]
+    order = {name: index for index, name in enumerate(stack.services)}
+    found.sort(key=lambda c: (order.get(c.service, len(order)), c.service, c.number))
+    if output_format == "json":
+        rows = [_json(container) for container in found]
+        rows += [
+            _missing_json(name, stack.services[name].image_name(stack.project)) for name in missing
+        ]
+        rows.sort(key=lambda row: order.get(row["service"], len(order)))
+        context.console.json({"schema": 1, "project": stack.project, "services": rows})
+        return
+    lines: dict[str, list[list[str | Cell]]] = {}
+    for container in found:
+        lines.setdefault(container.service, []).append(_row(container))
+    for name in missing:
+        lines[name] = [[name, Cell("missing", "dim"), "-", "", "", ""]]
+    ordered = sorted(lines, key=lambda name: (order.get(name, len(order)), name))
+    context.console.table(
+        [
+            Column("SERVICE"),
+            Column("STATE"),
+            Column("HEALTH"),
+            Column("UP", right=True),
+            Column("PORTS"),
+            Column("IMAGE", narrow="crop"),
+        ],
+        [row for name in ordered for row in lines[name]],
+    )
+
+
+def _shown(container: "Container", names: list[str], asked: tuple[str, ...]) -> bool:
+    # Containers of the project that no file describes are part of the picture, too.
+    return container.service in names or not asked
+
+
+def _row(container: "Container") -> "list[Any]":
+    from owctl.ui.table import Cell
+
+    name = (
+        container.service if container.number == 1 else f"{container.service} ({container.number})"
+    )
+    state = container.state
+    if state == "exited":
+        state = f"exited ({container.exit_code})"
+    ports: dict[str, None] = {}
+    for port in container.ports:
+        host = "" if port.host_ip in ("0.0.0.0", "::", "") else f"{port.host_ip}:"  # noqa: S104
+        ports[f"{host}{port.host_port}→{port.container_port}"] = None
+    return [
+        name,
+        Cell(state, STYLES.get(container.state, "red")),
+        container.engine_health or "-",
+        _uptime(container),
+        ", ".join(ports),
+        container.image,
+    ]
+
+
+def _uptime(container: "Container") -> str:
+    if container.state not in ("running", "paused") or not container.started_at:
+        return ""
+    began = datetime.fromisoformat(container.started_at[:19] + "+00:00")
+    seconds = max(0, int((datetime.now(UTC) - began).total_seconds()))
+    for size, unit, rest, rest_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // rest} {rest_unit}"
+    return f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
+
+
+def _json(container: "Container") -> dict[str, Any]:
+    return {
+        "service": container.service,
+        "container": container.name,
+        "number": container.number,
+        "state": container.state,
+        "engine_health": container.engine_health,
+        "exit_code": container.exit_code,
+        "started_at": container.started_at,
+        "image": container.image,
+        "image_id": container.image_id,
+        "ports": [
+            {
+                "host_ip": port.host_ip,
+                "host_port": port.host_port,
+                "container_port": port.container_port,
+                "protocol": port.protocol,
+            }
+            for port in container.ports
+        ],
+    }
+
+
+def _missing_json(name: str, image: str) -> dict[str, Any]:
+    return {
+        "service": name,
+        "container": None,
+        "number": None,
+        "state": "missing",
+        "engine_health": None,
+        "exit_code": None,
+        "started_at": None,
+        "image": image,
+        "image_id": None,
+        "ports": [],
+    }

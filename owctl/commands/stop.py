@@ -1,0 +1,58 @@
+"""``owctl stop``: stop and remove the containers and the network; the data stays."""
+
+import click
+
+from owctl.commands.options import (
+    dry_run_option,
+    lock_wait_option,
+    pass_context,
+    services_argument,
+)
+from owctl.context import Context
+
+
+@click.command()
+@services_argument
+@click.option(
+    "--remove-orphans", is_flag=True, help="Also containers that no compose file describes."
+)
+@dry_run_option
+@lock_wait_option
+@pass_context
+def stop(
+    context: Context,
+    services: tuple[str, ...],
+    remove_orphans: bool,
+    dry_run: bool,
+    lock_wait_seconds: float,
+) -> None:
+    """Remove the containers and the network; keep the data.
+
+    Volumes, images and backups stay: `owctl start` continues where this left off.
+    """
+    from owctl.commands.mutation import StepDisplay, mutation, show_plan
+    from owctl.compose.services import resolve_services
+    from owctl.lifecycle.run import prepare_stop, run
+
+    stack, engine = context.stack, context.engine
+    names = [service.name for service in resolve_services(stack, services)]
+    if dry_run:
+        show_plan(context, prepare_stop(engine, stack, names, orphans=remove_orphans).plan)
+        return
+    with mutation(context, "stop", lock_wait_seconds):
+        prepared = prepare_stop(engine, stack, names, orphans=remove_orphans)
+        if not prepared.plan.steps:
+            context.console.info(f"{stack.project} is not running; nothing to stop.")
+            return
+        with context.console.progress(f"Stopping {stack.project}") as progress:
+            run(engine, stack, prepared, StepDisplay(progress, prepared.plan))
+    if prepared.orphans and not remove_orphans:
+        context.console.warn(
+            f"{', '.join(prepared.orphans)}: left running, no compose file describes them; "
+            "--remove-orphans removes them, too"
+        )
+    context.console.info(
+        f"Stopped {', '.join(names)}; the data is kept."
+        if services
+        else f"{stack.project} is stopped; its volumes are kept."
+    )

@@ -1,0 +1,78 @@
+"""Wires settings → stack → engine → console, each built on first use."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from owctl.settings import Flags, Settings
+from owctl.ui.console import Console
+
+if TYPE_CHECKING:
+    from owctl.compose.model import Stack
+    from owctl.engine.connection import Engine
+    from owctl.environment.secrets import Mask
+
+
+class Context:
+    """What a command works with; click hands it on as ``ctx.obj``.
+
+    ``environ`` is the process environment, ``working_dir`` the absolute folder owctl was run in.
+    """
+
+    def __init__(self, environ: Mapping[str, str], working_dir: Path) -> None:
+        self.environ = environ
+        self.working_dir = working_dir
+        self.flags = Flags()
+        self.console = Console(color=False if environ.get("NO_COLOR") else None)
+
+    def set_output(
+        self, *, quiet: bool = False, debug: bool = False, no_color: bool = False
+    ) -> None:
+        """Switch output options on; one that is on stays on."""
+        self.console.quiet |= quiet
+        self.console.debug |= debug
+        if no_color:
+            self.console.color = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Return the project's settings; raises ConfigurationError."""
+        return Settings.load(self.flags, self.environ, self.working_dir)
+
+    @cached_property
+    def stack(self) -> "Stack":
+        """Return the resolved stack; raises ConfigurationError.
+
+        From here on the console masks the stack's secrets.
+        """
+        from owctl.compose.loader import load
+
+        stack = load(self.settings)
+        self.console.mask = self.mask_for(stack)
+        for warning in stack.warnings:
+            self.console.warn(warning)
+        return stack
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """Return the connected engine; raises EngineUnavailable."""
+        from owctl.engine.connection import Engine
+
+        return Engine.connect(self.settings.docker_context, self.environ)
+
+    def mask_for(self, stack: "Stack") -> "Mask":
+        """Return what replaces the known secrets of a stack in text."""
+        from owctl.environment.secrets import Mask, secret_values
+
+        values = set(secret_values(self.settings.environment))
+        for service in stack.services.values():
+            values |= secret_values(
+                {name: value for name, value in service.environment.items() if value is not None}
+            )
+        return Mask(values)
+
+    def close(self) -> None:
+        """Close the engine's connections, if there are any."""
+        if "engine" in self.__dict__:
+            self.engine.close()

@@ -1,0 +1,247 @@
+"""What each kind of step does to the engine, and the clearing up when a run is cut short."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from owctl.compose.model import Service, Stack
+from owctl.errors import ImageMissing, OwctlError
+from owctl.lifecycle.execute import Cancelled
+from owctl.lifecycle.plan import Step
+from owctl.lifecycle.readiness import wait_until_ready
+
+if TYPE_CHECKING:
+    from owctl.engine.connection import Engine
+    from owctl.engine.images import PullProgress
+
+Report = Callable[[str], None]
+
+
+class Actions:
+    """Carries out the steps of one run and remembers what it made.
+
+    ``created`` maps (service, number) → the id of a container that this run created;
+    ``ready_seconds`` maps service → how long it took from its start, or from the beginning of the
+    wait if it ran already, until it was ready.
+    """
+
+    def __init__(
+        self,
+        engine: "Engine",
+        stack: Stack,
+        *,
+        timeout_seconds: float = 300.0,
+        force_pull: bool = False,
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.timeout_seconds = timeout_seconds
+        self.force_pull = force_pull
+        self.created: dict[tuple[str, int], str] = {}
+        self.ready_seconds: dict[str, float] = {}
+        self.networks: list[str] = []
+        self._started: set[str] = set()
+        self._began: dict[str, float] = {}
+
+    def perform(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        """Carry out one step; returns a detail for the user. Raises OwctlError or Cancelled."""
+        if step.kind == "ready":
+            return self._wait(step, cancel, report)
+        action: Callable[[Step, threading.Event, Report], str] = {
+            "pull": self._pull,
+            "build": self._build,
+            "network": self._network,
+            "volume": self._volume,
+            "create": self._create,
+            "replace": self._replace,
+            "start": self._start,
+            "restart": self._restart,
+            "stop": self._stop,
+            "remove": self._remove,
+            "remove-network": self._remove_network,
+        }[step.kind]
+        return action(step, cancel, report)
+
+    def discard_unstarted(self) -> None:
+        """Remove the containers that this run created and never started.
+
+        The networks that it made go, too, if the project has no container left to use them.
+        """
+        from owctl.engine.containers import list_containers, remove_container
+        from owctl.engine.networks import remove_network
+
+        for container_id in self.created.values():
+            if container_id not in self._started:
+                remove_container(self.engine, container_id, force=True)
+        if self.networks and not list_containers(self.engine, self.stack.project):
+            for name in self.networks:
+                remove_network(self.engine, name)
+
+    def _service(self, step: Step) -> Service:
+        assert step.service is not None
+        return self.stack.services[step.service]
+
+    def _pull(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.images import pull_image
+
+        assert step.name is not None
+        service = self._service(step)
+
+        def progress(state: "PullProgress") -> None:
+            if cancel.is_set():
+                raise Cancelled
+            total = f" of {state.bytes_total / 1e6:.0f}" if state.bytes_total else ""
+            report(f"pulling: {state.bytes_done / 1e6:.0f}{total} MB, {state.status}")
+
+        report("pulling " + step.name)
+        pull_image(self.engine, step.name, service.platform, progress)
+        return "pulled"
+
+    def _build(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.build import build_image
+
+        def line(text: str) -> None:
+            if cancel.is_set():
+                raise Cancelled
+            if text.strip():
+                report("building: " + text.strip())
+
+        build_image(
+            self.engine,
+            self.stack.project,
+            self._service(step),
+            no_cache=False,
+            pull=self.force_pull,
+            on_line=line,
+        )
+        return "built"
+
+    def _network(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.networks import ensure_network
+
+        network = self.stack.networks[step.subject]
+        ensure_network(self.engine, self.stack, network)
+        if not network.external:
+            self.networks.append(network.name)
+        return "created"
+
+    def _volume(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.volumes import ensure_volume
+
+        ensure_volume(self.engine, self.stack, self.stack.volumes[step.subject])
+        return "created"
+
+    def _create(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import create_container
+        from owctl.engine.create_config import container_config
+        from owctl.engine.images import image_id
+
+        service = self._service(step)
+        reference = service.image_name(self.stack.project)
+        identity = image_id(self.engine, reference)
+        if identity is None:
+            raise ImageMissing(
+                f"The image {reference} of {service.name} is not on this machine.",
+                hint=f"docker pull {reference}, or set another image in .env",
+            )
+        assert step.name is not None
+        body = container_config(
+            self.stack,
+            service,
+            number=step.number,
+            image_id=identity,
+            api_version=self.engine.api_version,
+            proxy_environment=self.engine.proxy_environment,
+        )
+        name = f"{step.container_id[:12]}_{step.name}" if step.container_id else step.name
+        made = create_container(self.engine, name, body, platform=service.platform)
+        self.created[(service.name, step.number)] = made
+        return "created"
+
+    def _replace(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import remove_container, rename_container, stop_container
+
+        assert step.container_id is not None
+        assert step.name is not None
+        service = self._service(step)
+        report("stopping the old container")
+        stop_container(self.engine, step.container_id, grace_seconds(service))
+        remove_container(self.engine, step.container_id, force=True)
+        successor = self.created[(service.name, step.number)]
+        # From here on it is the service's container, started or not.
+        self._started.add(successor)
+        rename_container(self.engine, successor, step.name)
+        return "replaced"
+
+    def _start(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import start_container
+
+        service = self._service(step)
+        container_id = self.created.get((service.name, step.number), step.container_id)
+        assert container_id is not None
+        self._began.setdefault(service.name, time.monotonic())
+        start_container(self.engine, container_id, step.name)
+        self._started.add(container_id)
+        return "started"
+
+    def _restart(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import restart_container
+
+        assert step.container_id is not None
+        restart_container(self.engine, step.container_id, grace_seconds(self._service(step)))
+        return "restarted"
+
+    def _wait(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        service = self._service(step)
+        began = self._began.setdefault(service.name, time.monotonic())
+        detail = wait_until_ready(
+            self.engine,
+            self.stack,
+            service,
+            timeout_seconds=self.timeout_seconds,
+            cancel=cancel,
+            report=report,
+            one_shot=self._is_one_shot(service),
+        )
+        self.ready_seconds[service.name] = time.monotonic() - began
+        return f"ready: {detail}" if detail else "ready"
+
+    def _is_one_shot(self, service: Service) -> bool:
+        return any(
+            edge.service == service.name and edge.condition == "service_completed_successfully"
+            for other in self.stack.services.values()
+            for edge in other.depends_on
+        )
+
+    def _stop(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import stop_container
+
+        assert step.container_id is not None
+        service = self.stack.services.get(step.service or "")
+        stop_container(self.engine, step.container_id, grace_seconds(service))
+        return "stopped"
+
+    def _remove(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import remove_container
+
+        assert step.container_id is not None
+        remove_container(self.engine, step.container_id, force=True)
+        return "removed"
+
+    def _remove_network(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.networks import remove_network
+
+        assert step.name is not None
+        try:
+            remove_network(self.engine, step.name)
+        except OwctlError as error:
+            # Another project's container may be attached: that is no reason to fail a stop.
+            return f"kept: {error.message}"
+        return "removed"
+
+
+def grace_seconds(service: Service | None) -> int | None:
+    """Return how long a container may take to end; None leaves it to the engine (10 s)."""
+    seconds = service.stop_grace_period_seconds if service else None
+    return None if seconds is None else max(1, round(seconds))

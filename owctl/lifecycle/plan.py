@@ -1,0 +1,93 @@
+"""A plan: small steps and what each requires. The same plan is printed by --dry-run and executed."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+StepKind = Literal[
+    "pull",
+    "build",
+    "network",
+    "volume",
+    "create",
+    "replace",
+    "start",
+    "ready",
+    "restart",
+    "stop",
+    "remove",
+    "remove-network",
+]
+
+# How a step reads in --dry-run and in the history.
+VERBS: dict[StepKind, str] = {
+    "pull": "pull image",
+    "build": "build image",
+    "network": "create network",
+    "volume": "create volume",
+    "create": "create container",
+    "replace": "replace container",
+    "start": "start",
+    "ready": "wait for",
+    "restart": "restart",
+    "stop": "stop",
+    "remove": "remove container",
+    "remove-network": "remove network",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One engine call, or one wait.
+
+    ``subject`` is what the user sees (a service, a network, a volume); ``service`` and ``number``
+    name the container; ``container_id`` is the existing container a step works on; ``reason`` says
+    why the step is there; ``requires`` holds the keys of the steps that must have succeeded.
+    """
+
+    kind: StepKind
+    subject: str
+    service: str | None = None
+    number: int = 1
+    name: str | None = None
+    container_id: str | None = None
+    reason: str = ""
+    requires: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """Return what other steps name this one by."""
+        return f"{self.kind} {self.name or self.subject} {self.number}"
+
+    def __str__(self) -> str:
+        text = f"{VERBS[self.kind]} {self.name or self.subject}"
+        return f"{text} ({self.reason})" if self.reason else text
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in an order in which they could be run one by one."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        """Return the steps that change something: all but the waits."""
+        return tuple(step for step in self.steps if step.kind != "ready")
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """What happens to a step; ``phase`` finished and failed come once, progress any number."""
+
+    step: Step
+    phase: Literal["started", "progress", "finished", "failed"]
+    detail: str = ""
+
+
+Receiver = Callable[[StepEvent], None]
+
+
+def keys(steps: Iterable[Step]) -> frozenset[str]:
+    """Return the keys of steps, for ``requires``."""
+    return frozenset(step.key for step in steps)

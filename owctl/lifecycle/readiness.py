@@ -1,0 +1,139 @@
+"""Wait until a service is ready, fail as soon as it cannot become so (DESIGN: ready is what a
+protocol probe says)."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from owctl.compose.model import Service, Stack
+from owctl.errors import ServiceFailed, TimedOut
+from owctl.lifecycle.evidence import how_it_ended, last_words
+from owctl.lifecycle.execute import Cancelled
+
+if TYPE_CHECKING:
+    from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
+
+PROBE_INTERVAL_SECONDS = 0.15
+PROBE_TIMEOUT_SECONDS = 2.0
+# A service with a restart policy may stumble while it starts; at the third exit it has failed.
+EXITS_ALLOWED = 3
+
+
+def wait_until_ready(
+    engine: "Engine",
+    stack: Stack,
+    service: Service,
+    *,
+    timeout_seconds: float,
+    cancel: threading.Event,
+    report: Callable[[str], None],
+    one_shot: bool = False,
+) -> str:
+    """Wait until every container of a service is ready; return the probe's last detail.
+
+    ``one_shot`` waits for exit code 0 instead (``service_completed_successfully``).
+    Raises ServiceFailed with the evidence, TimedOut with what the probe said last, Cancelled.
+    """
+    from owctl.engine.containers import list_containers
+
+    containers = list_containers(engine, stack.project, services=[service.name])
+    if not containers:
+        raise ServiceFailed(
+            f"{service.name} has no container to wait for.", hint=f"owctl start {service.name}"
+        )
+    waits = [_Wait(engine, stack, service, container, one_shot) for container in containers]
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        pending = [wait for wait in waits if not wait.ready()]
+        if not pending:
+            return waits[0].detail
+        report(pending[0].detail)
+        if time.monotonic() >= deadline:
+            raise _timed_out(engine, service, pending, timeout_seconds)
+        if cancel.wait(PROBE_INTERVAL_SECONDS):
+            raise Cancelled
+
+
+class _Wait:
+    """The wait for one container."""
+
+    def __init__(
+        self,
+        engine: "Engine",
+        stack: Stack,
+        service: Service,
+        container: "Container",
+        one_shot: bool,
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.service = service
+        self.container = container
+        self.one_shot = one_shot
+        self.restarts_before = container.restart_count
+        self.detail = "starting"
+
+    def ready(self) -> bool:
+        from owctl.engine.containers import inspect_container
+        from owctl.health.check import check_container
+
+        container = inspect_container(self.engine, self.container.id)
+        if container is None:
+            raise ServiceFailed(
+                f"The container of {self.service.name} was removed while it was waited for.",
+                hint=f"owctl start {self.service.name}",
+            )
+        self.container = container
+        if self._ended():
+            return True
+        if container.state != "running":
+            self.detail = container.state
+            return False
+        health = check_container(
+            self.engine,
+            self.stack,
+            self.service,
+            container,
+            timeout_seconds=PROBE_TIMEOUT_SECONDS,
+            gating=True,
+        )
+        self.detail = health.detail
+        if health.status == "unhealthy" and health.probe == "engine":
+            # No probe of ours: the engine's verdict is the only one, and it is final.
+            raise self._failed("was found unhealthy by its health check: " + health.detail)
+        return health.status == "healthy" and not self.one_shot
+
+    def _ended(self) -> bool:
+        """Return True for a one-shot service that has succeeded; raise for one that failed."""
+        container = self.container
+        exits = container.restart_count - self.restarts_before
+        if container.state in ("exited", "dead"):
+            if self.one_shot and container.exit_code == 0:
+                self.detail = "completed"
+                return True
+            raise self._failed(how_it_ended(container))
+        if container.state == "restarting" or exits:
+            self.detail = f"restarting: {how_it_ended(container)}"
+            if exits + (container.state == "restarting") >= EXITS_ALLOWED:
+                raise self._failed(f"keeps restarting: it {how_it_ended(container)}")
+        return False
+
+    def _failed(self, what: str) -> ServiceFailed:
+        return ServiceFailed(
+            f"{self.service.name} {what}.",
+            hint=f"owctl logs --tail 200 {self.service.name}",
+            details=last_words(self.engine, self.container),
+        )
+
+
+def _timed_out(
+    engine: "Engine", service: Service, pending: Sequence[_Wait], timeout_seconds: float
+) -> TimedOut:
+    return TimedOut(
+        f"{service.name} was not ready within {timeout_seconds:g} s; its probe said last: "
+        f"{pending[0].detail}.",
+        hint=f"owctl logs --tail 200 {service.name}, or a longer --timeout",
+        details=last_words(engine, pending[0].container),
+    )

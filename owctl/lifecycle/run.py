@@ -1,0 +1,109 @@
+"""Start, stop and restart a stack: observe → plan → execute → result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from owctl.compose.model import Service, Stack
+from owctl.errors import Interrupted, OwctlError, ServiceFailed
+from owctl.lifecycle.actions import Actions
+from owctl.lifecycle.execute import execute
+from owctl.lifecycle.observed import Observed, observe
+from owctl.lifecycle.plan import Plan, Receiver
+from owctl.lifecycle.start_plan import StartOptions, plan_start
+from owctl.lifecycle.stop_plan import plan_restart, plan_stop
+
+if TYPE_CHECKING:
+    from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan with what it was made from: shown by --dry-run, or executed."""
+
+    plan: Plan
+    observed: Observed
+
+    @property
+    def orphans(self) -> tuple[str, ...]:
+        """Return the names of the project's containers that belong to no service."""
+        return tuple(container.name for container in self.observed.orphans)
+
+
+def prepare_start(
+    engine: "Engine", stack: Stack, names: Sequence[str], options: StartOptions
+) -> Prepared:
+    """Return the plan that brings services up; changes nothing."""
+    observed = observe(engine, stack)
+
+    def differences(service: Service, number: int, container: "Container") -> tuple[str, ...]:
+        from owctl.engine.create_config import container_config
+        from owctl.engine.drift import differences as differing
+
+        image = observed.images.get(service.image_name(stack.project))
+        if image is None:
+            return ()
+        wanted = container_config(
+            stack,
+            service,
+            number=number,
+            image_id=image.id,
+            api_version=engine.api_version,
+            proxy_environment=engine.proxy_environment,
+        )
+        return differing(wanted, container.raw, image.raw, network_ids=observed.networks)
+
+    return Prepared(plan_start(stack, observed, names, options, differences), observed)
+
+
+def prepare_stop(
+    engine: "Engine", stack: Stack, names: Sequence[str], *, orphans: bool = False
+) -> Prepared:
+    """Return the plan that stops and removes services; changes nothing."""
+    observed = observe(engine, stack, images=False)
+    return Prepared(plan_stop(stack, observed, names, orphans=orphans), observed)
+
+
+def prepare_restart(engine: "Engine", stack: Stack, names: Sequence[str]) -> Prepared:
+    """Return the plan that restarts services; changes nothing.
+
+    Raises ServiceFailed where a named service has no container to restart.
+    """
+    observed = observe(engine, stack, images=False)
+    absent = [name for name in names if not observed.of(name)]
+    if absent:
+        raise ServiceFailed(
+            f"{', '.join(absent)} cannot be restarted: not started yet.",
+            hint="owctl start " + " ".join(absent),
+        )
+    return Prepared(plan_restart(stack, observed, names), observed)
+
+
+def run(
+    engine: "Engine",
+    stack: Stack,
+    prepared: Prepared,
+    receiver: Receiver,
+    *,
+    timeout_seconds: float = 300.0,
+    pull: bool = False,
+) -> Actions:
+    """Execute a plan; returns what it made and how long each wait took.
+
+    Raises OwctlError of the first step that failed, or Interrupted. Containers that were created
+    and not started are removed again; services that did start stay up.
+    """
+    actions = Actions(engine, stack, timeout_seconds=timeout_seconds, force_pull=pull)
+    try:
+        execute(prepared.plan, actions.perform, receiver)
+    except (KeyboardInterrupt, Interrupted) as error:
+        actions.discard_unstarted()
+        raise Interrupted(
+            "Interrupted; what was running by then goes on.",
+            hint="owctl status shows it, owctl start continues, owctl stop ends it",
+        ) from error
+    except OwctlError:
+        actions.discard_unstarted()
+        raise
+    return actions

@@ -1,0 +1,252 @@
+"""Stack + what exists → the steps that `start` takes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from owctl.compose.model import Service, Stack
+from owctl.lifecycle.observed import Observed
+from owctl.lifecycle.plan import Plan, Step, StepKind, keys
+
+if TYPE_CHECKING:
+    from owctl.engine.containers import Container
+
+Differences = Callable[[Service, int, "Container"], tuple[str, ...]]
+"""What of a container differs from what the stack wants: human names of keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """What the user asked of `start`. ``scale`` maps service → number of containers."""
+
+    wait: bool = True
+    recreate: bool = False
+    pull: bool = False
+    build: bool = False
+    scale: Mapping[str, int] | None = None
+
+
+def with_dependencies(stack: Stack, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the services and all that they depend on, in the order of the files."""
+    wanted: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name in wanted or name not in stack.services:
+            continue
+        wanted.add(name)
+        queue += [edge.service for edge in stack.services[name].depends_on]
+    return tuple(name for name in stack.services if name in wanted)
+
+
+def plan_start(
+    stack: Stack,
+    observed: Observed,
+    names: Sequence[str],
+    options: StartOptions,
+    differences: Differences,
+) -> Plan:
+    """Return the steps that bring the named services (with dependencies) up.
+
+    All containers are created before the first is started; a service starts when its own
+    dependencies have reached their condition, not when a whole level has.
+    """
+    return _StartPlanner(stack, observed, options, differences).plan(
+        with_dependencies(stack, names)
+    )
+
+
+class _StartPlanner:
+    def __init__(
+        self, stack: Stack, observed: Observed, options: StartOptions, differences: Differences
+    ) -> None:
+        self.stack = stack
+        self.observed = observed
+        self.options = options
+        self.differences = differences
+        self.prepare: list[Step] = []
+        self.creates: list[Step] = []
+        self.runs: list[Step] = []
+        self.clears: list[Step] = []
+
+    def plan(self, selected: Sequence[str]) -> Plan:
+        services = [self.stack.services[name] for name in selected]
+        self._remove_leftovers(selected)
+        for service in services:
+            self._prepare_image(service)
+        # Nothing is made until the images are here: what cannot be had leaves nothing behind.
+        images = keys(self.prepare)
+        self._prepare_networks(services, images)
+        self._prepare_volumes(services, images)
+        for service in services:
+            self._containers(service)
+        return Plan((*self.prepare, *self.clears, *self.creates, *self._gated(selected)))
+
+    def _remove_leftovers(self, selected: Sequence[str]) -> None:
+        self.clears += [
+            Step(
+                kind="remove",
+                subject=container.service,
+                service=container.service,
+                number=container.number,
+                name=container.name,
+                container_id=container.id,
+                reason="left by an interrupted replacement",
+            )
+            for container in self.observed.successors
+            if container.service in selected
+        ]
+
+    def _prepare_networks(self, services: Sequence[Service], after: frozenset[str]) -> None:
+        used = {attachment.network for service in services for attachment in service.attachments}
+        for key, network in self.stack.networks.items():
+            if key in used and network.name not in self.observed.networks:
+                self.prepare.append(
+                    Step(kind="network", subject=key, name=network.name, requires=after)
+                )
+
+    def _prepare_volumes(self, services: Sequence[Service], after: frozenset[str]) -> None:
+        used = {m.source for s in services for m in s.mounts if m.type == "volume" and m.source}
+        for key, volume in self.stack.volumes.items():
+            if key in used and volume.name not in self.observed.volumes:
+                self.prepare.append(
+                    Step(kind="volume", subject=key, name=volume.name, requires=after)
+                )
+
+    def _prepare_image(self, service: Service) -> None:
+        name = service.image_name(self.stack.project)
+        kind = self._image_step(service, present=name in self.observed.images)
+        if kind is None:
+            return
+        reason = "asked for" if name in self.observed.images else "not on this machine"
+        step = Step(kind=kind, subject=service.name, service=service.name, reason=reason)
+        # Services that share an image share the step's work, too.
+        same = [s for s in self.prepare if s.kind == kind and s.name == name]
+        if not same:
+            self.prepare.append(replace(step, name=name))
+
+    def _image_step(self, service: Service, *, present: bool) -> StepKind | None:
+        policy = service.pull_policy or "missing"
+        if service.build is not None and policy not in ("always", "never"):
+            # Where there is a build section the image is ours to build, as compose does.
+            if self.options.build or policy == "build" or not present:
+                return "build"
+            return None
+        if policy == "never":
+            return None
+        return "pull" if self.options.pull or policy == "always" or not present else None
+
+    def _containers(self, service: Service) -> None:
+        wanted = (self.options.scale or {}).get(service.name, service.scale)
+        existing = {container.number: container for container in self.observed.of(service.name)}
+        numbers = sorted(existing)[:wanted]
+        free = (n for n in range(1, wanted + len(existing) + 1) if n not in existing)
+        numbers += [next(free) for _ in range(wanted - len(numbers))]
+        for number, container in existing.items():
+            if number not in numbers:
+                self.clears.append(self._step("remove", service, number, container, "scaled down"))
+        for number in sorted(numbers):
+            self._container(service, number, existing.get(number))
+
+    def _container(self, service: Service, number: int, existing: "Container | None") -> None:
+        image_steps = [s for s in self.prepare if s.kind in ("pull", "build")]
+        if existing is None:
+            self._create(service, number, None, "")
+            self.runs.append(self._step("start", service, number))
+            return
+        reason = self._reason_to_replace(service, number, existing, image_steps)
+        if reason:
+            self._create(service, number, existing, reason)
+            self.runs.append(self._step("replace", service, number, existing, reason))
+            self.runs.append(self._step("start", service, number))
+        elif existing.state not in ("running", "restarting"):
+            self.runs.append(self._step("start", service, number, existing, existing.state))
+
+    def _reason_to_replace(
+        self,
+        service: Service,
+        number: int,
+        existing: "Container",
+        image_steps: Sequence[Step],
+    ) -> str:
+        image = service.image_name(self.stack.project)
+        if self.options.recreate:
+            return "asked for"
+        if existing.state in ("dead", "removing"):
+            return f"container is {existing.state}"
+        if any(step.name == image for step in image_steps):
+            return "new image"
+        changed = self.differences(service, number, existing)
+        return f"{', '.join(changed)} changed" if changed else ""
+
+    def _create(
+        self, service: Service, number: int, existing: "Container | None", reason: str
+    ) -> None:
+        image = service.image_name(self.stack.project)
+        mine = [
+            step
+            for step in self.prepare
+            if (step.kind in ("pull", "build") and step.name == image)
+            or (step.kind == "network" and step.subject in {a.network for a in service.attachments})
+            or (step.kind == "volume" and step.subject in {m.source for m in service.mounts})
+        ]
+        clears = [step for step in self.clears if step.service == service.name]
+        step = self._step("create", service, number, existing, reason)
+        self.creates.append(replace(step, requires=keys([*mine, *clears])))
+
+    def _gated(self, selected: Sequence[str]) -> list[Step]:
+        """Give every run step what it has to wait for, and add the waits."""
+        everything_created = keys([*self.prepare, *self.creates, *self.clears])
+        result: list[Step] = []
+        for name in selected:
+            service = self.stack.services[name]
+            mine = [step for step in self.runs if step.service == name]
+            gate = frozenset[str]().union(
+                *(self._gate(e.service, e.condition, selected) for e in service.depends_on)
+            )
+            for step in mine:
+                before = {s.key for s in mine if s.number == step.number and s.kind == "replace"}
+                own = frozenset(before - {step.key})
+                result.append(replace(step, requires=everything_created | gate | own))
+            if self.options.wait or self._awaited(name, selected):
+                requires = keys(mine) if mine else everything_created | gate
+                result.append(
+                    Step(kind="ready", subject=name, service=name, requires=frozenset(requires))
+                )
+        return result
+
+    def _gate(self, dependency: str, condition: str, selected: Sequence[str]) -> frozenset[str]:
+        if dependency not in selected:
+            return frozenset()
+        if condition == "service_started":
+            return keys(
+                step for step in self.runs if step.service == dependency and step.kind == "start"
+            )
+        return frozenset({Step(kind="ready", subject=dependency).key})
+
+    def _awaited(self, name: str, selected: Sequence[str]) -> bool:
+        return any(
+            edge.service == name and edge.condition != "service_started"
+            for other in selected
+            for edge in self.stack.services[other].depends_on
+        )
+
+    def _step(
+        self,
+        kind: StepKind,
+        service: Service,
+        number: int,
+        existing: "Container | None" = None,
+        reason: str = "",
+    ) -> Step:
+        from owctl.engine.naming import container_name
+
+        return Step(
+            kind=kind,
+            subject=service.name,
+            service=service.name,
+            number=number,
+            name=container_name(self.stack, service, number),
+            container_id=existing.id if existing else None,
+            reason=reason,
+        )

@@ -1,0 +1,94 @@
+"""What exists → the steps that `stop` and `restart` take."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from owctl.compose.model import Stack
+from owctl.lifecycle.observed import Observed
+from owctl.lifecycle.plan import Plan, Step, StepKind, keys
+
+if TYPE_CHECKING:
+    from owctl.engine.containers import Container
+
+
+def plan_stop(
+    stack: Stack, observed: Observed, names: Sequence[str], *, orphans: bool = False
+) -> Plan:
+    """Return the steps that stop and remove the named services' containers.
+
+    Dependants stop before what they depend on. With every service named, the networks go, too,
+    unless containers that stay still use them.
+    """
+    chosen = [
+        container
+        for container in (*observed.containers, *observed.successors)
+        if container.service in names
+    ]
+    if orphans:
+        chosen += [c for c in observed.orphans if c not in chosen]
+    stops = {container.id: _step("stop", container) for container in chosen}
+    steps: list[Step] = []
+    for container in chosen:
+        dependants = [c for c in chosen if _depends(stack, c.service, container.service)]
+        requires = keys(stops[dependant.id] for dependant in dependants)
+        steps.append(_step("stop", container, requires))
+        steps.append(_step("remove", container, keys([stops[container.id]])))
+    whole = set(names) >= set(stack.services)
+    staying = [c for c in observed.orphans if not orphans]
+    if whole and not staying:
+        steps += _network_steps(stack, observed, keys(s for s in steps if s.kind == "remove"))
+    return Plan(_ordered(steps))
+
+
+def plan_restart(stack: Stack, observed: Observed, names: Sequence[str]) -> Plan:
+    """Return the steps that restart the named services' containers and wait for them.
+
+    A service restarts after those of the named ones that it depends on are ready again.
+    """
+    steps: list[Step] = []
+    for name in names:
+        gate = frozenset(
+            Step(kind="ready", subject=edge.service).key
+            for edge in stack.services[name].depends_on
+            if edge.service in names
+        )
+        mine = [_step("restart", c, gate) for c in observed.of(name)]
+        steps += mine
+        steps.append(Step(kind="ready", subject=name, service=name, requires=keys(mine) | gate))
+    return Plan(tuple(steps))
+
+
+def _step(kind: StepKind, container: "Container", requires: frozenset[str] = frozenset()) -> Step:
+    return Step(
+        kind=kind,
+        subject=container.service,
+        service=container.service,
+        number=container.number,
+        name=container.name,
+        container_id=container.id,
+        requires=requires,
+    )
+
+
+def _depends(stack: Stack, dependant: str, dependency: str) -> bool:
+    service = stack.services.get(dependant)
+    return service is not None and any(e.service == dependency for e in service.depends_on)
+
+
+def _network_steps(stack: Stack, observed: Observed, after: frozenset[str]) -> list[Step]:
+    return [
+        Step(kind="remove-network", subject=key, name=network.name, requires=after)
+        for key, network in stack.networks.items()
+        if not network.external and network.name in observed.networks
+    ]
+
+
+def _ordered(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps so that each comes after what it requires."""
+    remaining, done, result = list(steps), set[str](), list[Step]()
+    while remaining:
+        step = next(s for s in remaining if s.requires <= done)
+        remaining.remove(step)
+        done.add(step.key)
+        result.append(step)
+    return tuple(result)

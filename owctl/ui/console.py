@@ -1,0 +1,137 @@
+"""What reaches the user: results on stdout, everything else on stderr, secrets masked."""
+
+import json
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from owctl.errors import OwctlError
+from owctl.ui.table import Cell, Column, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from owctl.ui.progress import Progress
+
+
+def unmasked(text: str) -> str:
+    """Return the text as it is: the mask before any secret is known."""
+    return text
+
+
+class Console:
+    """The two streams of one owctl run.
+
+    ``color`` None means: where the stream is a terminal. ``mask`` is applied to every text.
+    """
+
+    def __init__(self, *, color: bool | None = None) -> None:
+        self.color = color
+        self.quiet = False
+        self.debug = False
+        self.mask: Callable[[str], str] = unmasked
+        self.live: Progress | None = None
+
+    def result(self, text: str = "") -> None:
+        """Print a result on stdout."""
+        self._write(sys.stdout, self.mask(text))
+
+    def info(self, text: str) -> None:
+        """Print a message on stderr, unless quiet."""
+        if not self.quiet:
+            self._write(sys.stderr, self.mask(text))
+
+    def warn(self, text: str) -> None:
+        """Print a warning on stderr, even when quiet."""
+        self._write(sys.stderr, self._painted("Warning: ", "33", sys.stderr) + self.mask(text))
+
+    def error(self, error: OwctlError) -> None:
+        """Print what failed, why, the evidence and ``Try:`` on stderr."""
+        if self.debug:
+            trace = "".join(
+                traceback.format_exception(error if _raised(error) else sys.exc_info()[1])
+            )
+            self._write(sys.stderr, self.mask(trace.rstrip()))
+        self._write(
+            sys.stderr, self._painted("Error: ", "1;31", sys.stderr) + self.mask(error.message)
+        )
+        for line in error.details:
+            self._write(sys.stderr, "  " + self.mask(line))
+        if error.hint:
+            self._write(sys.stderr, self._painted("Try: ", "1", sys.stderr) + self.mask(error.hint))
+
+    def json(self, document: Mapping[str, Any]) -> None:
+        """Print one JSON document on stdout."""
+        self._write(sys.stdout, self.mask(json.dumps(document, indent=2, ensure_ascii=False)))
+
+    def json_line(self, document: Mapping[str, Any]) -> None:
+        """Print one JSON document as one line on stdout."""
+        self._write(sys.stdout, self.mask(json.dumps(document, ensure_ascii=False)))
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> None:
+        """Print a table on stdout: fitted to a terminal, whole and plain when piped."""
+        masked = [
+            [
+                Cell(self.mask(cell.text), cell.style)
+                if isinstance(cell, Cell)
+                else Cell(self.mask(cell))
+                for cell in row
+            ]
+            for row in rows
+        ]
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        self._write(
+            sys.stdout, render(columns, masked, width=width, color=self.colored(sys.stdout))
+        )
+
+    def progress(self, title: str) -> "AbstractContextManager[Progress]":
+        """Open a live display on stderr: rows on a terminal, plain lines elsewhere."""
+        return self._progress(title)
+
+    @contextmanager
+    def _progress(self, title: str) -> "Iterator[Progress]":
+        from owctl.ui.progress import open_progress
+
+        def mask(text: str) -> str:
+            return self.mask(text)
+
+        live = not self.quiet and sys.stderr.isatty()
+        color = self.colored(sys.stderr)
+        with open_progress(title, mask, live=live, color=color, quiet=self.quiet) as progress:
+            self.live = progress
+            try:
+                yield progress
+            finally:
+                self.live = None
+
+    def confirm(self, question: str) -> bool | None:
+        """Ask yes or no on the terminal; None where there is none to ask on."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        sys.stderr.write(self.mask(question) + " [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def colored(self, stream: IO[str]) -> bool:
+        """Return whether to colour what goes to the stream."""
+        return stream.isatty() if self.color is None else self.color and stream.isatty()
+
+    def _painted(self, text: str, code: str, stream: IO[str]) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colored(stream) else text
+
+    def _write(self, stream: IO[str], text: str) -> None:
+        if self.live is not None and stream is sys.stderr:
+            self.live.print(text)
+            return
+        # A log line or a file name may hold what the terminal's encoding cannot say.
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        text = text.encode(encoding, "replace").decode(encoding)
+        stream.write(text + "\n")
+        stream.flush()
+
+
+def _raised(error: OwctlError) -> bool:
+    return error.__traceback__ is not None

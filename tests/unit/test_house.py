@@ -1,0 +1,51 @@
+"""The house's own rules: small files, documented commands, nothing that ties it to one machine."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from owctl.cli import ALIASES, COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "owctl").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_small_and_says_what_it_is_for(path: Path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 320
+    assert ast.get_docstring(ast.parse(text)), "no module docstring"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_the_help_that_the_table_shows(name: str):
+    module, _, line = COMMANDS[name]
+    command = getattr(importlib.import_module(f"owctl.commands.{module}"), name)
+    assert command.help is not None
+    assert command.help.strip().splitlines()[0].strip() == line
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_stands_in_the_readme(name: str):
+    assert re.search(rf"owctl (-q )?{name}\b", (ROOT / "README.md").read_text())
+
+
+def test_aliases_name_commands():
+    assert set(ALIASES.values()) <= set(COMMANDS)
+    assert not set(ALIASES) & set(COMMANDS)
+
+
+def test_help_imports_nothing_heavy():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from owctl.cli import run; run(['--help']);"
+        "heavy = {'docker', 'httpx', 'pydantic', 'rich', 'yaml', 'zstandard', 'requests'};"
+        "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
