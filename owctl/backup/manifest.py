@@ -1,0 +1,163 @@
+"""The manifest: what a backup says it holds. Written last, so that a backup is one only with it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+from owctl.errors import BackupInvalid
+
+MANIFEST_NAME = "manifest.json"
+SCHEMA = 1
+Kind = Literal["database", "volume", "sqlite", "configuration"]
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a backup.
+
+    ``name`` is its path in the backup's folder. ``size_bytes`` and ``sha256`` are those of the file
+    as stored, ``content_size_bytes`` is the size before compression. ``detail`` depends on the
+    kind (docs/backup-format.md).
+    """
+
+    name: str
+    kind: Kind
+    size_bytes: int
+    sha256: str
+    content_size_bytes: int
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the member as it stands in the manifest."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "content_size_bytes": self.content_size_bytes,
+            **({"detail": dict(self.detail)} if self.detail else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a backup says about itself. Times are ISO 8601 in UTC."""
+
+    id: str
+    project: str
+    created_at: str
+    duration_ms: int
+    members: tuple[Member, ...]
+    label: str | None = None
+    owctl_version: str = ""
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stack: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all members as stored."""
+        return sum(member.size_bytes for member in self.members)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that ``manifest.json`` holds."""
+        return {
+            "schema": SCHEMA,
+            "id": self.id,
+            "project": self.project,
+            "label": self.label,
+            "created_at": self.created_at,
+            "duration_ms": self.duration_ms,
+            "size_bytes": self.size_bytes,
+            "owctl_version": self.owctl_version,
+            "engine": dict(self.engine),
+            "stack": dict(self.stack),
+            "services": {name: dict(entry) for name, entry in self.services.items()},
+            "members": [member.to_json() for member in self.members],
+            "warnings": list(self.warnings),
+        }
+
+
+def dump(manifest: Manifest) -> bytes:
+    """Return the bytes of ``manifest.json``."""
+    return (json.dumps(manifest.to_json(), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def read(folder: Path) -> Manifest:
+    """Read the manifest of the backup in ``folder``; raises BackupInvalid."""
+    path = folder / MANIFEST_NAME
+    try:
+        return parse(path.read_bytes())
+    except FileNotFoundError:
+        raise BackupInvalid(
+            f"{folder} is not a backup: it has no {MANIFEST_NAME}.",
+            hint="owctl backup, which makes a new one",
+        ) from None
+    except OSError as error:
+        raise BackupInvalid(f"Cannot read {path}: {error.strerror}.") from error
+    except BackupInvalid as error:
+        raise BackupInvalid(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def parse(data: bytes) -> Manifest:
+    """Read a manifest; raises BackupInvalid if it is damaged or of a newer kind."""
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise BackupInvalid(f"the manifest is not JSON: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
+        raise BackupInvalid("the manifest is not one of owctl's.")
+    if document["schema"] > SCHEMA:
+        raise BackupInvalid(
+            f"the backup has schema {document['schema']}, this owctl knows {SCHEMA}.",
+            hint="a newer owctl",
+        )
+    try:
+        return Manifest(
+            id=_text(document["id"]),
+            project=_text(document["project"]),
+            created_at=_text(document["created_at"]),
+            duration_ms=int(document["duration_ms"]),
+            members=tuple(_member(entry) for entry in document["members"]),
+            label=document.get("label"),
+            owctl_version=str(document.get("owctl_version", "")),
+            engine=document.get("engine", {}),
+            services=document.get("services", {}),
+            stack=document.get("stack", {}),
+            warnings=tuple(document.get("warnings", ())),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackupInvalid(
+            f"the manifest is damaged ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _member(entry: Mapping[str, Any]) -> Member:
+    name = _text(entry["name"])
+    path = PurePosixPath(name)
+    # A manifest may come from elsewhere: it must not name files outside of its folder.
+    if path.is_absolute() or ".." in path.parts or path.parts[:1] == (MANIFEST_NAME,) or not name:
+        raise ValueError(f"{name!r} is no name of a member")
+    if entry["kind"] not in get_args(Kind):
+        raise ValueError(f"{name}: unknown kind {entry['kind']!r}")
+    if not _SHA256.fullmatch(_text(entry["sha256"])):
+        raise ValueError(f"{name}: not a SHA-256")
+    return Member(
+        name=name,
+        kind=entry["kind"],
+        size_bytes=int(entry["size_bytes"]),
+        sha256=entry["sha256"],
+        content_size_bytes=int(entry["content_size_bytes"]),
+        detail=entry.get("detail", {}),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value

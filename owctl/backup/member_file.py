@@ -1,0 +1,157 @@
+"""Writing one member: compressed, hashed and counted while it flows, on disk when finished."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from owctl.backup.space import check_reserve
+from owctl.errors import OwctlError
+
+# Every so often the disk is asked for its free space, and the user told how far it is.
+_REPORT_BYTES = 8 * 1024 * 1024
+# The jobs of all threads together: parallel compression takes about five times as much memory.
+_JOBS_BYTES = 4 * 1024 * 1024
+_MOST_THREADS = 4
+_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a member's content on disk."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    content_size_bytes: int
+
+
+class MemberFile:
+    """A member being written; ``finish`` makes it durable.
+
+    ``folder`` is the backup's folder, ``name`` the path in it. ``on_bytes`` is told, now and then,
+    how many bytes of content there are. Raises OwctlError if the disk is full.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        compressed: bool = True,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.content_size_bytes = 0
+        self.size_bytes = 0
+        self._path = folder / name
+        self._on_bytes = on_bytes
+        self._report_at = _REPORT_BYTES
+        self._hash = hashlib.sha256()
+        self._compressor: Any = _compressor() if compressed else None
+        try:
+            _make_folders(folder, self._path.parent)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        self._file = os.fdopen(descriptor, "wb")
+
+    def write(self, content: bytes) -> None:
+        """Append content."""
+        self.content_size_bytes += len(content)
+        self._store(content if self._compressor is None else self._compressor.compress(content))
+        if self.content_size_bytes >= self._report_at:
+            self._report_at = self.content_size_bytes + _REPORT_BYTES
+            check_reserve(self._path.parent)
+            if self._on_bytes is not None:
+                self._on_bytes(self.content_size_bytes)
+
+    def finish(self) -> Stored:
+        """Write what is left, and return when the file is on disk."""
+        if self._compressor is not None:
+            self._store(self._compressor.flush())
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        return Stored(self.name, self.size_bytes, self._hash.hexdigest(), self.content_size_bytes)
+
+    def close(self) -> None:
+        """Give the file up; harmless after ``finish``."""
+        try:
+            self._file.close()
+        except OSError as error:
+            # Closing flushes: on a full disk it fails, too, and the file is given up anyway.
+            raise cannot_write(self._path, error) from error
+
+    def __enter__(self) -> "MemberFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        try:
+            self.close()
+        except OwctlError as second:
+            error.add_note(second.message)
+
+    def _store(self, data: bytes) -> None:
+        if not data:
+            return
+        self._hash.update(data)
+        self.size_bytes += len(data)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+
+def write_small(folder: Path, name: str, content: bytes) -> Stored:
+    """Store content as it is, in one go."""
+    with MemberFile(folder, name, compressed=False) as file:
+        file.write(content)
+        return file.finish()
+
+
+def cannot_write(path: Path, error: OSError) -> OwctlError:
+    """Return the error that says why ``path`` cannot be written."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OwctlError(
+            f"The backup was given up: no space is left in {path.parent}.",
+            hint="make room there, or name a folder on another disk with --output",
+        )
+    return OwctlError(
+        f"Cannot write {path}: {error.strerror or error}.",
+        hint="name a folder that you may write to with --output",
+    )
+
+
+def _compressor() -> Any:  # noqa: ANN401  # zstandard's compression object has no public type
+    import zstandard
+
+    threads = min(os.cpu_count() or 1, _MOST_THREADS)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        _LEVEL,
+        threads=threads,
+        job_size=_JOBS_BYTES // threads,
+        write_checksum=True,
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+
+
+def _make_folders(top: Path, folder: Path) -> None:
+    """Make the folders between, each for its owner alone (mkdir's mode is only for the last)."""
+    if folder == top or folder.is_dir():
+        return
+    _make_folders(top, folder.parent)
+    folder.mkdir(mode=0o700)

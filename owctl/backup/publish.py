@@ -1,0 +1,151 @@
+"""All or nothing: a backup grows in a partial folder and gets its name when it is whole.
+
+A partial folder belongs to the process that holds the lock on the file in it. The kernel drops the
+lock when that process ends, however it ends, so what nobody holds is a leftover.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from owctl.backup.member_file import cannot_write
+from owctl.errors import OwctlError
+
+PARTIAL_SUFFIX = ".partial"
+LOCK_NAME = ".lock"
+
+
+def new_id(now: datetime) -> str:
+    """Return a backup's name: the UTC time, so that names sort by age, and six random digits."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@contextmanager
+def partial_folder(parent: Path, backup_id: str) -> Iterator["PartialBackup"]:
+    """Yield a folder to fill; unless it was published, it is gone when the block is left.
+
+    ``parent`` is made if it is missing. Leftovers of killed runs in it are removed. Raises
+    OwctlError where nothing can be written.
+    """
+    backup = _create(parent, backup_id)
+    try:
+        yield backup
+    finally:
+        backup.close()
+
+
+class PartialBackup:
+    """A backup's folder before it is one; ``folder`` is where its files go."""
+
+    def __init__(self, parent: Path, backup_id: str, lock: int) -> None:
+        self.id = backup_id
+        self.parent = parent
+        self.folder = parent / (backup_id + PARTIAL_SUFFIX)
+        self._lock = lock
+        self._published = False
+
+    def publish(self) -> Path:
+        """Give the folder its name, durably; the backup exists when this returns its path."""
+        target = self.parent / self.id
+        try:
+            for folder, _, _ in os.walk(self.folder, topdown=False):
+                sync_folder(Path(folder))
+            self.folder.rename(target)
+            self._published = True
+            (target / LOCK_NAME).unlink()
+            sync_folder(target)
+            sync_folder(self.parent)
+        except OSError as error:
+            if self._published:
+                # It has its name but may not be durable: rather none than one that may vanish.
+                self._published = False
+                self.folder = target
+            raise cannot_write(target, error) from error
+        return target
+
+    def close(self) -> None:
+        """Remove the folder unless it was published, and let go of the lock."""
+        try:
+            if not self._published:
+                _remove(self.folder)
+        finally:
+            os.close(self._lock)
+
+
+def remove_leftovers(parent: Path) -> list[Path]:
+    """Remove the partial folders that no process holds; returns them.
+
+    The caller holds the lock of ``parent``, so that none is just being made.
+    """
+    removed = []
+    for folder in sorted(parent.glob("*" + PARTIAL_SUFFIX)):
+        if folder.is_dir() and not folder.is_symlink() and not _held(folder):
+            _remove(folder)
+            removed.append(folder)
+    return removed
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create(parent: Path, backup_id: str) -> PartialBackup:
+    folder = parent / (backup_id + PARTIAL_SUFFIX)
+    try:
+        if not parent.is_dir():
+            # Backups hold secrets; only a folder that was there before keeps its own mode.
+            parent.mkdir(mode=0o700, parents=True)
+        with _locked(parent):
+            remove_leftovers(parent)
+            folder.mkdir(mode=0o700)
+            lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return PartialBackup(parent, backup_id, lock)
+
+
+@contextmanager
+def _locked(parent: Path) -> Iterator[None]:
+    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path) -> bool:
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OwctlError(
+            f"Cannot remove the unfinished backup {folder}: {error.strerror or error}.",
+            hint=f"rm -rf {folder}",
+        ) from error

@@ -1,0 +1,63 @@
+"""Verifying members in the background while the next ones are written."""
+
+import queue
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from owctl.backup.events import MemberProgress, Receiver
+from owctl.backup.manifest import Member
+from owctl.backup.verify import verify_member
+
+
+class BackgroundVerifier:
+    """Reads members of ``folder`` back, one after the other, in a thread of its own.
+
+    A context manager: leaving it with an error stops the thread at once. ``finish`` waits and
+    raises the first error (BackupInvalid).
+    """
+
+    def __init__(self, folder: Path, receive: Receiver) -> None:
+        self._folder = folder
+        self._receive = receive
+        self._queue: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
+        self._cancelled = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="owctl-backup-verifier")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._cancelled.set()
+        self._queue.put(None)
+        self._thread.join()
+
+    def submit(self, member: Member) -> None:
+        """Have a member verified; raises what an earlier one brought to light."""
+        self._raise()
+        self._queue.put(member)
+
+    def finish(self) -> None:
+        """Wait until all that was submitted is verified; raises BackupInvalid."""
+        self._queue.put(None)
+        self._thread.join()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        while (member := self._queue.get()) is not None and not self._cancelled.is_set():
+            self._receive(MemberProgress(member.name, "verifying", 0))
+            try:
+                verify_member(self._folder, member, cancelled=self._cancelled.is_set)
+            except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
+                self._error = error
+                return
+            self._receive(MemberProgress(member.name, "verified", member.content_size_bytes))

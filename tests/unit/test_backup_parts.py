@@ -1,0 +1,99 @@
+"""The small parts of backup: sizes, space, named files, configuration, the command's options."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from owctl.backup import space
+from owctl.backup.inventory import Inventory, MountPoint, VolumeSource
+from owctl.backup.members.configuration import configuration_files, store_configuration
+from owctl.backup.named_files import NamedFiles
+from owctl.commands.backup import _parts
+from owctl.compose.model import Stack
+from owctl.errors import OwctlError, UsageError
+
+
+def inventory(**mounts: str) -> Inventory:
+    container = cast("Any", SimpleNamespace(raw={"Config": {"WorkingDir": "/app"}}))
+    volumes = tuple(
+        VolumeSource(name, f"p_{name}", (MountPoint(container, path),))
+        for name, path in mounts.items()
+    )
+    return Inventory((), None, volumes)
+
+
+def stack(folder: Path, *files: Path) -> Stack:
+    return Stack("p", folder, files, (), {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (123_456_789, "123 MB"), (4e12, "4.0 TB")],
+)
+def test_sizes_for_people(size: int, text: str) -> None:
+    assert space.readable(size) == text
+
+
+def test_what_cannot_fit_is_refused_early(tmp_path: Path) -> None:
+    space.check_estimate(tmp_path, database_bytes=1000, files_bytes=1000)
+    with pytest.raises(OwctlError, match="not enough space") as caught:
+        space.check_estimate(tmp_path, database_bytes=0, files_bytes=10**17)
+    assert "--output" in (caught.value.hint or "")
+
+
+def test_named_files_are_crossed_off() -> None:
+    paths = ["/app/data/uploads/a", "data/uploads/b", "/app/data/../data/c", "/app/data/deep/d"]
+    named = NamedFiles(inventory(data="/app/data", deep="/app/data/deep"), paths)
+    for name in ("uploads/a", "uploads/b", "c", "uploads/more"):
+        named.in_volume("p_data")(name)
+    assert "1 of 4 files" in (named.warning() or "")
+    assert (named.warning() or "").endswith(": d")
+    named.in_volume("p_deep")("d")
+    assert named.warning() is None
+
+
+def test_named_files_outside_of_every_volume_are_missing() -> None:
+    named = NamedFiles(inventory(data="/app/data"), ["s3://bucket/x", "/app/database/y"])
+    assert "2 of 2 files" in (named.warning() or "")
+    named.in_volume("p_other")("x")
+    assert "2 of 2 files" in (named.warning() or "")
+
+
+def test_configuration_keeps_its_paths(tmp_path: Path) -> None:
+    project, other = tmp_path / "project", tmp_path / "other"
+    files = [
+        project / "compose.yaml",
+        project / "env" / ".env",
+        other / ".env",
+        other / "x" / ".env",
+    ]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(file))
+    named = dict(configuration_files(stack(project, *files, files[0])))
+    assert named == {
+        "config/compose.yaml": files[0],
+        "config/env/.env": files[1],
+        "config/elsewhere/.env": files[2],
+        "config/elsewhere/2-.env": files[3],
+    }
+    (tmp_path / "backup").mkdir()
+    members = list(store_configuration(stack(project, *files), tmp_path / "backup"))
+    for member in members:
+        stored = (tmp_path / "backup" / member.name).read_text()
+        assert stored == member.detail["path"] == str(named[member.name])
+
+
+def test_configuration_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OwctlError, match="Cannot read"):
+        list(store_configuration(stack(tmp_path, tmp_path / "gone.yaml"), tmp_path))
+
+
+def test_parts() -> None:
+    assert _parts(None) == {"db", "files", "config"}
+    assert _parts("db, files") == {"db", "files"}
+    for text in ("", ",", "db,everything"):
+        with pytest.raises(UsageError):
+            _parts(text)
