@@ -1,0 +1,32 @@
+# Targets for working on owctl, and for trying it. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down venv test unit lint format picture
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## run the whole stack on this machine, from nothing: engine, images, start, health, backup
+	@scripts/demo up
+
+demo-down: ## remove everything that `make demo` made
+	@scripts/demo down
+
+venv: ## make .venv with owctl and what the tests and linters need
+	@scripts/venv dev
+
+test: ## everything: linters, unit, engine and end-to-end tests
+	@scripts/test
+
+unit: venv ## the tests that need no engine: seconds
+	@.venv/bin/pytest tests/unit
+
+lint: venv ## ruff, mypy and import-linter
+	@scripts/lint
+
+format: venv ## put the code into shape
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+picture: venv ## draw the documentation's pictures again
+	@scripts/picture
