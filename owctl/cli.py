@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 ALIASES = {"up": "start", "down": "stop", "ps": "status", "build": "rebuild"}
 
 
+class ReaderGone(Exception):
+    """Nobody reads what owctl writes any more, as in ``owctl logs | head``."""
+
+
 class CommandTable(click.Group):
     """Imports a command's module when the command is run or asked for its own help."""
 
@@ -63,6 +67,13 @@ class CommandTable(click.Group):
             error.hint = hint  # type: ignore[attr-defined]
             raise error
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a reader that went away is told apart before click makes it exit 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section, without importing them."""
@@ -185,8 +196,8 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         context.console.error(Interrupted("Interrupted."))
         return Interrupted.exit_code
-    except BrokenPipeError:
-        # The reader has gone (`owctl logs | head`): nobody is left to tell, and nothing is wrong.
+    except (ReaderGone, BrokenPipeError):
+        # Nobody is left to tell, and nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OwctlError as error:

@@ -63,14 +63,21 @@ class Context:
 
     def mask_for(self, stack: "Stack") -> "Mask":
         """Return what replaces the known secrets of a stack in text."""
-        from owctl.environment.secrets import Mask, secret_values
+        from owctl.environment.secrets import Mask, hideable, is_secret_key, secret_values
 
         values = set(secret_values(self.settings.environment))
+        public = {stack.project, *stack.services, *stack.volumes, *stack.networks}
         for service in stack.services.values():
-            values |= secret_values(
-                {name: value for name, value in service.environment.items() if value is not None}
-            )
-        return Mask(values)
+            variables = {k: v for k, v in service.environment.items() if v is not None}
+            values |= secret_values(variables)
+            public |= {service.image or "", service.container_name or ""}
+            # A user or database name; what holds a URL may hold a password.
+            public |= {
+                value
+                for name, value in variables.items()
+                if "://" not in value and not is_secret_key(name)
+            }
+        return Mask(hideable(values, public))
 
     def close(self) -> None:
         """Close the engine's connections, if there are any."""

@@ -95,15 +95,15 @@ def _render(context: Context, created: "CreatedBackup", output_format: str) -> N
     if output_format == "json":
         console.json(_document(created))
         return
-    console.result(str(created.path))
     if console.quiet:
+        console.result(str(created.path))
         return
     rows = [(m.name, m.kind, readable(m.size_bytes), m.sha256[:12]) for m in manifest.members]
     columns = [Column("MEMBER"), Column("KIND"), Column("SIZE", right=True), Column("SHA-256")]
     console.table(columns, rows)
     console.result(
-        f"{len(manifest.members)} members, {readable(manifest.size_bytes)}, verified "
-        f"({manifest.duration_ms / 1000:.1f} s)"
+        f"Backup created and read back: {created.path} "
+        f"({readable(manifest.size_bytes)}, {manifest.duration_ms / 1000:.1f} s)"
     )
 
 

@@ -78,9 +78,8 @@ def _run(
     container = _container(context, service, index)
     # As for other programs, `--` may stand between owctl's words and the command's.
     argv = command[1:] if command[:1] == ("--",) else command
-    environment: dict[str, str] = {}
-    if not argv:
-        argv, environment = _program(service, container)
+    program, environment = _program(service, container)
+    argv = argv or program
     # Without stdin (`<&-`) Python has no sys.stdin.
     stdin = sys.stdin.fileno() if sys.stdin is not None else None
     terminal = not no_tty and stdin is not None and os.isatty(stdin) and sys.stdout.isatty()
@@ -127,9 +126,10 @@ def _container(context: Context, service: "Service", index: int | None) -> "Cont
 
 
 def _program(service: "Service", container: "Container") -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return what a bare ``shell`` runs in the service, and the variables that it gets.
+    """Return what a bare ``shell`` runs in the service, and the variables that any command gets.
 
-    Passwords travel as variables: an argument could be read by everyone in the container.
+    With them ``owctl shell db pg_dump …`` signs in, too. Passwords travel as variables: an argument
+    could be read by everyone in the container.
     """
     from owctl.health.choice import choose_probe
     from owctl.health.credentials import (
@@ -144,8 +144,8 @@ def _program(service: "Service", container: "Container") -> tuple[tuple[str, ...
     if kind == "postgres":
         user, database = postgres_login(environment)
         password = environment.get("POSTGRES_PASSWORD")
-        variables = {"PGPASSWORD": password} if password else {}
-        return ("psql", "-U", user, "-d", database), variables
+        variables = {"PGUSER": user, "PGDATABASE": database}
+        return ("psql",), variables | ({"PGPASSWORD": password} if password else {})
     if kind == "redis":
         password = redis_password(environment, command_of(service, container))
         return ("redis-cli",), {"REDISCLI_AUTH": password} if password else {}

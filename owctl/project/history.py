@@ -1,5 +1,6 @@
 """The project's history: one line of JSON for each command that changed something."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -63,11 +64,12 @@ def _append(folder: Path, line: str) -> None:
     try:
         if owner is not None:
             os.fchown(descriptor, *owner)
+        # Held for one short write: without it, another's half-written line looks torn.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         size_bytes = os.fstat(descriptor).st_size
         # A line that a full disk cut short must not swallow this one.
         torn = size_bytes > 0 and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
         data = ("\n" if torn else "").encode() + line.encode("utf-8", "backslashreplace")
-        # One write: two owctl that end at once leave two whole lines.
         written_bytes = os.write(descriptor, data)
         if written_bytes < len(data):
             raise OSError(0, "the disk is full")

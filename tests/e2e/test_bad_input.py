@@ -152,3 +152,15 @@ def test_setup_inside_another_project_asks_which_is_meant(tmp_path):
     assert_clear(owctl("setup", cwd=inner), 2, str(tmp_path), "-C . setup")
     assert not (tmp_path / ".env").exists()
     assert not (inner / ".env").exists()
+
+
+def test_a_password_that_is_a_services_name_does_not_hide_the_service(tmp_path):
+    text = (
+        "services:\n  postgres:\n    image: localhost:1/none\n    environment:\n"
+        "      POSTGRES_USER: postgres\n      POSTGRES_PASSWORD: postgres\n      OTHER_TOKEN: geheimnis\n"
+    )
+    result = owctl("config", "--services", cwd=project(tmp_path, text))
+    assert result.stdout == "postgres\n"
+    shown = owctl("config", cwd=tmp_path).stdout
+    assert "POSTGRES_PASSWORD: '***'" in shown
+    assert "geheimnis" not in shown

@@ -139,6 +139,8 @@ def test_the_database_password_is_not_shown_in_the_logs(running: Project):
 def test_shell_runs_a_query_and_passes_the_exit_code_on(running: Project):
     answer = running.succeed("shell", "db", given="select 6 * 7;\n")
     assert "42" in answer.stdout
+    answer = running.succeed("shell", "db", "psql", "-tAc", "select current_user")
+    assert answer.stdout == "open_webui\n"
     assert running.owctl("shell", "backend", "sh", "-c", "exit 9").returncode == 9
     assert "PONG" in running.succeed("shell", "cache", given="PING\n").stdout
 
