@@ -19,6 +19,7 @@ WORDS: dict[StepKind, str] = {
     "replace": "replacing the container",
     "start": "starting",
     "ready": "waiting until it answers",
+    "reach": "asking through it",
     "restart": "restarting",
     "stop": "stopping",
     "remove": "removing",

@@ -12,10 +12,12 @@ from owctl.commands.options import (
     timeout_option,
 )
 from owctl.context import Context
+from owctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from owctl.compose.model import Service
+    from owctl.compose.model import Service, Stack
     from owctl.lifecycle.plan import Plan
+    from owctl.lifecycle.scale import Scale
 
 
 @click.command()
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 @click.option("--build", is_flag=True, help="Build images first, even those that exist.")
 @click.option("--pull", is_flag=True, help="Pull images first, even those that exist.")
 @click.option("--recreate", is_flag=True, help="Replace containers even when nothing changed.")
+@click.option(
+    "--scale",
+    "scales",
+    multiple=True,
+    metavar="SERVICE=N",
+    help="Run a service N times (repeatable); the newest containers go first when N shrinks.",
+)
 @click.option("--adopt", is_flag=True, help="Take over a project that another folder started.")
 @dry_run_option
 @lock_wait_option
@@ -37,6 +46,7 @@ def start(
     build: bool,
     pull: bool,
     recreate: bool,
+    scales: tuple[str, ...],
     adopt: bool,
     dry_run: bool,
     lock_wait_seconds: float,
@@ -49,12 +59,15 @@ def start(
     from owctl.commands.mutation import StepDisplay, mutation, show_plan
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.run import prepare_start, run
-    from owctl.lifecycle.start_plan import StartOptions
+    from owctl.lifecycle.scale import check_scale
+    from owctl.lifecycle.start_plan import StartOptions, with_dependencies
     from owctl.project.ownership import check_owner, remember_adoption
 
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]
-    options = StartOptions(wait=not no_wait, recreate=recreate, pull=pull, build=build)
+    scale = _scale(stack, scales)
+    check_scale(stack, scale, with_dependencies(stack, names))
+    options = StartOptions(wait=not no_wait, recreate=recreate, pull=pull, build=build, scale=scale)
     if dry_run:
         show_plan(context, prepare_start(engine, stack, names, options).plan)
         return
@@ -74,6 +87,22 @@ def start(
                 pull=pull,
             )
     _report(context, names, prepared.plan, made.ready_seconds)
+
+
+def _scale(stack: "Stack", words: tuple[str, ...]) -> "Scale":
+    from owctl.compose.services import resolve_services
+    from owctl.lifecycle.scale import Scale
+
+    asked: dict[str, int] = {}
+    for word in words:
+        name, separator, number = word.partition("=")
+        if not separator or not number.isdecimal():
+            raise UsageError(
+                f"--scale takes SERVICE=N, and got {word!r}.", hint="--scale rust-backend=3"
+            )
+        (service,) = resolve_services(stack, [name])
+        asked[service.name] = int(number)
+    return Scale(asked)
 
 
 def _warn_of_orphans(context: Context, orphans: tuple[str, ...]) -> None:
@@ -110,7 +139,7 @@ def _report(
         seconds = ready_seconds.get(container.service)
         rows.append(
             [
-                container.service,
+                container.service if container.number == 1 else container.name,
                 outcome,
                 f"{seconds:.1f} s" if seconds is not None else "",
                 ", ".join(
@@ -138,8 +167,10 @@ def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:
 
 
 def _address(service: "Service", host_ip: str, host_port: int) -> str:
+    from owctl.health.choice import choose_probe
+
     host = "localhost" if host_ip in ("", "0.0.0.0", "::") else host_ip  # noqa: S104
-    is_web = service.probe is None or service.probe.type in ("http", "socketio")
+    is_web = choose_probe(service).type in ("http", "socketio")
     return f"http://{host}:{host_port}" if is_web else f"{host}:{host_port}"
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
-from owctl.errors import ImageMissing, OwctlError
+from owctl.errors import ImageMissing, OwctlError, ServiceFailed, TimedOut
 from owctl.lifecycle.execute import Cancelled
-from owctl.lifecycle.plan import Step
+from owctl.lifecycle.plan import Plan, Step
 from owctl.lifecycle.readiness import wait_until_ready
 
 if TYPE_CHECKING:
@@ -30,12 +30,14 @@ class Actions:
         self,
         engine: "Engine",
         stack: Stack,
+        plan: Plan,
         *,
         timeout_seconds: float = 300.0,
         force_pull: bool = False,
     ) -> None:
         self.engine = engine
         self.stack = stack
+        self.plan = plan
         self.timeout_seconds = timeout_seconds
         self.force_pull = force_pull
         self.created: dict[tuple[str, int], str] = {}
@@ -56,6 +58,7 @@ class Actions:
             "create": self._create,
             "replace": self._replace,
             "start": self._start,
+            "reach": self._reach,
             "restart": self._restart,
             "stop": self._stop,
             "remove": self._remove,
@@ -195,17 +198,37 @@ class Actions:
     def _wait(self, step: Step, cancel: threading.Event, report: Report) -> str:
         service = self._service(step)
         began = self._began.setdefault(service.name, time.monotonic())
-        detail = wait_until_ready(
-            self.engine,
-            self.stack,
-            service,
-            timeout_seconds=self.timeout_seconds,
-            cancel=cancel,
-            report=report,
-            one_shot=self._is_one_shot(service),
-        )
+        try:
+            detail = wait_until_ready(
+                self.engine,
+                self.stack,
+                service,
+                timeout_seconds=self.timeout_seconds,
+                cancel=cancel,
+                report=report,
+                one_shot=self._is_one_shot(service),
+            )
+        except (ServiceFailed, TimedOut) as error:
+            error.details = (*error.details, *self._circumstances(service))
+            raise
         self.ready_seconds[service.name] = time.monotonic() - began
         return f"ready: {detail}" if detail else "ready"
+
+    def _circumstances(self, service: Service) -> list[str]:
+        """Return what else there is to know of a wait that failed."""
+        lines = [
+            f"changed in this start: {step.reason}"
+            for step in self.plan.steps
+            if step.kind == "replace" and step.service == service.name
+        ]
+        held_up = {
+            step.service: None
+            for step in self.plan.steps
+            if step.kind == "start" and step.service not in self._began
+        }
+        if held_up:
+            lines.append(f"not started because of this: {', '.join(map(str, held_up))}")
+        return lines
 
     def _is_one_shot(self, service: Service) -> bool:
         return any(
@@ -213,6 +236,16 @@ class Actions:
             for other in self.stack.services.values()
             for edge in other.depends_on
         )
+
+    def _reach(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import inspect_container
+        from owctl.lifecycle.proxy import mend
+
+        assert step.container_id is not None
+        container = inspect_container(self.engine, step.container_id)
+        if container is None or container.state != "running":
+            return "not running any more"
+        return mend(self.engine, self.stack, self._service(step), container, cancel)
 
     def _stop(self, step: Step, cancel: threading.Event, report: Report) -> str:
         from owctl.engine.containers import stop_container

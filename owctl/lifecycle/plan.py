@@ -13,6 +13,7 @@ StepKind = Literal[
     "replace",
     "start",
     "ready",
+    "reach",
     "restart",
     "stop",
     "remove",
@@ -29,6 +30,7 @@ VERBS: dict[StepKind, str] = {
     "replace": "replace container",
     "start": "start",
     "ready": "wait for",
+    "reach": "ask through",
     "restart": "restart",
     "stop": "stop",
     "remove": "remove container",
@@ -72,8 +74,8 @@ class Plan:
 
     @property
     def changes(self) -> tuple[Step, ...]:
-        """Return the steps that change something: all but the waits."""
-        return tuple(step for step in self.steps if step.kind != "ready")
+        """Return the steps that change something: all but the waits and questions."""
+        return tuple(step for step in self.steps if step.kind not in ("ready", "reach"))
 
 
 @dataclass(frozen=True, slots=True)

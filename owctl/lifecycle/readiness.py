@@ -76,7 +76,7 @@ class _Wait:
         self.detail = "starting"
 
     def ready(self) -> bool:
-        from owctl.engine.containers import inspect_container
+        from owctl.engine.containers import health_log, inspect_container
         from owctl.health.check import check_container
 
         container = inspect_container(self.engine, self.container.id)
@@ -102,7 +102,7 @@ class _Wait:
         self.detail = health.detail
         if health.status == "unhealthy" and health.probe == "engine":
             # No probe of ours: the engine's verdict is the only one, and it is final.
-            raise self._failed("was found unhealthy by its health check: " + health.detail)
+            raise self._failed("was found unhealthy by its health check", health_log(container))
         return health.status == "healthy" and not self.one_shot
 
     def _ended(self) -> bool:
@@ -120,11 +120,11 @@ class _Wait:
                 raise self._failed(f"keeps restarting: it {how_it_ended(container)}")
         return False
 
-    def _failed(self, what: str) -> ServiceFailed:
+    def _failed(self, what: str, evidence: Sequence[str] = ()) -> ServiceFailed:
         return ServiceFailed(
             f"{self.service.name} {what}.",
             hint=f"owctl logs --tail 200 {self.service.name}",
-            details=last_words(self.engine, self.container),
+            details=[*evidence, *last_words(self.engine, self.container)],
         )
 
 

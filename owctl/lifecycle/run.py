@@ -94,7 +94,9 @@ def run(
     Raises OwctlError of the first step that failed, or Interrupted. Containers that were created
     and not started are removed again; services that did start stay up.
     """
-    actions = Actions(engine, stack, timeout_seconds=timeout_seconds, force_pull=pull)
+    actions = Actions(
+        engine, stack, prepared.plan, timeout_seconds=timeout_seconds, force_pull=pull
+    )
     try:
         execute(prepared.plan, actions.perform, receiver)
     except (KeyboardInterrupt, Interrupted) as error:

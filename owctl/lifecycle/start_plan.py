@@ -1,12 +1,14 @@
 """Stack + what exists → the steps that `start` takes."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
 from owctl.lifecycle.observed import Observed
 from owctl.lifecycle.plan import Plan, Step, StepKind, keys
+from owctl.lifecycle.reach_plan import reach_steps
+from owctl.lifecycle.scale import Scale, host_ports
 
 if TYPE_CHECKING:
     from owctl.engine.containers import Container
@@ -17,13 +19,13 @@ Differences = Callable[[Service, int, "Container"], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOptions:
-    """What the user asked of `start`. ``scale`` maps service → number of containers."""
+    """What the user asked of `start`."""
 
     wait: bool = True
     recreate: bool = False
     pull: bool = False
     build: bool = False
-    scale: Mapping[str, int] | None = None
+    scale: Scale = field(default_factory=Scale)
 
 
 def with_dependencies(stack: Stack, names: Sequence[str]) -> tuple[str, ...]:
@@ -80,7 +82,9 @@ class _StartPlanner:
         self._prepare_volumes(services, images)
         for service in services:
             self._containers(service)
-        return Plan((*self.prepare, *self.clears, *self.creates, *self._gated(selected)))
+        self._restart_dependants(services)
+        steps = [*self.prepare, *self.clears, *self.creates, *self._gated(selected)]
+        return Plan((*steps, *reach_steps(self.stack, self.observed, steps)))
 
     def _remove_leftovers(self, selected: Sequence[str]) -> None:
         self.clears += [
@@ -137,7 +141,7 @@ class _StartPlanner:
         return "pull" if self.options.pull or policy == "always" or not present else None
 
     def _containers(self, service: Service) -> None:
-        wanted = (self.options.scale or {}).get(service.name, service.scale)
+        wanted = self.options.scale.of(service)
         existing = {container.number: container for container in self.observed.of(service.name)}
         numbers = sorted(existing)[:wanted]
         free = (n for n in range(1, wanted + len(existing) + 1) if n not in existing)
@@ -161,6 +165,19 @@ class _StartPlanner:
             self.runs.append(self._step("start", service, number))
         elif existing.state not in ("running", "restarting"):
             self.runs.append(self._step("start", service, number, existing, existing.state))
+
+    def _restart_dependants(self, services: Sequence[Service]) -> None:
+        """Restart what says ``depends_on: {…: {restart: true}}`` of a service that is replaced."""
+        for service in services:
+            replaced = {step.service for step in self.runs if step.kind == "replace"}
+            causes = [e.service for e in service.depends_on if e.restart and e.service in replaced]
+            if not causes or any(step.service == service.name for step in self.runs):
+                continue
+            reason = f"{', '.join(causes)} replaced"
+            for container in self.observed.of(service.name):
+                self.runs.append(
+                    self._step("restart", service, container.number, container, reason)
+                )
 
     def _reason_to_replace(
         self,
@@ -204,8 +221,11 @@ class _StartPlanner:
             gate = frozenset[str]().union(
                 *(self._gate(e.service, e.condition, selected) for e in service.depends_on)
             )
-            for step in mine:
+            for index, step in enumerate(mine):
                 before = {s.key for s in mine if s.number == step.number and s.kind == "replace"}
+                if index and any((host_ports(port) or 1) > 1 for port in service.ports):
+                    # Older engines give two containers that start at once the same port of a range.
+                    before.add(mine[index - 1].key)
                 own = frozenset(before - {step.key})
                 result.append(replace(step, requires=everything_created | gate | own))
             if self.options.wait or self._awaited(name, selected):

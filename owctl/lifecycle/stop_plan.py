@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from owctl.compose.model import Stack
 from owctl.lifecycle.observed import Observed
 from owctl.lifecycle.plan import Plan, Step, StepKind, keys
+from owctl.lifecycle.reach_plan import reach_steps
 
 if TYPE_CHECKING:
     from owctl.engine.containers import Container
@@ -43,9 +44,11 @@ def plan_stop(
 def plan_restart(stack: Stack, observed: Observed, names: Sequence[str]) -> Plan:
     """Return the steps that restart the named services' containers and wait for them.
 
-    A service restarts after those of the named ones that it depends on are ready again.
+    A service restarts after those of the named ones that it depends on are ready again; one that
+    says ``restart: true`` of a named one restarts with it.
     """
     steps: list[Step] = []
+    names = _with_dependants(stack, observed, names)
     for name in names:
         gate = frozenset(
             Step(kind="ready", subject=edge.service).key
@@ -55,7 +58,17 @@ def plan_restart(stack: Stack, observed: Observed, names: Sequence[str]) -> Plan
         mine = [_step("restart", c, gate) for c in observed.of(name)]
         steps += mine
         steps.append(Step(kind="ready", subject=name, service=name, requires=keys(mine) | gate))
-    return Plan(tuple(steps))
+    return Plan((*steps, *reach_steps(stack, observed, steps)))
+
+
+def _with_dependants(stack: Stack, observed: Observed, names: Sequence[str]) -> list[str]:
+    chosen = set(names)
+    # In dependency order, so that one pass finds chains, too.
+    for name, service in stack.services.items():
+        follows = any(edge.restart and edge.service in chosen for edge in service.depends_on)
+        if follows and observed.of(name):
+            chosen.add(name)
+    return [name for name in stack.services if name in chosen]
 
 
 def _step(kind: StepKind, container: "Container", requires: frozenset[str] = frozenset()) -> Step:

@@ -1,5 +1,6 @@
 """The plans of start, stop and restart, from a stack and what exists."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,17 @@ from owctl.compose.model import (
     Dependency,
     Mount,
     Network,
+    Port,
     Service,
     Stack,
     Volume,
 )
 from owctl.engine.containers import Container
 from owctl.engine.images import Image
+from owctl.errors import UsageError
 from owctl.lifecycle.observed import Observed
 from owctl.lifecycle.plan import Plan, Step
+from owctl.lifecycle.scale import Scale, check_scale
 from owctl.lifecycle.start_plan import StartOptions, plan_start
 from owctl.lifecycle.stop_plan import plan_restart, plan_stop
 
@@ -133,10 +137,10 @@ def test_a_changed_service_is_created_beside_and_then_replaced_and_says_why():
     one = stack(service("db"))
     seen = observed(container("db"), present=("example/db",))
     plan = plan_start(one, seen, ["db"], StartOptions(), lambda *_: ("environment LOG_LEVEL",))
-    replace = find(plan, "replace", "db")
-    assert find(plan, "create", "db").key in replace.requires
-    assert replace.key in find(plan, "start", "db").requires
-    assert "environment LOG_LEVEL changed" in str(replace)
+    replaced = find(plan, "replace", "db")
+    assert find(plan, "create", "db").key in replaced.requires
+    assert replaced.key in find(plan, "start", "db").requires
+    assert "environment LOG_LEVEL changed" in str(replaced)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +200,44 @@ def test_scaling_down_removes_the_newest():
 def test_scaling_up_keeps_what_runs_and_fills_the_numbers():
     one = stack(service("web"))
     seen = observed(container("web", number=2), present=("example/web",))
-    plan = plan_start(one, seen, ["web"], StartOptions(scale={"web": 3}), same)
+    plan = plan_start(one, seen, ["web"], StartOptions(scale=Scale({"web": 3})), same)
     assert sorted(step.number for step in plan.steps if step.kind == "create") == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "count", "words"),
+    [
+        ({"container_name": "only-one"}, 2, ["container_name", "only-one", "!reset"]),
+        (
+            {"ports": (Port(8080, "8080"),)},
+            3,
+            ["host port 8080", "compose.scale.yaml", "8080-8082"],
+        ),
+        ({"ports": (Port(8080, "8080-8081"),)}, 3, ["8080-8081", "2 in number", "8080-8082:8080"]),
+    ],
+)
+def test_what_cannot_be_scaled_says_why_and_the_way_out(changes, count, words):
+    one = stack(service("web", **changes))
+    with pytest.raises(UsageError) as caught:
+        check_scale(one, Scale({"web": count}), ["web"])
+    text = f"{caught.value.message} {caught.value.hint}"
+    for word in words:
+        assert word in text
+    check_scale(one, Scale({"web": 1}), ["web"])
+
+
+@pytest.mark.parametrize("published", [None, "", "8080-8082"])
+def test_what_can_be_scaled(published):
+    one = stack(service("web", ports=(Port(8080, published),)))
+    check_scale(one, Scale({"web": 3}), ["web"])
+
+
+def test_containers_that_share_a_range_of_ports_start_one_after_another():
+    one = stack(service("web", ports=(Port(8080, "8080-8082"),)))
+    plan = plan_start(one, observed(), ["web"], StartOptions(scale=Scale({"web": 3})), same)
+    starts = [step for step in plan.steps if step.kind == "start"]
+    assert starts[0].key in starts[1].requires
+    assert starts[1].key in starts[2].requires
 
 
 def test_the_leftover_of_an_interrupted_replacement_is_removed_first():
@@ -249,3 +289,56 @@ def test_restart_waits_for_the_dependencies_that_restart_too():
     assert find(plan, "ready", "db").key in find(plan, "restart", "app").requires
     alone = plan_restart(both, seen, ["app"])
     assert find(alone, "restart", "app").requires == frozenset()
+
+
+def web_stack(**edge) -> Stack:
+    return stack(
+        service("backend"),
+        replace(
+            service("frontend"),
+            depends_on=(Dependency("backend", "service_healthy", **edge),),
+        ),
+    )
+
+
+def test_a_web_server_is_asked_through_after_its_upstream_moved():
+    seen = observed(
+        container("backend"),
+        container("frontend"),
+        present=("example/backend", "example/frontend"),
+        networks={"proj_net": "1"},
+    )
+
+    def backend_changed(service, *_):
+        return ("environment A",) if service.name == "backend" else ()
+
+    plan = plan_start(web_stack(), seen, ["backend"], StartOptions(), backend_changed)
+    reach = find(plan, "reach", "frontend")
+    assert find(plan, "ready", "backend").key in reach.requires
+    assert reach not in plan.changes
+    restarted = plan_restart(web_stack(), seen, ["backend"])
+    assert find(restarted, "reach", "frontend").container_id == seen.of("frontend")[0].id
+    unmoved = plan_start(web_stack(), seen, ["backend", "frontend"], StartOptions(), same)
+    assert not [step for step in unmoved.steps if step.kind == "reach"]
+
+
+def test_a_web_server_that_starts_itself_is_not_asked_through():
+    plan = plan_start(web_stack(), observed(), ["backend", "frontend"], StartOptions(), same)
+    assert not [step for step in plan.steps if step.kind == "reach"]
+
+
+def test_a_dependant_that_asks_for_it_restarts_with_what_it_depends_on():
+    seen = observed(
+        container("backend"), container("frontend"), present=("example/backend", "example/frontend")
+    )
+
+    def backend_changed(service, *_):
+        return ("image",) if service.name == "backend" else ()
+
+    names = ["backend", "frontend"]
+    plan = plan_start(web_stack(restart=True), seen, names, StartOptions(), backend_changed)
+    restart = find(plan, "restart", "frontend")
+    assert find(plan, "ready", "backend").key in restart.requires
+    assert "backend replaced" in str(restart)
+    without = plan_start(web_stack(), seen, names, StartOptions(), backend_changed)
+    assert not [step for step in without.steps if step.kind == "restart"]
