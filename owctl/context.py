@@ -58,7 +58,10 @@ class Context:
     def engine(self) -> "Engine":
         """Return the connected engine; raises EngineUnavailable."""
         from owctl.engine.connection import Engine
+        from owctl.interrupts import hear_at_once
 
+        # From here on calls may block for long.
+        hear_at_once()
         return Engine.connect(self.settings.docker_context, self.environ)
 
     def mask_for(self, stack: "Stack") -> "Mask":

@@ -262,7 +262,7 @@ def test_what_owctl_cannot_do_is_125(
 
 def stand_in(engine: Engine, container: Container, name: str) -> None:
     """Put a program in the container that tells how it was called."""
-    script = 'echo "$0 $*"; echo "$PGPASSWORD$REDISCLI_AUTH"; cat'
+    script = 'echo "$0 $*"; echo $PGUSER $PGDATABASE $PGPASSWORD$REDISCLI_AUTH; cat'
     write = f"printf '%s\\n' '#!/bin/sh' '{script}' > /usr/bin/{name}; chmod +x /usr/bin/{name}"
     identity = engine.api.exec_create(container.id, ["sh", "-c", write])["Id"]
     engine.api.exec_start(identity)
@@ -282,6 +282,6 @@ def test_databases_get_their_own_clients(
     stand_in(engine, run(engine, stack, postgres), "psql")
     stand_in(engine, run(engine, stack, redis), "redis-cli")
     result = piped(folder, "db", given="select 1")
-    assert result.stdout == "/usr/bin/psql -U owner -d owner\ns3cret-word\nselect 1"
+    assert result.stdout == "/usr/bin/psql \nowner owner s3cret-word\nselect 1"
     result = piped(folder, "redis", given="PING")
     assert result.stdout == "/usr/bin/redis-cli \nhush-hush\nPING"

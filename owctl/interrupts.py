@@ -1,0 +1,34 @@
+"""Signals that are heard at once, even by a main thread that is about to block.
+
+Python runs its handlers between two instructions. A signal that comes after the last look and
+before a system call that blocks is noted, and heard only when that call returns: for `logs -f` of a
+silent service, perhaps never. So a thread knocks once more, which ends such a call.
+"""
+
+import os
+import signal
+import threading
+
+KNOCK = signal.SIGURG  # ignored by default, and used by nobody else here
+PAUSE_SECONDS = 0.05
+
+
+def hear_at_once() -> None:
+    """Start the thread that repeats what comes; call it once, from the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.signal(KNOCK, lambda *_: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def repeat() -> None:
+        pause = threading.Event()
+        while number := os.read(reader, 1):
+            if number[0] != KNOCK:
+                pause.wait(PAUSE_SECONDS)
+                signal.pthread_kill(main_thread, KNOCK)
+
+    threading.Thread(target=repeat, name="signals", daemon=True).start()
