@@ -29,4 +29,4 @@ format: venv ## put the code into shape
 	@.venv/bin/ruff format
 
 picture: venv ## draw the documentation's pictures again
-	@scripts/picture
+	@.venv/bin/python scripts/picture
