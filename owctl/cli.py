@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("status", "Watch", "Show the containers: state, uptime, ports, image."),
     "health": ("health", "Watch", "Ask every service, in its own protocol, whether it works."),
     "logs": ("logs", "Watch", "Show the services' logs, merged by time, secrets masked."),
+    "history": ("history", "Watch", "Show who changed the project, when, and how it ended."),
     "shell": ("shell", "Watch", "Open psql, redis-cli or a shell in a service, or run a command."),
     "backup": ("backup", "Protect", "Back up the database, the files and the configuration."),
 }

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from owctl.errors import OwctlError
+
 FOLDER = ".owctl"
 FILE = "history.jsonl"
 
@@ -49,6 +51,34 @@ def record(
     except OSError as error:
         return f"The history in {folder / FILE} was not written: {error.strerror or error}."
     return None
+
+
+def read(project_dir: Path) -> list[dict[str, object]]:
+    """Return the entries of a project's history, oldest first; none if there is no history.
+
+    A line that a full disk or a crash left torn is passed over. Raises OwctlError where the file
+    cannot be read.
+    """
+    path = project_dir / FOLDER / FILE
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OwctlError(
+            f"The history {path} cannot be read: {error.strerror}.",
+            hint="run this as the user who owns the project",
+        ) from error
+    return [entry for line in lines if (entry := _entry(line)) is not None]
+
+
+def _entry(line: str) -> dict[str, object] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    fields = ("time", "user", "outcome", "exit_code", "duration_ms", "arguments")
+    return found if isinstance(found, dict) and all(name in found for name in fields) else None
 
 
 def _append(folder: Path, line: str) -> None:

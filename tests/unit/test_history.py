@@ -4,7 +4,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from owctl.project.history import record
+from owctl.project.history import read, record
 
 
 def entries(folder):
@@ -99,3 +99,12 @@ def test_a_planted_link_is_not_followed(tmp_path):
 
     assert record(tmp_path, "start", "done") is not None
     assert victim.read_text() == "kept\n"
+
+
+def test_reading_passes_over_what_is_torn(tmp_path):
+    assert read(tmp_path) == []
+    record(tmp_path, "start", "done")
+    path = tmp_path / ".owctl" / "history.jsonl"
+    path.write_text(path.read_text() + '{"half a line\n[]\n')
+    record(tmp_path, "stop", "failed", exit_code=1)
+    assert [entry["command"] for entry in read(tmp_path)] == ["start", "stop"]
