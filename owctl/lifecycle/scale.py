@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from owctl.compose.model import Port, Service, Stack
 from owctl.errors import UsageError
 
+# Written by setup beside compose.yaml: takes the fixed host ports away.
+SCALE_FILE = "compose.scale.yaml"
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -41,8 +44,8 @@ def check_scale(stack: Stack, scale: Scale, names: Sequence[str]) -> None:
                 raise UsageError(
                     f"{name} cannot run {count} times: it publishes "
                     f"{_described(port, free)} for its port {port.target}.",
-                    hint=f"owctl -f compose.yaml -f compose.scale.yaml start --scale {name}={count}, "
-                    f"or a range such as {_range(port, count)}:{port.target} under ports",
+                    hint=f"{_with_scale_file(stack, name, count)}a range such as "
+                    f"{_range(port, count)}:{port.target} under ports",
                 )
 
 
@@ -58,6 +61,15 @@ def _described(port: Port, free: int) -> str:
     if free == 1:
         return f"the one host port {port.published}"
     return f"the host ports {port.published}, {free} in number,"
+
+
+def _with_scale_file(stack: Stack, name: str, count: int) -> str:
+    """Return the command that takes the shipped override along, where the project has it."""
+    if not (stack.working_dir / SCALE_FILE).is_file():
+        return ""
+    files = [path.name for path in stack.config_files if path.name != SCALE_FILE]
+    flags = " ".join(f"-f {file}" for file in (*files, SCALE_FILE))
+    return f"owctl {flags} start --scale {name}={count}; or "
 
 
 def _range(port: Port, count: int) -> str:

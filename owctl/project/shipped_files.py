@@ -10,6 +10,7 @@ from owctl.errors import OwctlError
 
 COMPOSE_FILE = "compose.yaml"
 DEMO_COMPOSE_FILE = "compose.demo.yaml"
+SCALE_COMPOSE_FILE = "compose.scale.yaml"
 DEMO_FOLDER = "demo"
 EXAMPLE_FILE = ".env.example"
 
@@ -25,7 +26,8 @@ class ShippedFile:
 
 def production_files() -> tuple[ShippedFile, ...]:
     """Return what an empty folder gets, ``.env`` apart. Raises OwctlError if it is missing."""
-    return (_read(_compose_folder() / COMPOSE_FILE, COMPOSE_FILE),)
+    folder = _compose_folder()
+    return tuple(_read(folder / name, name) for name in (COMPOSE_FILE, SCALE_COMPOSE_FILE))
 
 
 def demo_files() -> tuple[ShippedFile, ...]:

@@ -38,15 +38,11 @@ def containers_of(project: Project, files: list[str], service: str) -> list[dict
 
 
 def test_the_backend_is_scaled_up_and_down_and_the_frontend_reaches_all(own_stack: Project):
-    scaled = write_override(
-        own_stack,
-        "compose.scaled.yaml",
-        "services:\n  rust-backend:\n    ports: !override\n      - 127.0.0.1::8080\n",
-    )
+    scaled = ["-f", "compose.yaml", "-f", "compose.demo.yaml", "-f", "compose.scale.yaml"]
     refused = own_stack.owctl("start", "--scale", "backend=3")
     assert refused.returncode == 2
     assert "host port" in refused.stderr
-    assert "compose.scale.yaml" in refused.stderr
+    assert " ".join(["owctl", *scaled, "start", "--scale", "rust-backend=3"]) in refused.stderr
 
     own_stack.succeed(*scaled, "start", "--scale", "backend=3", timeout_seconds=900)
     assert [row["number"] for row in containers_of(own_stack, scaled, "rust-backend")] == [1, 2, 3]

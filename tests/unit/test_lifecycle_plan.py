@@ -211,7 +211,7 @@ def test_scaling_up_keeps_what_runs_and_fills_the_numbers():
         (
             {"ports": (Port(8080, "8080"),)},
             3,
-            ["host port 8080", "compose.scale.yaml", "8080-8082"],
+            ["host port 8080", "8080-8082"],
         ),
         ({"ports": (Port(8080, "8080-8081"),)}, 3, ["8080-8081", "2 in number", "8080-8082:8080"]),
     ],
