@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
+import docker
 import httpx
 import pytest
 
-from tests.e2e.conftest import ROOT, Project, clean_environment
+from tests.e2e.conftest import OWCTL, PROJECT_LABEL, ROOT, Project, clean_environment
 
 pytestmark = pytest.mark.e2e
 
@@ -182,6 +185,38 @@ def test_dry_run_prints_the_plan_that_is_then_carried_out(own_stack: Project):
         f"replace container {own_stack.project}-rust-backend-1 (environment RUST_LOG changed)",
         f"start {own_stack.project}-rust-backend-1",
     ]
+
+
+def test_a_start_that_was_killed_while_replacing_is_made_good_by_the_next(own_stack: Project):
+    own_stack.succeed("start", timeout_seconds=900)
+    with (own_stack.directory / ".env").open("a") as file:
+        file.write("\nLOG_MAX_FILES=7\n")
+    client = docker.from_env()
+    filters = {"label": f"{PROJECT_LABEL}={own_stack.project}"}
+
+    def names() -> list[str]:
+        found = client.api.containers(all=True, filters=filters)
+        return [item["Names"][0].lstrip("/") for item in found]
+
+    with subprocess.Popen(
+        [str(OWCTL), "start"],
+        cwd=own_stack.directory,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not any(re.match(r"[0-9a-f]{12}_", name) for name in names()):
+            assert time.monotonic() < deadline
+        process.kill()
+    own_stack.succeed("start")
+    assert sorted(names()) == sorted(
+        f"{own_stack.project}-{service}-1" for service in own_stack.ports
+    )
+    assert own_stack.succeed("start", "--dry-run").stdout == "Nothing to change.\n"
+    own_stack.succeed("health")
+    client.close()
 
 
 def test_history_says_what_changed_the_project(own_stack: Project):
