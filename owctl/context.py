@@ -50,9 +50,15 @@ class Context:
 
         stack = load(self.settings)
         self.console.mask = self.mask_for(stack)
-        for warning in stack.warnings:
-            self.console.warn(warning)
         return stack
+
+    def warn_of_files(self) -> None:
+        """Say what the compose files make one wonder about, such as variables that are not set.
+
+        For commands that change something or show the files: at each look at a log it is noise.
+        """
+        for warning in self.stack.warnings:
+            self.console.warn(warning)
 
     @cached_property
     def engine(self) -> "Engine":

@@ -33,6 +33,7 @@ def config(
     from owctl.ui.console import unmasked
 
     stack = context.stack
+    context.warn_of_files()
     if validate:
         context.console.info(f"{stack.project}: {len(stack.services)} services, no problems.")
         return

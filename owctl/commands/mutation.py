@@ -35,6 +35,7 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
     """
     from owctl.project.lock import project_lock
 
+    context.warn_of_files()
     identity, project = context.engine.engine_id, context.stack.project
     with (
         project_lock(identity, project, command, wait_seconds=lock_wait_seconds),
