@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 FAILED = 1
+_SHOWN_PROBLEMS = 2
 
 
 @click.command()
@@ -34,7 +35,7 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
     known: list[Finding] = []
     settings = _settings(context, known)
     stack = _stack(context, known) if settings else None
-    engine = _engine(context, known) if settings else None
+    engine = _engine(context, settings, known)
     report = examine(settings, stack, engine, known=known, ignore=ignore)
     if output_format == "json":
         context.console.json(report.to_json())
@@ -68,8 +69,16 @@ def _stack(context: Context, known: "list[Finding]") -> "Stack | None":
         return None
 
 
-def _engine(context: Context, known: "list[Finding]") -> "Engine | None":
+def _engine(
+    context: Context, settings: "Settings | None", known: "list[Finding]"
+) -> "Engine | None":
+    from owctl.engine.connection import Engine
+
     try:
+        if settings is None:
+            # The choice of an engine does not depend on the project's files.
+            named = context.flags.context or context.environ.get("DOCKER_CONTEXT")
+            context.engine = Engine.connect(named or None, context.environ)
         return context.engine
     except OwctlError as error:
         known.append(_finding("engine", error))
@@ -79,7 +88,10 @@ def _engine(context: Context, known: "list[Finding]") -> "Engine | None":
 def _finding(check: "CheckName", error: OwctlError) -> "Finding":
     from owctl.doctor.finding import Finding
 
-    detail = "; ".join([error.message, *error.details])
+    detail = "; ".join([error.message.rstrip("."), *error.details[:_SHOWN_PROBLEMS]])
+    more = len(error.details) - _SHOWN_PROBLEMS
+    if more > 0:
+        detail += f"; and {more} more"
     return Finding(check, "failed", detail, error.hint)
 
 

@@ -63,7 +63,10 @@ def check_database(
         if store is None:
             why = "there is no database yet"
             return tuple(Finding(name, "ok", why) for name in ("password", "postgres-version"))
-        files = read_database_files(situation.engine, store.container_id, store.folders)
+        running = any(container.is_running for container in situation.of(service.name))
+        files = read_database_files(
+            situation.engine, store.container_id, store.folders, users=not running
+        )
     return (
         _password(situation, service, store, files, starting),
         _version(situation, service, store, files),
@@ -151,6 +154,14 @@ def _password(
         login = try_login(situation.engine, running, credentials)
     elif files is None:
         return Finding("password", "ok", f"the {store.name} is empty: it takes any password")
+    elif files.verifiers and credentials.user not in files.verifiers:
+        return Finding(
+            "password",
+            "warning",
+            f"the database {store.name} has no password of {credentials.user}, only of "
+            f"{', '.join(files.verifiers)}",
+            "put the POSTGRES_USER that it was made with back into .env",
+        )
     else:
         login = _by_verifier(credentials, files)
     if login.outcome == "accepted":
@@ -185,7 +196,7 @@ def _mismatch(
     is_certain = running is not None or not login.detail
     detail = f"the database {store.name} does not accept POSTGRES_PASSWORD of .env"
     repair = "owctl setup --sync-password"
-    if running is None:
+    if running is None and (concerned or service.name not in (starting or ())):
         repair = f"owctl start {service.name}, then {repair}"
     return Finding(
         "password",

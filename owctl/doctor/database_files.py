@@ -41,11 +41,12 @@ class DatabaseFiles:
 
 
 def read_database_files(
-    engine: "Engine", container_id: str, folders: tuple[str, ...]
+    engine: "Engine", container_id: str, folders: tuple[str, ...], *, users: bool
 ) -> DatabaseFiles | None:
     """Return what the first of the folders that holds a database says, None if none does.
 
-    ``folders`` are absolute paths in the container, which need not run. Raises the engine's errors.
+    ``folders`` are absolute paths in the container, which need not run. ``users`` asks for the
+    verifiers, too: they are worth something only while no server runs. Raises the engine's errors.
     """
     from owctl.engine.small_files import read_start
 
@@ -53,14 +54,15 @@ def read_database_files(
         version = read_start(engine, container_id, f"{folder}/PG_VERSION", 64)
         if version is None:
             continue
+        major = version.decode("ascii", "replace").strip()
+        if not users:
+            return DatabaseFiles(major)
         control = read_start(engine, container_id, f"{folder}/global/pg_control", 64) or b""
         node = file_node(
             read_start(engine, container_id, f"{folder}/global/pg_filenode.map") or b""
         )
-        users = read_start(engine, container_id, f"{folder}/global/{node}") or b""
-        return DatabaseFiles(
-            version.decode("ascii", "replace").strip(), was_shut_down(control), verifiers(users)
-        )
+        table = read_start(engine, container_id, f"{folder}/global/{node}") or b""
+        return DatabaseFiles(major, was_shut_down(control), verifiers(table))
     return None
 
 

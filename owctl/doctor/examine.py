@@ -48,7 +48,11 @@ def examine(
             engine = None
     found = run_checks(_checks(settings, stack, engine, situation), ignore)
     findings = [*(f for f in findings if f.check not in ignore), *found]
-    missing = "the engine" if engine is None else "the compose files"
+    missing = " and ".join(
+        name
+        for name, value in (("the engine", engine), ("usable compose files", stack))
+        if value is None
+    )
     seen = {finding.check for finding in findings}
     for name in CHECKS:
         if name not in seen:
@@ -86,6 +90,7 @@ def _checks(
     if stack is not None:
         files = ", ".join(path.name for path in stack.config_files)
         found = Finding("configuration", "ok", f"{files}: {len(stack.services)} services")
+        checks[("exposure",)] = partial(check_exposure, stack)
         checks[("configuration",)] = partial(tuple[Finding], (found,))
     if engine is not None:
         checks[("engine",)] = partial(check_engine, engine)
@@ -94,7 +99,6 @@ def _checks(
         checks |= {
             ("owner",): partial(check_project_owner, situation.engine, situation.stack),
             ("ports",): partial(check_ports, situation, situation.stack.services),
-            ("exposure",): partial(check_exposure, situation),
             ("images",): partial(check_images, situation),
             ("password", "postgres-version"): partial(check_database, situation),
             ("data",): partial(check_data, situation),

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from owctl.compose.model import Port, Service
+from owctl.compose.model import Port, Service, Stack
 from owctl.doctor.finding import Finding
 from owctl.doctor.situation import Situation
 from owctl.engine.ports import HostPort, process_holding, published_ports
@@ -62,11 +62,11 @@ def check_ports(situation: Situation, names: Iterable[str]) -> tuple[Finding, ..
     )
 
 
-def check_exposure(situation: Situation) -> tuple[Finding, ...]:
+def check_exposure(stack: Stack) -> tuple[Finding, ...]:
     """Warn of databases that other machines can reach."""
     open_ports = [
         f"{item.service.name} ({item.number})"
-        for service in situation.stack.services.values()
+        for service in stack.services.values()
         if choose_probe(service).type in ("postgres", "redis")
         for item in _fixed(service)
         if item.host_ip in _WILDCARDS
@@ -142,13 +142,21 @@ def _taken(situation: Situation, item: _Wanted, holder: str) -> Finding:
     detail = f"{item}, which {item.service.name} publishes, is held by {holder}"
     variable = _VARIABLES.get(item.service.name)
     where = f"{variable} in .env" if variable else "the port in the compose file"
-    free = _free_port(item) if situation.is_local else None
+    free = _free_port(situation, item) if situation.is_local else None
     example = f", such as {free}" if free else ""
     return Finding(
         "ports", "failed", detail, f"stop what holds it, or set {where} to a free one{example}"
     )
 
 
-def _free_port(item: _Wanted) -> int | None:
+def _free_port(situation: Situation, item: _Wanted) -> int | None:
+    taken = {each.number for s in situation.stack.services.values() for each in _fixed(s)}
     tried = range(item.number + 1, min(item.number + _TRIED_PORTS, 65536))
-    return next((n for n in tried if not _listen_problem(item.host_ip, n, item.protocol)), None)
+    return next(
+        (
+            number
+            for number in tried
+            if number not in taken and not _listen_problem(item.host_ip, number, item.protocol)
+        ),
+        None,
+    )
