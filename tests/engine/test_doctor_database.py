@@ -37,6 +37,17 @@ def place(engine, tmp_path) -> Iterator[Project]:
         made.remove()
 
 
+@pytest.fixture(scope="module")
+def running(engine, tmp_path_factory) -> Iterator[Project]:
+    """A database that tests share: they may change its password, and leave it running."""
+    made = Project(engine, tmp_path_factory.mktemp("running"))
+    try:
+        made.start_database("SELECT 1")
+        yield made
+    finally:
+        made.remove()
+
+
 def stack_of(place: Project, password: str = DATABASE["POSTGRES_PASSWORD"], **more: str) -> Stack:
     """The project's stack with the variables that its files give the services."""
     stack = place.stack
@@ -131,22 +142,22 @@ def test_another_user_is_not_a_wrong_password(place):
     assert "no password of somebody, only of web" in found.detail
 
 
-def test_sync_says_what_it_would_do_and_does_it_once(place):
-    place.start_database("SELECT 1")
-    new = stack_of(place, NEW)
+def test_sync_says_what_it_would_do_and_does_it_once(running):
+    new = stack_of(running, NEW)
     service = new.services["postgres"]
-    assert sync_password(place.engine, new, service, dry_run=True) == "would change"
-    assert password_finding(place, new).status == "failed"
-    assert sync_password(place.engine, new, service) == "changed"
-    assert sync_password(place.engine, new, service) == "unchanged"
+    assert sync_password(running.engine, new, service, dry_run=True) == "would change"
+    assert password_finding(running, new).status == "failed"
+    assert sync_password(running.engine, new, service) == "changed"
+    assert sync_password(running.engine, new, service) == "unchanged"
 
 
-def test_sync_keeps_the_password_out_of_the_servers_log(place):
-    place.start_database("ALTER SYSTEM SET log_statement = 'all'; SELECT pg_reload_conf();")
-    wait_until(lambda: place.sql("SHOW log_statement") == "all", "the log has everything")
-    new = stack_of(place, "Look-for-me-in-the-log")
-    sync_password(place.engine, new, new.services["postgres"])
-    log = place.engine.api.logs(place.containers["postgres"]).decode()
+def test_sync_keeps_the_password_out_of_the_servers_log(running):
+    running.sql("ALTER SYSTEM SET log_statement = 'all'")
+    running.sql("SELECT pg_reload_conf()")
+    wait_until(lambda: running.sql("SHOW log_statement") == "all", "the log has everything")
+    new = stack_of(running, "Look-for-me-in-the-log")
+    sync_password(running.engine, new, new.services["postgres"])
+    log = running.engine.api.logs(running.containers["postgres"]).decode()
     assert "ALTER ROLE" in log
     assert "Look-for-me" not in log
 
@@ -186,11 +197,10 @@ def test_sync_where_the_local_socket_asks_for_a_password(place):
     assert "put the old password back" in (caught.value.hint or "")
 
 
-def test_sync_for_a_user_that_the_database_does_not_know(place):
-    place.start_database("SELECT 1")
-    new = stack_of(place, NEW, POSTGRES_USER="somebody")
+def test_sync_for_a_user_that_the_database_does_not_know(running):
+    new = stack_of(running, NEW, POSTGRES_USER="somebody")
     with pytest.raises(OwctlError, match="has no user somebody"):
-        sync_password(place.engine, new, new.services["postgres"])
+        sync_password(running.engine, new, new.services["postgres"])
 
 
 def overwrite(place: Project, name: str, content: bytes) -> None:
@@ -219,12 +229,11 @@ def test_a_volume_of_another_major_version(place, bring_to):
         preflight(look(place.engine, stack_of(place)), ["postgres"], place.folder)
 
 
-def test_an_image_of_another_major_is_refused_before_it_is_pulled(place):
-    place.start_database("SELECT 1")
-    stack = stack_of(place)
+def test_an_image_of_another_major_is_refused_before_it_is_pulled(running):
+    stack = stack_of(running)
     newer = replace(stack.services["postgres"], image="postgres:17-alpine")
     newer_stack = replace(stack, services={**stack.services, "postgres": newer})
-    found = version_finding(place, newer_stack)
+    found = version_finding(running, newer_stack)
     assert found.status == "failed"
     assert "postgres:17-alpine is PostgreSQL 17" in found.detail
 
