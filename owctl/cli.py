@@ -25,6 +25,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rebuild": ("rebuild", "Run", "Build the images of services that are built here."),
     "status": ("status", "Watch", "Show the containers: state, uptime, ports, image."),
     "health": ("health", "Watch", "Ask every service, in its own protocol, whether it works."),
+    "doctor": (
+        "doctor",
+        "Watch",
+        "Look for what can go wrong: engine, ports, disk, .env, images, database.",
+    ),
     "logs": ("logs", "Watch", "Show the services' logs, merged by time, secrets masked."),
     "history": ("history", "Watch", "Show who changed the project, when, and how it ended."),
     "shell": ("shell", "Watch", "Open psql, redis-cli or a shell in a service, or run a command."),

@@ -1,6 +1,6 @@
 """Options and arguments that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -66,6 +66,19 @@ services_argument = click.argument(
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Print what would be done; change nothing."
 )
+
+
+def ignore_option(checks: Sequence[str]) -> Decorator:
+    """``--ignore CHECK``, repeatable; the command gets ``ignore``, a tuple of names."""
+    return click.option(
+        "--ignore",
+        multiple=True,
+        type=click.Choice(checks),
+        metavar="CHECK",
+        help=f"Leave a check out (repeatable): {', '.join(checks)}.",
+    )
+
+
 lock_wait_option = click.option(
     "--lock-wait",
     "lock_wait_seconds",

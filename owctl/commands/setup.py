@@ -30,6 +30,11 @@ _WOULD = {"created": "create", "updated": "update", "restricted": "restrict", "k
     metavar="KEY=VALUE",
     help="Put a variable into .env (repeatable).",
 )
+@click.option(
+    "--sync-password",
+    is_flag=True,
+    help="Only make the running database accept POSTGRES_PASSWORD of .env.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @dry_run_option
 @lock_wait_option
@@ -39,6 +44,7 @@ def setup(
     demo: bool,
     adopt: bool,
     assignments: tuple[str, ...],
+    sync_password: bool,
     as_json: bool,
     dry_run: bool,
     lock_wait_seconds: float,
@@ -48,6 +54,16 @@ def setup(
     A .env that exists only gets what is missing; no file of yours is overwritten. Secrets that a
     database or a container already uses are kept.
     """
+    if sync_password:
+        if demo or adopt or assignments:
+            raise UsageError(
+                "--sync-password takes .env as it is: it goes with no other wish.",
+                hint="owctl setup first, then owctl setup --sync-password",
+            )
+        from owctl.commands.setup_password import synchronise
+
+        synchronise(context, as_json=as_json, dry_run=dry_run, lock_wait_seconds=lock_wait_seconds)
+        return
     from owctl.environment.secrets import Mask, secret_values
     from owctl.project.lock import folder_lock
     from owctl.project.secret_values import SECRET_NAMES

@@ -6,12 +6,14 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    ignore_option,
     lock_wait_option,
     pass_context,
     services_argument,
     timeout_option,
 )
 from owctl.context import Context
+from owctl.doctor.finding import START_CHECKS
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     help="Run a service N times (repeatable); the newest containers go first when N shrinks.",
 )
 @click.option("--adopt", is_flag=True, help="Take over a project that another folder started.")
+@ignore_option(START_CHECKS)
 @dry_run_option
 @lock_wait_option
 @pass_context
@@ -48,6 +51,7 @@ def start(
     recreate: bool,
     scales: tuple[str, ...],
     adopt: bool,
+    ignore: tuple[str, ...],
     dry_run: bool,
     lock_wait_seconds: float,
 ) -> None:
@@ -58,6 +62,7 @@ def start(
     """
     from owctl.commands.mutation import StepDisplay, mutation, show_plan
     from owctl.compose.services import resolve_services
+    from owctl.lifecycle.preflight import check_before_start
     from owctl.lifecycle.run import prepare_start, run
     from owctl.lifecycle.scale import check_scale
     from owctl.lifecycle.start_plan import StartOptions, with_dependencies
@@ -77,6 +82,8 @@ def start(
             remember_adoption(stack.working_dir, stack.project, owners)
         prepared = prepare_start(engine, stack, names, options)
         _warn_of_orphans(context, prepared.orphans)
+        for found in check_before_start(engine, stack, prepared, stack.working_dir, ignore):
+            context.console.warn(f"{found.detail}. {found.hint or ''}".strip())
         with context.console.progress(f"Starting {stack.project}") as progress:
             made = run(
                 engine,

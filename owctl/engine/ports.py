@@ -1,13 +1,47 @@
 """Who holds a port of the host: one of the engine's containers, or a process on this machine."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from owctl.engine.naming import PROJECT
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
 
 _LISTENING = "0A"
 _PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port of the host that a running container publishes; ``project`` is "" outside compose."""
+
+    host_ip: str
+    number: int
+    protocol: str
+    container_id: str
+    container: str
+    project: str
+
+
+def published_ports(engine: "Engine") -> list[HostPort]:
+    """Return every host port that the engine's running containers hold. Raises its errors."""
+    with engine.translate("list the published ports"):
+        containers = engine.api.containers()
+    return [
+        HostPort(
+            host_ip=str(port.get("IP") or ""),
+            number=int(port["PublicPort"]),
+            protocol=str(port.get("Type") or "tcp"),
+            container_id=str(entry["Id"]),
+            container=str((entry.get("Names") or ["?"])[0]).lstrip("/"),
+            project=(entry.get("Labels") or {}).get(PROJECT, ""),
+        )
+        for entry in containers
+        for port in entry.get("Ports") or []
+        if port.get("PublicPort")
+    ]
 
 
 def describe_holder(engine: "Engine", port: int, protocol: str = "tcp") -> str | None:

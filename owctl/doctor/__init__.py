@@ -1,0 +1,1 @@
+"""Everything that can go wrong, before it does: one file for each family of checks."""

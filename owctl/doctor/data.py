@@ -1,0 +1,192 @@
+"""Where the data really is: a SQLite file in a volume beside a PostgreSQL that nobody uses."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from owctl.doctor.database import database_service
+from owctl.doctor.finding import Finding
+from owctl.doctor.situation import Situation
+from owctl.health.choice import choose_probe
+from owctl.health.parallel import at_once
+from owctl.project.database_login import credentials_of
+
+if TYPE_CHECKING:
+    from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
+
+_MAGIC = b"SQLite format 3\0"
+_SECONDS = 5
+# Tried by name where no command can be run to look: the container is stopped, or has no find.
+_KNOWN_NAMES = (
+    "webui.db", "open_webui.db", "open-webui.db", "openwebui.db", "data.db", "database.db",
+    "database.sqlite", "db.sqlite3", "open_webui.sqlite",
+)  # fmt: skip
+_SQLITE_URL = re.compile(r"sqlite\w*:(?://)?(/?[^?\s]+)")
+_FIND = (
+    "-maxdepth", "2", "-type", "f", "-size", "+0", "(", "-name", "*.db", "-o", "-name", "*.sqlite*",
+    ")", "!", "-name", "*-wal", "!", "-name", "*-shm", "!", "-name", "*-journal",
+)  # fmt: skip
+# Tables that do not exist give no line; enormous ones are not counted to their end.
+_COUNT_ROWS = """
+SELECT to_regclass('public."{0}"') IS NOT NULL AS known \\gset
+\\if :known
+SELECT '{0}=' || count(*) FROM (SELECT FROM public."{0}" LIMIT 100000) AS found;
+\\endif
+"""
+_COUNT = "".join(_COUNT_ROWS.format(table) for table in ("user", "chat"))
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """A SQLite database in a volume of the stack."""
+
+    path: str
+    service: str
+    volume: str
+    size_bytes: int
+    modified_at: datetime
+
+
+def check_data(situation: Situation) -> tuple[Finding, ...]:
+    """Say which database holds the application's data. Raises the engine's errors."""
+    files: list[SqliteFile] = []
+    rows: dict[str, int] | None = None
+
+    def look_for_files() -> None:
+        files.extend(_sqlite_files(situation))
+
+    def count_rows() -> None:
+        nonlocal rows
+        rows = _application_rows(situation)
+
+    at_once([look_for_files, count_rows])
+    in_postgres = None if rows is None else sum(rows.values())
+    if not files:
+        return (Finding("data", *_without_sqlite(rows)),)
+    file = max(files, key=lambda each: each.modified_at)
+    when = file.modified_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    what = (
+        f"{file.path} of {file.service} (volume {file.volume}) is a SQLite database, "
+        f"{file.size_bytes / 1e6:.1f} MB, last written {when}"
+    )
+    if in_postgres:
+        detail = f"{what}; PostgreSQL has data too ({_counts(rows)})"
+        hint = "find out which of them the backend uses before you rely on either"
+        return (Finding("data", "warning", detail, hint),)
+    state = "cannot be asked now" if rows is None else "has no application data"
+    return (
+        Finding(
+            "data",
+            "warning",
+            f"{what}; PostgreSQL {state}",
+            "the data is in that file: owctl backup covers it; a dump of PostgreSQL alone does not",
+        ),
+    )
+
+
+def _without_sqlite(rows: dict[str, int] | None) -> tuple[Literal["ok", "skipped"], str]:
+    if rows is None:
+        return "skipped", "no SQLite file found; PostgreSQL cannot be asked now"
+    if not any(rows.values()):
+        return "ok", "no accounts and no chats yet"
+    return "ok", f"in PostgreSQL: {_counts(rows)}"
+
+
+def _counts(rows: dict[str, int] | None) -> str:
+    found = rows or {}
+    return f"{found.get('user', 0)} accounts, {found.get('chat', 0)} chats"
+
+
+def _application_rows(situation: Situation) -> dict[str, int] | None:
+    """Return the rows of the application's tables, None where they cannot be counted."""
+    from owctl.engine.execution import run
+
+    service = database_service(situation)
+    if service is None:
+        return {}
+    running = next((c for c in situation.of(service.name) if c.is_running), None)
+    credentials = credentials_of(running.environment) if running else None
+    if running is None or credentials is None:
+        return None
+    answer = run(
+        situation.engine,
+        running.id,
+        ["psql", "-X", "-q", "-w", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"],
+        environment={
+            "PGUSER": credentials.user,
+            "PGDATABASE": credentials.database,
+            "PGPASSWORD": credentials.password,
+            "PGCONNECT_TIMEOUT": "3",
+            "PGOPTIONS": "-c statement_timeout=1500",
+        },
+        stdin=_COUNT.encode(),
+        timeout_seconds=_SECONDS,
+    )
+    if answer.exit_code:
+        return None
+    pairs = (line.split("=") for line in answer.stdout.decode().split())
+    return {name: int(count) for name, count in pairs}
+
+
+def _sqlite_files(situation: Situation) -> list[SqliteFile]:
+    # The databases' own volumes are no place for another database's file.
+    others = {
+        name
+        for name, service in situation.stack.services.items()
+        if choose_probe(service).type not in ("postgres", "redis")
+    }
+    places = {
+        mount.name or mount.source: (container, mount.destination)
+        for container in situation.containers
+        for mount in container.mounts
+        if container.service in others and mount.type in ("volume", "bind") and mount.read_write
+    }
+    found = at_once(
+        [
+            partial(_in_volume, situation.engine, container, folder, volume)
+            for volume, (container, folder) in places.items()
+        ]
+    )
+    return [file for files in found for file in files]
+
+
+def _in_volume(
+    engine: "Engine", container: "Container", folder: str, volume: str
+) -> list[SqliteFile]:
+    looked_at = (
+        _look(engine, container, path, volume) for path in _candidates(engine, container, folder)
+    )
+    return [file for file in looked_at if file is not None]
+
+
+def _candidates(engine: "Engine", container: "Container", folder: str) -> list[str]:
+    from owctl.engine.execution import run
+
+    named = [
+        match[1]
+        for value in container.environment.values()
+        if (match := _SQLITE_URL.match(value)) and match[1].startswith(f"{folder.rstrip('/')}/")
+    ]
+    if container.is_running:
+        answer = run(engine, container.id, ["find", folder, *_FIND], timeout_seconds=_SECONDS)
+        if answer.exit_code not in (126, 127):
+            listed = answer.stdout.decode("utf-8", "replace").splitlines()
+            return list(dict.fromkeys([*named, *listed]))
+    return list(dict.fromkeys([*named, *(f"{folder.rstrip('/')}/{n}" for n in _KNOWN_NAMES)]))
+
+
+def _look(engine: "Engine", container: "Container", path: str, volume: str) -> SqliteFile | None:
+    from owctl.engine.archives import stat_path
+    from owctl.engine.small_files import read_start
+
+    stat = stat_path(engine, container.id, path)
+    if stat is None or stat.is_directory:
+        return None
+    if read_start(engine, container.id, path, len(_MAGIC)) != _MAGIC:
+        return None
+    log = stat_path(engine, container.id, f"{path}-wal")
+    modified = max(stat.modified_at, log.modified_at) if log else stat.modified_at
+    return SqliteFile(path, container.service, volume, stat.size_bytes, modified)

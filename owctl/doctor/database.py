@@ -1,0 +1,251 @@
+"""The database: whether its volume accepts the password, and fits the image's PostgreSQL."""
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from owctl.compose.model import Mount, Service
+from owctl.doctor.database_files import DatabaseFiles, read_database_files
+from owctl.doctor.finding import Finding
+from owctl.doctor.situation import Situation
+from owctl.health.choice import choose_probe
+from owctl.project.database_login import (
+    Credentials,
+    Login,
+    declared_credentials,
+    try_login,
+    users_of,
+)
+from owctl.project.scram import matches
+
+if TYPE_CHECKING:
+    from owctl.engine.containers import Container
+    from owctl.engine.images import Image
+
+_DEFAULT_FOLDER = "/var/lib/postgresql/data"
+# Where the data may be, from the top of what is mounted.
+_FOLDERS = ("", "data", "pgdata")
+_PROGRAMS = re.compile(r"/postgresql/(\d+)/bin")
+_OFFICIAL = re.compile(r"(?:^|/)(?:postgres|postgis|pgvector|timescaledb)[^/:]*:(?:pg)?(\d{2})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """Where the database is: in words, and which folders of which container show it."""
+
+    name: str
+    container_id: str
+    folders: tuple[str, ...]
+
+
+def database_service(situation: Situation) -> Service | None:
+    """Return the stack's PostgreSQL service, None if it has none."""
+    services = situation.stack.services.values()
+    return next((s for s in services if choose_probe(s).type == "postgres"), None)
+
+
+def check_database(
+    situation: Situation, starting: Collection[str] | None = None
+) -> tuple[Finding, ...]:
+    """Judge password and version against what the volume has. Raises the engine's errors.
+
+    ``starting`` names the services that are about to be started, None means all: a password that
+    is refused is a hard finding only where a service that signs in with it would be.
+    """
+    service = database_service(situation)
+    if service is None:
+        why = "the stack has no PostgreSQL"
+        return tuple(Finding(name, "skipped", why) for name in ("password", "postgres-version"))
+    with _store(situation, service) as store:
+        if store is None:
+            why = "there is no database yet"
+            return tuple(Finding(name, "ok", why) for name in ("password", "postgres-version"))
+        running = any(container.is_running for container in situation.of(service.name))
+        files = read_database_files(
+            situation.engine, store.container_id, store.folders, users=not running
+        )
+    return (
+        _password(situation, service, store, files, starting),
+        _version(situation, service, store, files),
+    )
+
+
+@contextmanager
+def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
+    """Give access to the folder that the service's next container will use, if it exists."""
+    mount = _data_mount(situation, service)
+    containers = situation.of(service.name)
+    if mount is None:
+        # No volume of the files: at most an anonymous one, which its container carries along.
+        if not containers:
+            yield None
+            return
+        folder = containers[0].environment.get("PGDATA") or _DEFAULT_FOLDER
+        yield _Store(f"data of the container {containers[0].name}", containers[0].id, (folder,))
+        return
+    volume = situation.stack.volumes.get(mount.source or "")
+    source = volume.name if volume else (mount.source or "")
+    name = f"volume {source}" if volume else f"folder {source}"
+    if volume is not None and source not in situation.volumes:
+        yield None
+        return
+    inside = _inside(situation, service, mount)
+    for container in situation.containers:
+        for each in container.mounts:
+            if source in (each.name, each.source):
+                yield _Store(name, container.id, _joined(each.destination, inside))
+                return
+    image = next(iter(situation.images.values()), None)
+    if image is None:
+        yield None
+        return
+    from owctl.engine.small_files import mounted
+
+    raw = {"Type": mount.type, "Source": source}
+    with mounted(situation.engine, situation.stack.project, image.id, raw) as (helper, path):
+        yield _Store(name, helper, _joined(path, inside))
+
+
+def _data_mount(situation: Situation, service: Service) -> Mount | None:
+    data = PurePosixPath(_data_folder(situation, service))
+    for mount in service.mounts:
+        target = PurePosixPath(mount.target)
+        holds_it = data.is_relative_to(target) or target.is_relative_to("/var/lib/postgresql")
+        if mount.type != "tmpfs" and mount.source and holds_it:
+            return mount
+    return None
+
+
+def _data_folder(situation: Situation, service: Service) -> str:
+    image = situation.image(service)
+    return (
+        service.environment.get("PGDATA")
+        or (image_variables(image).get("PGDATA") if image else None)
+        or _DEFAULT_FOLDER
+    )
+
+
+def _inside(situation: Situation, service: Service, mount: Mount) -> tuple[str, ...]:
+    """Return where in the mount the data may be, the likeliest first."""
+    data, target = PurePosixPath(_data_folder(situation, service)), PurePosixPath(mount.target)
+    likely = str(data.relative_to(target)) if data.is_relative_to(target) else "."
+    return tuple(dict.fromkeys(("" if likely == "." else likely, *_FOLDERS)))
+
+
+def _joined(root: str, inside: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{root.rstrip('/')}/{folder}".rstrip("/") for folder in inside)
+
+
+def _password(
+    situation: Situation,
+    service: Service,
+    store: _Store,
+    files: DatabaseFiles | None,
+    starting: Collection[str] | None,
+) -> Finding:
+    credentials = declared_credentials(service)
+    if credentials is None:
+        return Finding("password", "skipped", "POSTGRES_PASSWORD is not among the settings")
+    running = next((c for c in situation.of(service.name) if c.is_running), None)
+    if running is not None:
+        login = try_login(situation.engine, running, credentials)
+    elif files is None:
+        return Finding("password", "ok", f"the {store.name} is empty: it takes any password")
+    elif files.verifiers and credentials.user not in files.verifiers:
+        return Finding(
+            "password",
+            "warning",
+            f"the database {store.name} has no password of {credentials.user}, only of "
+            f"{', '.join(files.verifiers)}",
+            "put the POSTGRES_USER that it was made with back into .env",
+        )
+    else:
+        login = _by_verifier(credentials, files)
+    if login.outcome == "accepted":
+        return Finding("password", "ok", f"the database accepts it for {credentials.user}")
+    if login.outcome == "unknown":
+        return Finding("password", "skipped", login.detail)
+    return _mismatch(situation, service, store, login, running, starting)
+
+
+def _by_verifier(credentials: Credentials, files: DatabaseFiles) -> Login:
+    verifier = files.verifiers.get(credentials.user)
+    verdict = matches(verifier, credentials.user, credentials.password) if verifier else None
+    if verdict is None:
+        return Login("unknown", "it cannot be told before the database runs")
+    if verdict:
+        return Login("accepted")
+    return Login("refused", "" if files.is_clean else "it was not shut down in order")
+
+
+def _mismatch(
+    situation: Situation,
+    service: Service,
+    store: _Store,
+    login: Login,
+    running: "Container | None",
+    starting: Collection[str] | None,
+) -> Finding:
+    password = service.environment.get("POSTGRES_PASSWORD") or ""
+    users = users_of(situation.stack, password)
+    concerned = starting is None or bool(users & set(starting))
+    # A server that crashed may have a newer password in its log, to be worked in at its start.
+    is_certain = running is not None or not login.detail
+    detail = f"the database {store.name} does not accept POSTGRES_PASSWORD of .env"
+    repair = "owctl setup --sync-password"
+    if running is None and (concerned or service.name not in (starting or ())):
+        repair = f"owctl start {service.name}, then {repair}"
+    return Finding(
+        "password",
+        "failed" if concerned and is_certain else "warning",
+        f"{detail} ({login.detail})" if login.detail and not is_certain else detail,
+        f"{repair}, which makes it accept it; or put the old password back into .env",
+    )
+
+
+def _version(
+    situation: Situation, service: Service, store: _Store, files: DatabaseFiles | None
+) -> Finding:
+    reference = service.image_name(situation.stack.project)
+    wanted = image_major(reference, situation.image(service))
+    if files is None:
+        return Finding("postgres-version", "ok", f"the {store.name} is empty")
+    if wanted is None:
+        return Finding(
+            "postgres-version",
+            "skipped",
+            f"the {store.name} is of PostgreSQL {files.major}; the image {reference} does not tell",
+        )
+    if wanted == files.major:
+        return Finding("postgres-version", "ok", f"volume and image: PostgreSQL {wanted}")
+    return Finding(
+        "postgres-version",
+        "failed",
+        f"the database {store.name} is of PostgreSQL {files.major}, and the image {reference} is "
+        f"PostgreSQL {wanted}, which cannot read it",
+        f"set an image of PostgreSQL {files.major} (POSTGRES_IMAGE in .env); a new major version "
+        "needs a dump from the old one: owctl backup",
+    )
+
+
+def image_major(reference: str, image: "Image | None") -> str | None:
+    """Return the PostgreSQL major of an image by its variables, else by an official name's tag."""
+    variables = image_variables(image) if image else {}
+    for name in ("PG_MAJOR", "PG_VERSION", "POSTGRESQL_VERSION"):
+        found = re.match(r"\d+", variables.get(name, ""))
+        if found:
+            return found[0]
+    found = _PROGRAMS.search(variables.get("PATH", ""))
+    if found:
+        return found[1]
+    tag = _OFFICIAL.search(reference)
+    return tag[1] if tag else None
+
+
+def image_variables(image: "Image") -> dict[str, str]:
+    """Return an image's environment."""
+    lines = (image.raw.get("Config") or {}).get("Env") or []
+    return dict(line.split("=", 1) for line in lines if "=" in line)

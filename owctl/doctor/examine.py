@@ -1,0 +1,106 @@
+"""Runs all checks at once, each as far as what it needs is there."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from owctl.doctor.data import check_data
+from owctl.doctor.database import check_database
+from owctl.doctor.engine import check_engine, check_project_owner
+from owctl.doctor.environment import check_environment
+from owctl.doctor.finding import CHECKS, CheckName, Finding, Report, in_order
+from owctl.doctor.images import check_images
+from owctl.doctor.ports import check_exposure, check_ports
+from owctl.doctor.resources import check_disk, check_memory
+from owctl.doctor.situation import Situation, look
+from owctl.errors import OwctlError
+from owctl.health.parallel import at_once
+
+if TYPE_CHECKING:
+    from owctl.compose.model import Stack
+    from owctl.engine.connection import Engine
+    from owctl.settings import Settings
+
+Check = Callable[[], Iterable[Finding]]
+Checks = Mapping[tuple[CheckName, ...], Check]
+
+
+def examine(
+    settings: "Settings | None",
+    stack: "Stack | None",
+    engine: "Engine | None",
+    *,
+    known: Iterable[Finding] = (),
+    ignore: Collection[str] = (),
+) -> Report:
+    """Return what every check finds; never raises for what it finds.
+
+    ``known`` are findings about what could not be had (settings, stack, engine: then None). Checks
+    that need it are reported as skipped, as are those in ``ignore``.
+    """
+    findings = list(known)
+    situation = None
+    if engine is not None and stack is not None:
+        try:
+            situation = look(engine, stack)
+        except OwctlError as error:
+            findings.append(Finding("engine", "failed", error.message, error.hint))
+            engine = None
+    found = run_checks(_checks(settings, stack, engine, situation), ignore)
+    findings = [*(f for f in findings if f.check not in ignore), *found]
+    missing = " and ".join(
+        name
+        for name, value in (("the engine", engine), ("usable compose files", stack))
+        if value is None
+    )
+    seen = {finding.check for finding in findings}
+    for name in CHECKS:
+        if name not in seen:
+            why = "ignored" if name in ignore else f"needs {missing}"
+            findings.append(Finding(name, "skipped", why))
+    return Report(stack.project if stack else None, in_order(findings))
+
+
+def run_checks(checks: Checks, ignore: Collection[str]) -> list[Finding]:
+    """Run checks at the same time; one that cannot be made is reported, not raised."""
+    chosen = [(names, check) for names, check in checks.items() if not set(names) <= set(ignore)]
+    results = at_once([partial(_guarded, names, check) for names, check in chosen])
+    return [finding for found in results for finding in found if finding.check not in ignore]
+
+
+def _guarded(names: tuple[CheckName, ...], check: Check) -> list[Finding]:
+    try:
+        return list(check())
+    except OwctlError as error:
+        return [Finding(name, "skipped", error.message, error.hint) for name in names]
+
+
+def _checks(
+    settings: "Settings | None",
+    stack: "Stack | None",
+    engine: "Engine | None",
+    situation: Situation | None,
+) -> dict[tuple[CheckName, ...], Check]:
+    project_dir = settings.project_dir if settings else None
+    checks: dict[tuple[CheckName, ...], Check] = {
+        ("disk",): partial(check_disk, engine, project_dir),
+    }
+    if settings is not None:
+        checks[("env",)] = partial(check_environment, settings, stack)
+    if stack is not None:
+        files = ", ".join(path.name for path in stack.config_files)
+        found = Finding("configuration", "ok", f"{files}: {len(stack.services)} services")
+        checks[("exposure",)] = partial(check_exposure, stack)
+        checks[("configuration",)] = partial(tuple[Finding], (found,))
+    if engine is not None:
+        checks[("engine",)] = partial(check_engine, engine)
+        checks[("memory",)] = partial(check_memory, engine)
+    if situation is not None:
+        checks |= {
+            ("owner",): partial(check_project_owner, situation.engine, situation.stack),
+            ("ports",): partial(check_ports, situation, situation.stack.services),
+            ("images",): partial(check_images, situation),
+            ("password", "postgres-version"): partial(check_database, situation),
+            ("data",): partial(check_data, situation),
+        }
+    return checks
