@@ -1,8 +1,7 @@
 """`owctl health`: asks every service, in its own protocol, whether it works."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -18,8 +17,7 @@ DEFAULT_WAIT_SECONDS = 300.0
 DEFAULT_INTERVAL_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What the command line asks for, as it was given: None where an option was not."""
 
     services: tuple[str, ...]
@@ -239,7 +237,7 @@ def _wait(context: Context, request: Request) -> int:
         probe_timeout_seconds=request.probe_timeout_seconds,
         deep=request.deep,
     )
-    from owctl.health.watch import lines_of
+    from owctl.health.lines import lines_of
 
     with context.console.progress("Waiting until healthy") as progress:
 

@@ -31,7 +31,7 @@ def _summary(report: "HealthReport") -> str:
 
 def table_of(report: "HealthReport") -> "tuple[list[Column], list[list[str | Cell]]]":
     """Return columns and rows; several containers of a service are told apart by their names."""
-    from owctl.health.watch import lines_of
+    from owctl.health.lines import lines_of
     from owctl.ui.table import Cell, Column
 
     columns = [
@@ -60,7 +60,7 @@ def live_rows(
     report: "HealthReport", history: "History", *, width: int, ascii_only: bool
 ) -> "tuple[list[Column], list[list[Cell]]]":
     """Return columns and rows with each line's latencies so far, for ``width`` columns."""
-    from owctl.health.watch import lines_of
+    from owctl.health.lines import lines_of
     from owctl.ui.sparkline import sparkline
     from owctl.ui.table import Cell, Column
 

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from owctl.health.deep.result import DeepCheck
 
 SCHEMA = 1
 
 ProbeStatus = Literal["healthy", "starting", "unhealthy"]
 ServiceStatus = Literal["healthy", "starting", "unhealthy", "stopped", "missing"]
 StackStatus = Literal["healthy", "degraded", "unhealthy"]
-DeepStatus = Literal["healthy", "unhealthy", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +65,6 @@ class ServiceHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class DeepCheck:
-    """A check that uses a service as the application does.
-
-    ``check`` is its name, such as ``login`` or ``websocket``. ``skipped`` is neither good nor bad:
-    it cannot be made from here, and ``detail`` says why. ``container`` None: there is none.
-    """
-
-    service: str
-    container: str | None
-    check: str
-    status: DeepStatus
-    latency_ms: float | None
-    detail: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the check as ``owctl health --deep --json`` prints it."""
-        return {
-            "service": self.service,
-            "container": self.container,
-            "check": self.check,
-            "status": self.status,
-            "latency_ms": None if self.latency_ms is None else round(self.latency_ms, 1),
-            "detail": self.detail,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class HealthReport:
     """A stack's health at ``checked_at`` (UTC); ``duration_ms`` is what finding it out took.
 
@@ -100,7 +75,7 @@ class HealthReport:
     checked_at: datetime
     duration_ms: float
     services: tuple[ServiceHealth, ...]
-    deep: tuple[DeepCheck, ...] | None = None
+    deep: "tuple[DeepCheck, ...] | None" = None
 
     @property
     def status(self) -> StackStatus:

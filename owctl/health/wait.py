@@ -152,7 +152,8 @@ def final_end(container: "Container", restarts_before: int) -> str | None:
         return None if policy in _ALWAYS_RESTARTED else how_it_ended(container)
     exits = container.restart_count - restarts_before + (container.state == "restarting")
     if exits >= EXITS_ALLOWED:
-        return f"keeps restarting: it {how_it_ended(container)}"
+        how = "" if container.exit_code is None else f": it {how_it_ended(container)}"
+        return f"keeps restarting, {exits} times since the wait began{how}"
     return None
 
 

@@ -10,9 +10,10 @@ from owctl.compose.model import Probe, Service, Stack
 from owctl.errors import OwctlError
 from owctl.health.choice import choose_probe
 from owctl.health.deep import frontend, postgres, redis, socketio
+from owctl.health.deep.result import DeepCheck, DeepStatus
 from owctl.health.deep.subject import Skipped, Subject
 from owctl.health.parallel import at_once
-from owctl.health.result import DeepCheck, DeepStatus, ProbeResult, ServiceHealth, printable
+from owctl.health.result import ProbeResult, ServiceHealth, printable
 from owctl.health.target import find_address
 
 if TYPE_CHECKING:

@@ -1,12 +1,14 @@
 """Connects a real Socket.IO client, by long polling and by websocket."""
 
 import logging
+import socket
 import threading
 from typing import Literal
 
 from owctl.health.deep.subject import Skipped, Subject
 from owctl.health.parallel import within
 from owctl.health.result import ProbeResult, printable
+from owctl.health.target import Address
 
 Transport = Literal["polling", "websocket"]
 # How long the server may take to be told that the client leaves; it has proven what it should.
@@ -19,7 +21,7 @@ def connect(subject: Subject, transport: Transport) -> ProbeResult:
     seconds = subject.timeout_seconds
     try:
         # The library bounds each request, not the whole.
-        within(seconds, lambda: connect_client(f"http://{address}", transport, seconds))
+        within(seconds, lambda: connect_client(address, transport, seconds))
     except ImportError as error:
         raise Skipped(f"{error.name} is not installed") from None
     except TimeoutError:
@@ -32,8 +34,8 @@ def connect(subject: Subject, transport: Transport) -> ProbeResult:
     return ProbeResult("healthy", "connected and left")
 
 
-def connect_client(url: str, transport: Transport, timeout_seconds: float) -> None:
-    """Connect to the default namespace and disconnect; ConnectionError says what went wrong."""
+def connect_client(address: Address, transport: Transport, timeout_seconds: float) -> None:
+    """Connect to the default namespace and disconnect; OSError says what went wrong."""
     import requests
     import socketio  # type: ignore[import-untyped]
     import socketio.exceptions  # type: ignore[import-untyped]
@@ -41,9 +43,14 @@ def connect_client(url: str, transport: Transport, timeout_seconds: float) -> No
 
     logger = logging.Logger("owctl-socketio")
     logger.disabled = True
+    options = {}
     with requests.Session() as session:
         # A stack on this machine is not behind the proxy that the environment names.
         session.trust_env = False
+        if transport == "websocket":
+            # Given a connection, the websocket does not ask the environment how to make one.
+            peer = (address.host, address.port)
+            options["socket"] = socket.create_connection(peer, timeout_seconds)
         client = socketio.Client(
             reconnection=False,
             logger=logger,
@@ -51,10 +58,12 @@ def connect_client(url: str, transport: Transport, timeout_seconds: float) -> No
             handle_sigint=False,
             request_timeout=timeout_seconds,
             http_session=session,
-            websocket_extra_options={"http_no_proxy": ["*"]},
+            websocket_extra_options=options,
         )
         try:
-            client.connect(url, transports=[transport], wait_timeout=timeout_seconds)
+            client.connect(
+                f"http://{address}", transports=[transport], wait_timeout=timeout_seconds
+            )
         except socketio.exceptions.ConnectionError as error:
             raise ConnectionError(_reason(error, transport)) from error
         sender = client.eio.write_loop_task
