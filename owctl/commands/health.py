@@ -11,6 +11,7 @@ from owctl.errors import OwctlError, UsageError
 
 if TYPE_CHECKING:
     from owctl.health.result import HealthReport
+    from owctl.ui.progress import RowState
 
 NOT_HEALTHY = 3
 DEFAULT_WAIT_SECONDS = 300.0
@@ -185,10 +186,12 @@ def _ask(context: Context, request: Request) -> "HealthReport":
     from owctl.compose.services import resolve_services
     from owctl.health.check import check_stack
 
+    # Files and names are looked at before the engine is.
+    chosen = resolve_services(context.stack, request.services)
     return check_stack(
         context.engine,
         context.stack,
-        resolve_services(context.stack, request.services),
+        chosen,
         timeout_seconds=request.probe_timeout_seconds,
         deep=request.deep,
     )
@@ -215,7 +218,7 @@ def _watch(context: Context, request: Request) -> int:
     from owctl.commands.health_watch import watch
 
     # What is wrong with files, names and engine at the start ends it; later it is shown.
-    _ = context.engine, context.stack
+    _ = context.stack, context.engine
     return watch(
         context.console,
         context.stack.project,
@@ -227,27 +230,35 @@ def _watch(context: Context, request: Request) -> int:
 
 def _wait(context: Context, request: Request) -> int:
     from owctl.compose.services import resolve_services
+    from owctl.health.lines import lines_of
     from owctl.health.wait import Wait, wait_until_healthy
 
+    chosen = resolve_services(context.stack, request.services)
     wait = Wait(
         context.engine,
         context.stack,
-        resolve_services(context.stack, request.services),
+        chosen,
         timeout_seconds=request.timeout_seconds or DEFAULT_WAIT_SECONDS,
         probe_timeout_seconds=request.probe_timeout_seconds,
         deep=request.deep,
     )
-    from owctl.health.lines import lines_of
-
+    settled: set[str] = set()
     with context.console.progress("Waiting until healthy") as progress:
 
-        def on_round(report: "HealthReport") -> None:
+        def show(report: "HealthReport", over: bool = False) -> None:
             for line in lines_of(report):
-                done = line.status in ("healthy", "skipped")
-                text = line.detail if done else f"{line.status}, {line.detail}"
-                progress.update(line.name, "done" if done else "working", text)
+                if line.status in ("healthy", "skipped"):
+                    # Once: its time is how long it took to become so.
+                    if line.name not in settled:
+                        progress.update(line.name, "done", line.detail)
+                    settled.add(line.name)
+                else:
+                    settled.discard(line.name)
+                    state: RowState = "failed" if over else "working"
+                    progress.update(line.name, state, f"{line.status}, {line.detail}")
 
-        outcome = wait_until_healthy(wait, on_round=on_round)
+        outcome = wait_until_healthy(wait, on_round=show)
+        show(outcome.report, over=True)
     _print(context, request, outcome.report)
     if outcome.failure is not None:
         raise outcome.failure
