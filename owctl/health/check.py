@@ -41,24 +41,56 @@ def check_stack(
     services: Sequence[Service] | None = None,
     *,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    deep: bool = False,
 ) -> HealthReport:
     """Probe every container of the services (default: all) at once.
 
     Returns a row per container, one with status ``missing`` for a service that has none; a service
     scaled to 0 is left out. ``timeout_seconds`` bounds each probe, and so, the engine's own
-    answers aside, the whole. Raises EngineError and EngineUnavailable.
+    answers aside, the whole; ``deep`` makes the deep checks after the probes, with the same bound.
+    Raises EngineError and EngineUnavailable.
     """
     from owctl.engine.containers import list_containers
 
     started = time.monotonic()
-    checked_at = datetime.now(UTC)
     chosen = tuple(stack.services.values()) if services is None else tuple(services)
     containers = list_containers(engine, stack.project, services=[each.name for each in chosen])
+    report = check_containers(engine, stack, chosen, containers, timeout_seconds=timeout_seconds)
+    if deep:
+        from owctl.health.deep.checks import run_deep_checks
+
+        found = run_deep_checks(
+            engine, stack, containers, report.services, timeout_seconds=timeout_seconds
+        )
+        report = replace(report, deep=found)
+    return replace(report, duration_ms=(time.monotonic() - started) * 1000)
+
+
+def check_containers(
+    engine: "Engine",
+    stack: Stack,
+    services: Sequence[Service],
+    containers: "Sequence[Container]",
+    *,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    gating: bool = False,
+) -> HealthReport:
+    """Probe the containers of the services, as they were listed, at once."""
+    started = time.monotonic()
+    checked_at = datetime.now(UTC)
     checks = []
-    for service in chosen:
+    for service in services:
         own = [container for container in containers if container.service == service.name]
         checks += [
-            partial(check_container, engine, stack, service, each, timeout_seconds=timeout_seconds)
+            partial(
+                check_container,
+                engine,
+                stack,
+                service,
+                each,
+                timeout_seconds=timeout_seconds,
+                gating=gating,
+            )
             for each in own
         ]
         if not own and service.scale > 0:

@@ -18,6 +18,14 @@ def at_once(functions: Sequence[Callable[[], Result]]) -> list[Result]:
     return [future.result() for future in futures]
 
 
+def within(seconds: float, function: Callable[[], Result]) -> Result:
+    """Return what the function returns; raise TimeoutError if it takes longer.
+
+    Its thread is left alone then: this is for code that cannot be told to stop.
+    """
+    return _begin(function).result(seconds)
+
+
 def _begin(function: Callable[[], Result]) -> Future[Result]:
     future: Future[Result] = Future()
 

@@ -24,22 +24,29 @@ def probe(
 
 
 def _exchange(wire: Wire, password: str | None) -> ProbeResult:
-    note = ""
-    if password is not None:
-        wire.send(_command(b"AUTH", password.encode("utf-8", "surrogateescape")))
-        reply = _reply(wire)
-        if any(phrase in reply for phrase in _NO_PASSWORD_SET):
-            note = ", no password is set on the server"
-        elif reply != "+OK":
-            return _verdict(reply)
-    wire.send(_command(b"PING"))
+    note, refusal = sign_in(wire, password)
+    if refusal is not None:
+        return refusal
+    wire.send(command(b"PING"))
     reply = _reply(wire)
     if reply == "+PONG":
         return ProbeResult("healthy", "PONG" + note)
     return _verdict(reply)
 
 
-def _command(*words: bytes) -> bytes:
+def sign_in(wire: Wire, password: str | None) -> tuple[str, ProbeResult | None]:
+    """Send AUTH where there is a password; return a note for the detail, and a refusal."""
+    if password is None:
+        return "", None
+    wire.send(command(b"AUTH", password.encode("utf-8", "surrogateescape")))
+    reply = _reply(wire)
+    if any(phrase in reply for phrase in _NO_PASSWORD_SET):
+        return ", no password is set on the server", None
+    return "", None if reply == "+OK" else _verdict(reply)
+
+
+def command(*words: bytes) -> bytes:
+    """Return a command as it is sent."""
     parts = [b"*%d\r\n" % len(words)]
     parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
     return b"".join(parts)

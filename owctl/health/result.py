@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from owctl.health.deep.result import DeepCheck
 
 SCHEMA = 1
 
@@ -63,28 +66,42 @@ class ServiceHealth:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """A stack's health at ``checked_at`` (UTC); ``duration_ms`` is what finding it out took."""
+    """A stack's health at ``checked_at`` (UTC); ``duration_ms`` is what finding it out took.
+
+    ``deep`` is None where no deep checks were asked for.
+    """
 
     project: str
     checked_at: datetime
     duration_ms: float
     services: tuple[ServiceHealth, ...]
+    deep: "tuple[DeepCheck, ...] | None" = None
 
     @property
     def status(self) -> StackStatus:
-        """Return ``healthy`` if every row is, ``unhealthy`` if none is, else ``degraded``."""
-        return overall_status([row.status for row in self.services])
+        """Return ``healthy`` if every row is, ``unhealthy`` if no service is, else ``degraded``."""
+        status = overall_status([row.status for row in self.services])
+        failed = any(check.status == "unhealthy" for check in self.deep or ())
+        return "degraded" if failed and status == "healthy" else status
+
+    @property
+    def checked_at_text(self) -> str:
+        """Return ``checked_at`` in ISO 8601, with milliseconds."""
+        return self.checked_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that ``owctl health --json`` prints; keys are only ever added."""
-        return {
+        document: dict[str, Any] = {
             "schema": SCHEMA,
             "project": self.project,
             "status": self.status,
-            "checked_at": self.checked_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "checked_at": self.checked_at_text,
             "duration_ms": round(self.duration_ms, 1),
             "services": [row.to_json() for row in self.services],
         }
+        if self.deep is not None:
+            document["deep"] = [check.to_json() for check in self.deep]
+        return document
 
 
 def overall_status(statuses: Sequence[ServiceStatus]) -> StackStatus:

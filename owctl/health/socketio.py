@@ -29,12 +29,13 @@ def probe(
         if gating or verdict.status != "healthy":
             return verdict
         wire.connect()
-        return _shake_hands(wire)
+        return shake_hands(wire)
 
     return converse(host, port, timeout_seconds, exchange)
 
 
-def _shake_hands(wire: Wire) -> ProbeResult:
+def shake_hands(wire: Wire) -> ProbeResult:
+    """Open a session of Engine.IO over a connected wire, and close it again."""
     answer = http.request(wire, "GET", _HANDSHAKE)
     if not answer.succeeded:
         verdict = http.judge(answer)

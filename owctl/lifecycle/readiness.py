@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
 from owctl.errors import ServiceFailed, TimedOut
-from owctl.lifecycle.evidence import how_it_ended, last_words
 from owctl.lifecycle.execute import Cancelled
+from owctl.observe.evidence import how_it_ended, last_words
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine

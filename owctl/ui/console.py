@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from owctl.ui.progress import Progress
+    from owctl.ui.watch import LiveTable
 
 
 def unmasked(text: str) -> str:
@@ -106,6 +107,14 @@ class Console:
                 yield progress
             finally:
                 self.live = None
+
+    def live_table(self) -> "LiveTable | None":
+        """Return a table to draw again and again on stdout, None where that is no terminal."""
+        if not sys.stdout.isatty():
+            return None
+        from owctl.ui.watch import LiveTable
+
+        return LiveTable(lambda text: self.mask(text), color=self.colored(sys.stdout))
 
     def confirm(self, question: str) -> bool | None:
         """Ask yes or no on the terminal; None where there is none to ask on."""

@@ -68,7 +68,8 @@ class Progress:
                 row.ended = None
             changed = (row.state, row.text) != (state, text)
             row.state, row.text = state, text
-            if changed:
+            # What is still being worked on is spoken of now and then, also where nothing changes.
+            if changed or state == "working":
                 self.changed(subject, row)
 
     def changed(self, subject: str, row: Row) -> None:

@@ -3,7 +3,10 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,8 @@ def _plain(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> str:
     )
 
 
-def _fitted(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int, color: bool
-) -> str:
-    from rich.console import Console
+def build(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> "Table":
+    """Return a table of rich's, which fits itself to the screen that it is printed on."""
     from rich.table import Table
     from rich.text import Text
 
@@ -66,6 +67,14 @@ def _fitted(
                 for column, cell in zip(columns, row, strict=True)
             )
         )
+    return table
+
+
+def _fitted(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int, color: bool
+) -> str:
+    from rich.console import Console
+
     out = io.StringIO()
     screen = Console(
         file=out,
@@ -76,5 +85,5 @@ def _fitted(
         highlight=False,
         legacy_windows=False,
     )
-    screen.print(table)
+    screen.print(build(columns, rows))
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))

@@ -128,6 +128,12 @@ def test_all_five_are_healthy_although_one_health_check_cannot_work(running: Pro
     )
 
 
+def test_the_deep_checks_hold_there_too(running: Project):
+    deep = json.loads(running.succeed("health", "--deep", "--json").stdout)["deep"]
+    assert {row["service"] for row in deep} == set(CONTAINER_PORTS) - {"rust-backend"}
+    assert {row["status"] for row in deep} == {"healthy"}, deep
+
+
 def test_the_database_password_is_not_shown_in_the_logs(running: Project):
     masked = running.succeed("logs", "backend")
     assert "DATABASE_URL" in masked.stdout

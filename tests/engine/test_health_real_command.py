@@ -72,7 +72,7 @@ def test_json(bench: Bench, arguments: list[str], capsys: pytest.CaptureFixture[
 def test_one_service_by_its_short_name(
     bench: Bench, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([*arguments, "cache", "--timeout", "2"]) == 0
+    assert run([*arguments, "cache", "--probe-timeout", "2"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split() == ["SERVICE", "STATUS", "PROBE", "LATENCY", "DETAIL"]
     assert out.splitlines()[1].startswith("redis    healthy  redis")
@@ -88,7 +88,7 @@ def test_only_the_named_services_are_shown(
 
 
 @pytest.mark.parametrize(
-    ("more", "code"), [(["postgers"], 2), (["--timeout", "0"], 2), (["--format", "xml"], 2)]
+    ("more", "code"), [(["postgers"], 2), (["--probe-timeout", "0"], 2), (["--format", "xml"], 2)]
 )
 def test_usage(
     arguments: list[str], more: list[str], code: int, capsys: pytest.CaptureFixture[str]

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from owctl.commands.health import table_of
+from owctl.commands.health_table import table_of
 from owctl.health.result import HealthReport, ServiceHealth
 from owctl.ui.table import Cell, render
 from tests.unit.health_servers import serve, silent

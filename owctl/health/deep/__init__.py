@@ -1,0 +1,1 @@
+"""Deep checks: each uses a service as the application does."""
