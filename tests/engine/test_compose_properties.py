@@ -63,6 +63,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str | Non
             capture_output=True,
             text=True,
         )
+        print(result.stderr)  # pytest shows it where a test fails  # noqa: T201
         return result.stdout if result.returncode == 0 else None
 
     return run
