@@ -18,7 +18,6 @@ from owctl.compose.fields import (
     size,
     text,
     texts,
-    unique_texts,
 )
 from owctl.compose.mount_rules import host_path
 
@@ -50,8 +49,8 @@ def _context(node: Node, path: str, scope: Scope) -> str:
 
 
 def _platforms(node: Node, path: str, scope: Scope) -> list[str]:
-    names = unique_texts(node, path, scope)
-    if len(names) > 1:
+    names = texts(node, path, scope)
+    if len(set(names)) > 1:
         raise Invalid(node, f"{path} has {len(names)} platforms; one image here can have only one")
     return names
 

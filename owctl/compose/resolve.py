@@ -113,7 +113,7 @@ def _build(spec: Spec) -> Build:
         labels=spec.get("labels", {}),
         cache_from=tuple(spec.get("cache_from", ())),
         extra_hosts=tuple(spec.get("extra_hosts", ())),
-        platforms=tuple(spec.get("platforms", ())),
+        platforms=tuple(dict.fromkeys(spec.get("platforms", ()))),
         network=spec.get("network"),
     )
 
