@@ -79,6 +79,9 @@ class Context:
         for service in stack.services.values():
             variables = {k: v for k, v in service.environment.items() if v is not None}
             values |= secret_values(variables)
+            # Under a key that says so, because a secret's own name need not.
+            for file in service.files:
+                values |= secret_values({"SECRET": file.content.strip()} if file.is_secret else {})
             public |= {service.image or "", service.container_name or ""}
             # A user or database name; what holds a URL may hold a password.
             public |= {

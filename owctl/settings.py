@@ -1,7 +1,7 @@
 """What the user asked for, from flags, the environment and ``.env``: frozen, checked at once."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from owctl.errors import ConfigurationError, Problem
 COMPOSE_FILE_NAMES = (
     "compose.yaml",
     "compose.yml",
-    "docker-compose.yaml",
     "docker-compose.yml",
+    "docker-compose.yaml",
 )
 OVERRIDE_FILE_NAMES = (
-    "compose.override.yaml",
     "compose.override.yml",
-    "docker-compose.override.yaml",
+    "compose.override.yaml",
     "docker-compose.override.yml",
+    "docker-compose.override.yaml",
 )
 
 
@@ -42,7 +42,8 @@ class Settings:
     ``environment`` is the interpolation environment: ``.env`` with the process environment over
     it. ``compose_files`` is empty where there are none (before ``setup``). Secrets live in
     ``environment``, so it never appears in the repr. ``unset_variables`` are those that the
-    environment files refer to and nobody sets.
+    environment files refer to and nobody sets; ``ignored_files`` lie beside the compose files that
+    were found, under another name that counts, too.
     """
 
     project_dir: Path
@@ -53,6 +54,7 @@ class Settings:
     docker_context: str | None
     environment: Mapping[str, str] = field(repr=False)
     unset_variables: tuple[str, ...] = ()
+    ignored_files: tuple[Path, ...] = ()
 
     @classmethod
     def load(cls, flags: Flags, environ: Mapping[str, str], working_dir: Path) -> "Settings":
@@ -72,12 +74,13 @@ class Settings:
         explicit = _explicit_environment_files(flags, environ, working_dir)
         for path in explicit:
             variables.read(path, wins=True)
-        if not explicit:
-            variables.read_default(base)
-        files = _compose_files(flags, variables.values, base, working_dir)
-        directory = files[0].parent if files and flags.project_dir is None else base
-        if not explicit and directory != base:
-            variables.read_default(directory)
+        # The first files' folder has the .env that may name other files, in another folder.
+        files: tuple[Path, ...] = ()
+        for _ in range(2):
+            files = _compose_files(flags, variables.values, base, working_dir)
+            directory = files[0].parent if files and flags.project_dir is None else base
+            if not explicit and not _is_set(environ.get("COMPOSE_DISABLE_ENV_FILE")):
+                variables.read_default(directory)
         missing = _missing(explicit, "environment file") + _missing(files, "compose file")
         if missing or variables.problems:
             raise ConfigurationError(
@@ -87,6 +90,7 @@ class Settings:
                 else "correct the lines named above; `owctl config --validate` checks them",
                 problems=[*missing, *variables.problems],
             )
+        named_files = variables.values.get("COMPOSE_FILE")
         named = flags.project_name or variables.values.get("COMPOSE_PROJECT_NAME")
         return cls(
             project_dir=directory,
@@ -97,6 +101,7 @@ class Settings:
             docker_context=flags.context or environ.get("DOCKER_CONTEXT") or None,
             environment=variables.values,
             unset_variables=tuple(variables.unset),
+            ignored_files=_ignored(files) if not flags.files and not named_files else (),
         )
 
 
@@ -111,8 +116,9 @@ class _Variables:
         self.unset: dict[str, None] = {}
 
     def read_default(self, directory: Path) -> None:
-        """Read the folder's ``.env`` if there is one; what is set already stays."""
-        self.read(directory / ".env", wins=False)
+        """Read the folder's ``.env`` if there is one, once; what is set already stays."""
+        if directory / ".env" not in self.files:
+            self.read(directory / ".env", wins=False)
 
     def read(self, path: Path, *, wins: bool) -> None:
         """Read a file if it exists; ``wins`` over earlier files, never over the process."""
@@ -132,15 +138,20 @@ def _base_dir(flags: Flags, environ: Mapping[str, str], working_dir: Path) -> Pa
         return _absolute(working_dir, flags.project_dir)
     if flags.files or environ.get("COMPOSE_FILE"):
         return working_dir
-    for candidate in (working_dir, *working_dir.parents):
-        if _is_project(candidate, environ):
-            return candidate
+    folders = (working_dir, *working_dir.parents)
+    # As in compose, an .env counts only where no folder above has a compose file.
+    for is_project in (_has_compose_file, lambda folder: _names_compose_file(folder, environ)):
+        found = next((folder for folder in folders if is_project(folder)), None)
+        if found is not None:
+            return found
     return working_dir
 
 
-def _is_project(directory: Path, environ: Mapping[str, str]) -> bool:
-    if any(_is_file(directory / name) for name in COMPOSE_FILE_NAMES):
-        return True
+def _has_compose_file(directory: Path) -> bool:
+    return any(_is_file(directory / name) for name in COMPOSE_FILE_NAMES)
+
+
+def _names_compose_file(directory: Path, environ: Mapping[str, str]) -> bool:
     env_file = directory / ".env"
     return _is_file(env_file) and bool(
         read_environment_file(env_file, environ).values.get("COMPOSE_FILE")
@@ -165,11 +176,32 @@ def _compose_files(
         separator = variables.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
         names = _split(variables["COMPOSE_FILE"], separator)
         return tuple(_absolute(base, Path(name)) for name in names)
-    first = next((base / name for name in COMPOSE_FILE_NAMES if _is_file(base / name)), None)
-    if first is None:
-        return ()
-    override = (base / name for name in OVERRIDE_FILE_NAMES if _is_file(base / name))
-    return (first, *list(override)[:1])
+    return (*_present(base, COMPOSE_FILE_NAMES)[:1], *_override(base))
+
+
+def _override(base: Path) -> tuple[Path, ...]:
+    """Return the override file that belongs to a folder's compose file, if both are there."""
+    return _present(base, OVERRIDE_FILE_NAMES)[:1] if _has_compose_file(base) else ()
+
+
+def _present(base: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(base / name for name in names if _is_file(base / name))
+
+
+def _ignored(files: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the files that lie beside the ones in use, under a name that is looked for later."""
+    return tuple(
+        path
+        for names in (COMPOSE_FILE_NAMES, OVERRIDE_FILE_NAMES)
+        for used in files
+        if used.name in names
+        for path in _present(used.parent, names)
+        if path not in files
+    )
+
+
+def _is_set(switch: str | None) -> bool:
+    return (switch or "").lower() in ("1", "t", "true")
 
 
 def _absolute(base: Path, path: Path) -> Path:

@@ -18,7 +18,6 @@ from owctl.compose.fields import (
     size,
     text,
     texts,
-    unique_texts,
 )
 from owctl.compose.mount_rules import host_path
 
@@ -26,8 +25,8 @@ _REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 
 
 def extra_hosts(node: Node, path: str, scope: Scope) -> list[str]:
-    """Names with addresses as ``name=address``, sorted by name."""
-    found: dict[str, None] = {}
+    """Names with addresses as ``name=address``, sorted."""
+    found: set[str] = set()
     expect(node, path, list, "a list of name:address, or a mapping")
     assert isinstance(node.value, list)
     for item in node.value:
@@ -36,8 +35,8 @@ def extra_hosts(node: Node, path: str, scope: Scope) -> list[str]:
         if entry and not (name and equals and address):
             scope.problems.append(item.problem(f'{path} has "{entry}", which is not name:address'))
         elif entry:
-            found[f"{name}={address.strip('[]')}"] = None
-    return sorted(found, key=lambda entry: entry.partition("=")[0])
+            found.add(f"{name}={address.strip('[]')}")
+    return sorted(found)
 
 
 def _context(node: Node, path: str, scope: Scope) -> str:
@@ -50,8 +49,8 @@ def _context(node: Node, path: str, scope: Scope) -> str:
 
 
 def _platforms(node: Node, path: str, scope: Scope) -> list[str]:
-    names = unique_texts(node, path, scope)
-    if len(names) > 1:
+    names = texts(node, path, scope)
+    if len(set(names)) > 1:
         raise Invalid(node, f"{path} has {len(names)} platforms; one image here can have only one")
     return names
 
@@ -169,6 +168,7 @@ def deploy(node: Node, path: str, scope: Scope) -> dict[str, Any]:
     for key in ("delay", "window"):
         if key in given.get("restart_policy", {}):
             scope.warn(f"{path}.restart_policy.{key} matters to Docker Swarm only.")
+    given = {k: v for k, v in given.items() if k != "labels" or v}
     result = {"resources": {}, "placement": {}, **given}
     return {key: result[key] for key in _DEPLOY_ORDER if key in result}
 

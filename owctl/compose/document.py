@@ -6,7 +6,16 @@ from typing import Any, Literal, TypeAlias
 
 from owctl.errors import Problem
 
-Scalar: TypeAlias = str | int | float | bool | None
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """An unquoted date: ``text`` is how compose puts it into a variable, ``json`` into JSON."""
+
+    text: str
+    json: str
+
+
+Scalar: TypeAlias = str | int | float | bool | Timestamp | None
 Value: TypeAlias = "Scalar | dict[str, Node] | list[Node]"
 # A checked value, as JSON has it.
 Plain: TypeAlias = Any
@@ -49,7 +58,7 @@ def plain(node: Node) -> Plain:
         return {key: plain(child) for key, child in node.value.items()}
     if isinstance(node.value, list):
         return [plain(child) for child in node.value]
-    return node.value
+    return node.value.json if isinstance(node.value, Timestamp) else node.value
 
 
 class Invalid(Exception):
@@ -70,4 +79,6 @@ def kind(value: Value) -> str:
         return "a list"
     if isinstance(value, bool):
         return "true or false"
+    if isinstance(value, Timestamp):
+        return "a date (put it in quotes)"
     return "text" if isinstance(value, str) else "a number"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from owctl.compose.document import Invalid, Node, Plain, kind
+from owctl.compose.document import Invalid, Node, Plain, Timestamp, kind
 from owctl.compose.keys import unknown_key
 from owctl.compose.units import (
     format_duration,
@@ -120,6 +120,12 @@ def scalar_text(node: Node, path: str, scope: Scope) -> str:
     """Text, or a number or boolean, which becomes text."""
     if node.value is None or isinstance(node.value, (dict, list)):
         raise Invalid(node, f"{path} must be text, not {kind(node.value)}")
+    if isinstance(node.value, Timestamp):
+        scope.warn(
+            f'{path} is an unquoted date, which becomes "{node.value.text}", as with docker '
+            "compose; put it in quotes."
+        )
+        return node.value.text
     return plain_text(node.value)
 
 

@@ -17,6 +17,8 @@ def canonical(document: Node) -> Node:
         ("services", lambda node: _apply(node, _SERVICE)),
         ("networks", lambda node: _apply(node, {"labels": _key_values})),
         ("volumes", lambda node: _apply(node, {"labels": _key_values})),
+        ("secrets", lambda node: _apply(node, {"labels": _key_values})),
+        ("configs", lambda node: _apply(node, {"labels": _key_values})),
     ):
         if section in result:
             result[section] = _each(result[section], form)
@@ -123,6 +125,13 @@ def _build(node: Node) -> Node:
     return _apply(node, {"args": _key_values, "labels": _key_values, "extra_hosts": _hosts})
 
 
+def _watches(node: Node) -> Node:
+    if not isinstance(node.value, list):
+        return node
+    hook = {"exec": lambda child: _apply(child, {"environment": _key_values})}
+    return node.with_value([_apply(item, {**hook, "ignore": _listed}) for item in node.value])
+
+
 def _texts(node: Node) -> list[tuple[Node, str]] | None:
     """Return a list's items with their texts, or None if it is not a list of texts."""
     if not isinstance(node.value, list):
@@ -144,5 +153,6 @@ _SERVICE: dict[str, Form] = {
     "dns": _listed,
     "dns_search": _listed,
     "tmpfs": _listed,
+    "develop": lambda node: _apply(node, {"watch": _watches}),
     "deploy": lambda node: _apply(node, {"labels": _key_values}),
 }

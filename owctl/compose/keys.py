@@ -7,8 +7,6 @@ _RUN_WITH_COMPOSE = "run this file with docker compose"
 UNSUPPORTED: dict[str, dict[str, str]] = {
     "document": {
         "include": "name the files with -f or COMPOSE_FILE",
-        "secrets": "pass them by environment, or mount the file as a volume",
-        "configs": "mount the file as a volume",
         "models": _RUN_WITH_COMPOSE,
     },
     "service": {
@@ -16,8 +14,6 @@ UNSUPPORTED: dict[str, dict[str, str]] = {
         "links": "services reach each other by name; use depends_on for the order",
         "external_links": "join the other project's network (networks: … external: true)",
         "volumes_from": "use a named volume",
-        "secrets": "pass them by environment, or mount the file as a volume",
-        "configs": "mount the file as a volume",
         "provider": _RUN_WITH_COMPOSE,
         "models": _RUN_WITH_COMPOSE,
         "post_start": "put it into the image's entry point",
@@ -95,6 +91,9 @@ UNSUPPORTED: dict[str, dict[str, str]] = {
     "network": {"enable_ipv4": _RUN_WITH_COMPOSE},
     "limits": {},
     "reservations": {"generic_resources": _RUN_WITH_COMPOSE},
+    "secret or config": dict.fromkeys(
+        ("driver", "driver_opts", "template_driver"), "say where it comes from: file or environment"
+    ),
     "env_file": {"format": "write the file so that it can be read without"},
 }
 

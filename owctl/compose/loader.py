@@ -8,11 +8,12 @@ from typing import Any
 from owctl.compose import resolve
 from owctl.compose.document import Node, plain
 from owctl.compose.fields import Scope
+from owctl.compose.file_rules import SECTIONS, definition
 from owctl.compose.forms import canonical
 from owctl.compose.merge import merge_documents
 from owctl.compose.model import Probe, Stack
 from owctl.compose.project_name import project_name
-from owctl.compose.references import check_dependencies, check_resources, used
+from owctl.compose.references import check_dependencies, check_files, check_resources, used
 from owctl.compose.service_rules import service_spec
 from owctl.compose.top_level_rules import (
     check_top_level,
@@ -23,6 +24,7 @@ from owctl.compose.top_level_rules import (
 )
 from owctl.compose.variables import Interpolation
 from owctl.compose.yaml_reader import read_yaml
+from owctl.environment.paths import display_path
 from owctl.errors import ConfigurationError, Problem
 from owctl.settings import Settings
 
@@ -37,6 +39,7 @@ class _Checked:
     services: dict[str, dict[str, Any]]
     networks: dict[str, dict[str, Any]]
     volumes: dict[str, dict[str, Any]]
+    files: dict[str, dict[str, dict[str, Any]]]
     probes: dict[str, Probe | None]
 
 
@@ -64,14 +67,16 @@ def load(settings: Settings) -> Stack:
     problems += interpolation.problems
     merged = merge_documents(interpolated, problems)
     scope = Scope(settings.project_dir, variables, problems)
+    for path in settings.ignored_files:
+        scope.warn(f"{display_path(path)} is not read: a file of a name that comes first is there.")
     for unset in (*settings.unset_variables, *interpolation.unset):
         scope.warn(_UNSET.format(unset))
     checked = _check(merged, name, scope)
     services = section(merged, "services")
     active = _active(checked.services, settings.profiles)
-    check_resources(
-        scope.references, {"networks": checked.networks, "volumes": checked.volumes}, scope
-    )
+    defined = {"networks": checked.networks, "volumes": checked.volumes, **checked.files}
+    check_resources(scope.references, defined, scope)
+    check_files(services, checked.services, active, checked.files, scope)
     check_dependencies(services, checked.services, active, scope)
     if problems:
         raise _error(problems, required=tuple(interpolation.required))
@@ -80,7 +85,7 @@ def load(settings: Settings) -> Stack:
 
 def _check(document: Node, project: str, scope: Scope) -> _Checked:
     check_top_level(document, scope)
-    checked = _Checked({}, {}, {}, {})
+    checked = _Checked({}, {}, {}, {kind: {} for kind in SECTIONS}, {})
     for name, node in section(document, "services").items():
         path = f"services.{name}"
         if not _SERVICE_NAME.fullmatch(name):
@@ -98,6 +103,10 @@ def _check(document: Node, project: str, scope: Scope) -> _Checked:
     checked.networks.setdefault("default", {"name": f"{project}_default", "ipam": {}})
     for key, node in section(document, "volumes").items():
         checked.volumes[key] = scope.convert(volume_spec(project), node, key, default={})
+    for kind in SECTIONS:
+        for key, node in section(document, kind).items():
+            convert = definition(kind, project)
+            checked.files[kind][key] = scope.convert(convert, node, key, default={"file": ""})
     return checked
 
 
@@ -122,13 +131,16 @@ def _stack(
     volumes = {k: v for k, v in checked.volumes.items() if k in used(specs, "volumes")}
     extensions = {k: plain(v) for k, v in merged.entries() if k.startswith("x-")}
     document = {"name": name, "services": specs, "networks": networks, "volumes": volumes}
+    for kind, defined in checked.files.items():
+        document[kind] = {k: v for k, v in defined.items() if k in used(specs, kind)}
     return Stack(
         project=name,
         working_dir=settings.project_dir,
         config_files=settings.compose_files,
         environment_files=settings.environment_files,
         services={
-            key: resolve.service(key, spec, checked.probes[key]) for key, spec in specs.items()
+            key: resolve.service(key, spec, checked.probes[key], checked.files, scope.variables)
+            for key, spec in specs.items()
         },
         networks={key: resolve.network(key, spec) for key, spec in networks.items()},
         volumes={key: resolve.volume(key, spec) for key, spec in volumes.items()},

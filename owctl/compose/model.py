@@ -51,6 +51,18 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A secret or config whose content is written into the container before it starts."""
+
+    target: str
+    content: str = field(repr=False)
+    mode: int = 0o444
+    uid: int = 0
+    gid: int = 0
+    is_secret: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class HealthCheck:
     """The engine's own check. ``test`` is ("CMD", …), ("CMD-SHELL", text) or ("NONE",).
 
@@ -148,6 +160,7 @@ class Service:
     """One service of the stack, resolved.
 
     ``environment`` values of None are variables that the container shall not have.
+    ``mounts`` includes secrets and configs that are files of the host; ``files`` are the others.
     ``command`` and ``entrypoint``: None keeps the image's, () clears it.
     ``spec`` is the normalised compose mapping, as ``docker compose config`` would print it:
     the ground for ``owctl config`` and for compose's config hash.
@@ -164,6 +177,7 @@ class Service:
     ports: tuple[Port, ...] = ()
     expose: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    files: tuple[WrittenFile, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     network_mode: str | None = None
     depends_on: tuple[Dependency, ...] = ()

@@ -39,9 +39,15 @@ def volumes(node: Node, path: str, scope: Scope) -> list[dict[str, Any]]:
 
 
 def host_path(spec: str, scope: Scope) -> str:
-    """Return an absolute path: ``~`` is the home folder, relative ones are the project's."""
-    if spec == "~" or spec.startswith("~/"):
-        spec = scope.variables.get("HOME", str(Path.home())) + spec[1:]
+    """Return an absolute path: ``~`` is the home folder, relative ones are the project's.
+
+    One that is absolute already stays as it is, as compose leaves it.
+    """
+    if spec.startswith("/"):
+        return spec
+    if spec.startswith("~"):
+        home = scope.variables.get("HOME", str(Path.home()))
+        return posixpath.normpath(posixpath.join(home, spec[1:].lstrip("/")))
     return posixpath.normpath(posixpath.join(scope.project_dir.as_posix(), spec))
 
 
@@ -57,6 +63,13 @@ def _mount(node: Node, path: str, scope: Scope) -> dict[str, Any] | None:
 
 def _short(node: Node, path: str, spec: str, scope: Scope) -> dict[str, Any]:
     parts = spec.split(":")
+    if re.match("[A-Za-z]:", spec):
+        # compose takes it for a drive on any system, and the rest for the target.
+        raise Invalid(
+            node,
+            f'{path} is "{spec}", which begins like a Windows drive; give the volume a longer name, '
+            "or use the long form: type, source, target",
+        )
     if not 1 <= len(parts) <= 3 or not all(parts):
         raise Invalid(node, f'{path} is "{spec}", but must be like data:/var/lib/data:ro')
     source = parts[0] if len(parts) > 1 else ""
@@ -147,7 +160,7 @@ def _long(node: Node, path: str, scope: Scope) -> dict[str, Any] | None:
 def _target(node: Node, path: str, target: str) -> str:
     if not target.startswith("/"):
         raise Invalid(node, f'{path} mounts at "{target}", which is not an absolute path')
-    return posixpath.normpath(target)
+    return posixpath.normpath("/" + target.lstrip("/"))
 
 
 def _check_volume_name(node: Node, path: str, source: str) -> None:

@@ -1,7 +1,6 @@
 """Checks a service's ``ports`` and ``expose`` and brings them into the long form."""
 
 import re
-from ipaddress import ip_address
 from typing import Any
 
 from owctl.compose.document import Invalid, Node
@@ -17,6 +16,8 @@ _SHORT = re.compile(
 )
 _EXPOSED = re.compile(r"\d+(?:-\d+)?(?:/(?:tcp|udp|sctp))?")
 _MAX_PORT = 65535
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
 
 
 def ports(node: Node, path: str, scope: Scope) -> list[dict[str, Any]]:
@@ -120,8 +121,10 @@ def _range(node: Node, path: str, spec: str) -> range:
 
 
 def _check_address(node: Node, path: str, host: str) -> None:
-    if not host:
+    if not host or _IPV4.fullmatch(host):
         return
+    from ipaddress import ip_address
+
     try:
         ip_address(host)
     except ValueError:

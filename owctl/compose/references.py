@@ -5,6 +5,7 @@ from typing import Any
 
 from owctl.compose.document import Node
 from owctl.compose.fields import Reference, Scope
+from owctl.compose.file_rules import SECTIONS, target_of
 from owctl.compose.order import find_cycle
 
 Specs = Mapping[str, dict[str, Any]]
@@ -62,9 +63,51 @@ def used(specs: Specs, section: str) -> frozenset[str]:
     for spec in specs.values():
         if section == "networks":
             keys |= set(spec.get("networks", {}))
+        elif section in SECTIONS:
+            keys |= {grant["source"] for grant in spec.get(section, ())}
         else:
             keys |= {m["source"] for m in spec.get("volumes", ()) if _is_named_volume(m)}
     return frozenset(keys)
+
+
+def check_files(
+    services: Mapping[str, Node],
+    specs: Specs,
+    active: frozenset[str],
+    defined: Mapping[str, Specs],
+    scope: Scope,
+) -> None:
+    """Record secrets and configs that have no content, or could not be written or seen."""
+    for name in (name for name in specs if name in active):
+        for section in SECTIONS:
+            for grant in specs[name].get(section, ()):
+                source = defined[section].get(grant["source"], {"file": ""})
+                place = services[name].get(section) or services[name]
+                message = _why_unwritable(source, target_of(section, grant), specs[name], scope)
+                if message:
+                    sentence = f"services.{name}.{section}: {grant['source']} {message}"
+                    scope.problems.append(place.problem(sentence))
+                if "file" in source and {"uid", "gid", "mode"} & set(grant):
+                    scope.warn(
+                        f"services.{name}.{section}: uid, gid and mode have no effect on "
+                        f"{grant['source']}, which is a file of this machine."
+                    )
+
+
+def _why_unwritable(
+    source: Mapping[str, Any], target: str, spec: Mapping[str, Any], scope: Scope
+) -> str | None:
+    if "file" in source:
+        return None
+    variable = source.get("environment")
+    if variable and variable not in scope.variables:
+        return f"comes from the variable {variable}, which is not set"
+    if spec.get("read_only"):
+        return "cannot be written, because the service is read_only; use file: … for its source"
+    hidden = [entry.partition(":")[0].rstrip("/") for entry in spec.get("tmpfs", ())]
+    hidden += [mount["target"] for mount in spec.get("volumes", ()) if mount["type"] == "tmpfs"]
+    over = next((folder for folder in hidden if target.startswith(f"{folder}/")), None)
+    return f"would be hidden by the tmpfs at {over}; use file: … for its source" if over else None
 
 
 def _is_named_volume(mount: Mapping[str, Any]) -> bool:

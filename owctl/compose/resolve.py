@@ -1,9 +1,10 @@
 """Turns the checked spec of a service, network or volume into the model. Nothing here can fail."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from owctl.compose.file_rules import SECTIONS, target_of
 from owctl.compose.model import (
     Attachment,
     Build,
@@ -18,6 +19,7 @@ from owctl.compose.model import (
     Service,
     Ulimit,
     Volume,
+    WrittenFile,
 )
 from owctl.compose.units import duration_seconds
 
@@ -30,8 +32,17 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def service(name: str, spec: Spec, probe: Probe | None) -> Service:
-    """Return the service that ``spec`` describes."""
+def service(
+    name: str,
+    spec: Spec,
+    probe: Probe | None,
+    files: Mapping[str, Spec],
+    variables: Mapping[str, str],
+) -> Service:
+    """Return the service that ``spec`` describes.
+
+    ``files`` holds the specs of the files' "secrets" and "configs", ``variables`` their values.
+    """
     fields: dict[str, Any] = {key: spec[key] for key in _PLAIN if key in spec}
     fields |= {key: tuple(spec[key]) for key in _LISTS if key in spec}
     for key in ("command", "entrypoint"):
@@ -43,7 +54,8 @@ def service(name: str, spec: Spec, probe: Probe | None) -> Service:
         environment=spec.get("environment", {}),
         labels=spec.get("labels", {}),
         ports=tuple(_port(port) for port in spec.get("ports", ())),
-        mounts=_mounts(spec),
+        mounts=(*_mounts(spec), *_file_mounts(spec, files)),
+        files=tuple(_written(spec, files, variables)),
         attachments=tuple(_attachment(*item) for item in spec.get("networks", {}).items()),
         depends_on=tuple(
             Dependency(key, value["condition"], value.get("restart", False), value["required"])
@@ -101,7 +113,7 @@ def _build(spec: Spec) -> Build:
         labels=spec.get("labels", {}),
         cache_from=tuple(spec.get("cache_from", ())),
         extra_hosts=tuple(spec.get("extra_hosts", ())),
-        platforms=tuple(spec.get("platforms", ())),
+        platforms=tuple(dict.fromkeys(spec.get("platforms", ()))),
         network=spec.get("network"),
     )
 
@@ -118,6 +130,37 @@ def _mounts(spec: Spec) -> tuple[Mount, ...]:
         target, _, options = entry.partition(":")
         mounts.append(Mount("tmpfs", target, tmpfs_options=options))
     return tuple(mounts)
+
+
+def _granted(spec: Spec, files: Mapping[str, Spec]) -> Iterator[tuple[str, str, Spec, Spec]]:
+    """Yield section, target, grant and definition of each secret and config."""
+    for section in SECTIONS:
+        for grant in spec.get(section, ()):
+            yield section, target_of(section, grant), grant, files[section][grant["source"]]
+
+
+def _file_mounts(spec: Spec, files: Mapping[str, Spec]) -> Iterator[Mount]:
+    for _, target, _, defined in _granted(spec, files):
+        if "file" in defined:
+            source = defined["file"]
+            yield Mount("bind", target, source, read_only=True, create_host_path=False)
+
+
+def _written(
+    spec: Spec, files: Mapping[str, Spec], variables: Mapping[str, str]
+) -> Iterator[WrittenFile]:
+    for section, target, grant, defined in _granted(spec, files):
+        if "file" in defined:
+            continue
+        variable = defined.get("environment")
+        yield WrittenFile(
+            target=target,
+            content=variables.get(variable, "") if variable else defined.get("content", ""),
+            mode=grant.get("mode", 0o444),
+            uid=int(grant.get("uid", 0)),
+            gid=int(grant.get("gid", 0)),
+            is_secret=section == "secrets",
+        )
 
 
 def _mount(spec: Spec) -> Mount:

@@ -14,6 +14,8 @@ from owctl.compose.build_rules import (
     gpus,
     ulimits,
 )
+from owctl.compose.consistency import check_consistency
+from owctl.compose.develop_rules import develop
 from owctl.compose.document import Invalid, Node, Plain, kind
 from owctl.compose.fields import (
     Converter,
@@ -35,6 +37,7 @@ from owctl.compose.fields import (
     unique_scalars,
     unique_texts,
 )
+from owctl.compose.file_rules import grants
 from owctl.compose.mount_rules import volumes
 from owctl.compose.port_rules import expose, ports
 from owctl.environment.dotenv import read_environment_file
@@ -91,11 +94,11 @@ def _networks(node: Node, path: str, scope: Scope) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, child in sorted(node.entries()):
         scope.references.append(Reference("networks", key, child, path))
-        result[key] = (
-            None
-            if child.value is None
-            else scope.convert(_ATTACHMENT, child, f"{path}.{key}") or None
-        )
+        if child.value is None:
+            result[key] = None
+            continue
+        given = scope.convert(_ATTACHMENT, child, f"{path}.{key}", default={})
+        result[key] = {name: value for name, value in given.items() if value}
     return result
 
 
@@ -185,19 +188,16 @@ def _environment_files(node: Node, path: str, scope: Scope) -> dict[str, str]:
     return values
 
 
-def _develop(node: Node, path: str, scope: Scope) -> None:
-    scope.warn(f"{path} is for docker compose watch; owctl does not use it.")
-
-
 # The order is that of compose's own output, which its hash depends on.
 _SERVICE_FIELDS: Mapping[str, Converter] = {
     "profiles": unique_texts,
     "build": build,
-    "develop": _develop,
+    "develop": develop,
     "cap_add": unique_texts,
     "cap_drop": unique_texts,
     "cpus": processors,
     "command": command,
+    "configs": grants("configs"),
     "container_name": _matching(_CONTAINER_NAME, "two or more of a-z A-Z 0-9 _ . -"),
     "depends_on": _depends_on,
     "deploy": deploy,
@@ -228,6 +228,7 @@ _SERVICE_FIELDS: Mapping[str, Converter] = {
     "read_only": boolean,
     "restart": _matching(_RESTART, "no, always, unless-stopped or on-failure[:times]"),
     "scale": integer,
+    "secrets": grants("secrets"),
     "security_opt": unique_texts,
     "shm_size": size,
     "stdin_open": boolean,
@@ -243,7 +244,17 @@ _SERVICE_FIELDS: Mapping[str, Converter] = {
 _CONVERT = mapping(_SERVICE_FIELDS, section="service")
 # What compose leaves out of its output when it is false or empty.
 _OMITTED_WHEN_EMPTY = frozenset(_SERVICE_FIELDS) - {
-    *("build", "command", "deploy", "entrypoint", "healthcheck", "init", "logging", "scale")
+    *(
+        "build",
+        "command",
+        "deploy",
+        "develop",
+        "entrypoint",
+        "healthcheck",
+        "init",
+        "logging",
+        "scale",
+    )
 }
 _SIZES = ("mem_limit", "mem_reservation", "shm_size")
 
@@ -265,9 +276,11 @@ def service_spec(node: Node, path: str, scope: Scope) -> dict[str, Any]:
         scope.problems.append(place.problem(f"{path} has both network_mode and networks"))
     if not given.get("image") and "build" not in given and node.get("build") is None:
         scope.problems.append(node.problem(f"{path} has neither image nor build"))
+    if given.get("develop") is None:
+        given.pop("develop", None)
     given.setdefault("command", None)
     given.setdefault("entrypoint", None)
-    _check_consistency(node, path, given, scope)
+    check_consistency(node, path, given, scope)
     return {
         key: given[key]
         for key in _SERVICE_FIELDS
@@ -277,27 +290,3 @@ def service_spec(node: Node, path: str, scope: Scope) -> dict[str, Any]:
 
 def _is_empty(value: Plain, key: str) -> bool:
     return not value or (key in _SIZES and value == "0")
-
-
-def _check_consistency(node: Node, path: str, given: dict[str, Any], scope: Scope) -> None:
-    """Refuse two settings that contradict each other, as compose does."""
-    replicas = given.get("deploy", {}).get("replicas")
-    limits = given.get("deploy", {}).get("resources", {}).get("limits", {})
-    reservations = given.get("deploy", {}).get("resources", {}).get("reservations", {})
-    for key, other, value in (
-        ("scale", "deploy.replicas", replicas),
-        ("cpus", "deploy.resources.limits.cpus", limits.get("cpus")),
-        ("mem_limit", "deploy.resources.limits.memory", limits.get("memory")),
-        ("pids_limit", "deploy.resources.limits.pids", limits.get("pids")),
-        ("mem_reservation", "deploy.resources.reservations.memory", reservations.get("memory")),
-    ):
-        if key in given and value is not None and given[key] != value:
-            place = node.get(key) or node
-            scope.problems.append(
-                place.problem(f"{path} has different values in {key} and {other}")
-            )
-    count = given.get("scale") if replicas is None else replicas
-    if "container_name" in given and (count or 1) > 1:
-        place = node.get("container_name") or node
-        message = f"{path}.container_name allows one container, but {count} are wanted"
-        scope.problems.append(place.problem(message))

@@ -14,10 +14,11 @@ from owctl.compose.fields import (
     one_of,
     text,
 )
+from owctl.compose.file_rules import SECTIONS
 from owctl.compose.keys import unknown_key
 from owctl.compose.model import Probe, ProbeType
 
-_KEYS = ("name", "version", "services", "networks", "volumes")
+_KEYS = ("name", "version", "services", "networks", "volumes", *SECTIONS)
 
 
 def check_top_level(document: Node, scope: Scope) -> None:
@@ -29,7 +30,7 @@ def check_top_level(document: Node, scope: Scope) -> None:
             scope.problems.append(node.problem(unknown_key("", key, "document", _KEYS)))
         elif key == "name" and not isinstance(node.value, str):
             scope.problems.append(node.problem(f"name must be text, not {kind(node.value)}"))
-        elif key in ("services", "networks", "volumes") and not isinstance(node.value, dict):
+        elif key in _KEYS[2:] and not isinstance(node.value, dict):
             scope.problems.append(node.problem(f"{key} must be a mapping, not {kind(node.value)}"))
 
 

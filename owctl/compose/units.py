@@ -3,10 +3,10 @@
 import re
 import struct
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _NANOSECONDS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
-    "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 7 * 86400 * 10**9,
+    "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
 _SIZE = re.compile(r"(\d+(?:\.\d+)*) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _SIZE_STEPS = " kmgtp"
@@ -75,21 +75,34 @@ def single_precision(number: float) -> float | int:
 
 
 def plain_text(value: str | int | float | bool) -> str:
-    """Return a scalar as compose puts it into an environment: ``true``, ``1.5``, ``1e+30``."""
+    """Return a scalar as compose puts it into an environment: ``true``, ``1.5``, ``1e+06``."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return format_float(value) if isinstance(value, float) else str(value)
 
 
 def format_float(value: float) -> str:
-    """Return a float as Go prints it: whole below 1e21, with an exponent of two digits."""
+    """Return a float as Go prints it: ``1.5``, ``999999``, and from a million on ``1e+06``."""
     mantissa, _, exponent_text = f"{value!r}".partition("e")
     if not re.fullmatch(r"-?\d+(\.\d+)?", mantissa):
         return {"inf": "+Inf", "-inf": "-Inf"}.get(mantissa, "NaN")
-    digits = mantissa.removesuffix(".0")
-    exponent = int(exponent_text or 0)
-    if not exponent:
-        return digits
-    if -4 <= exponent < 21:
-        return f"{value:.20f}".rstrip("0").rstrip(".") if exponent < 0 else f"{value:.0f}"
-    return f"{digits}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    # The shortest digits that mean this number, as one digit with an exponent.
+    sign, digits, exponent = _scientific(mantissa, int(exponent_text or 0))
+    if not -4 <= exponent < 6:
+        fraction = f".{digits[1:]}" if digits[1:] else ""
+        return f"{sign}{digits[0]}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    if exponent < 0:
+        return f"{sign}0.{'0' * (-exponent - 1)}{digits}"
+    whole, fraction = digits[: exponent + 1].ljust(exponent + 1, "0"), digits[exponent + 1 :]
+    return f"{sign}{whole}.{fraction}" if fraction else sign + whole
+
+
+def _scientific(mantissa: str, exponent: int) -> tuple[str, str, int]:
+    """Return sign, digits and the power of ten of the first digit."""
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, fraction = mantissa.removeprefix("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    if not digits.strip("0"):
+        return sign, "0", 0
+    first = len(whole) - 1 - (len(whole + fraction) - len(digits))
+    return sign, digits.rstrip("0"), exponent + first

@@ -246,6 +246,10 @@ def _resolve(text: str) -> Scalar:
         return _integer(text.replace("_", ""))
     if _FLOAT.fullmatch(text):
         return float(text)
+    if text[4:5] == "-":
+        from owctl.compose.timestamps import read_timestamp
+
+        return read_timestamp(text) or text
     return text
 
 

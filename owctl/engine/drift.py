@@ -24,7 +24,7 @@ from owctl.engine.drift_forms import (
     security_set,
     ulimit_table,
 )
-from owctl.engine.naming import CONFIG_HASH, SPEC_HASH
+from owctl.engine.naming import CONFIG_HASH, FILES_HASH, SPEC_HASH
 
 Document = Mapping[str, Any]
 
@@ -54,6 +54,9 @@ def differences(
     found += _network_differences(wanted_body, container_inspect, network_ids or {})
     wanted_labels = wanted_body.get("Labels") or {}
     labels = (container_inspect.get("Config") or {}).get("Labels") or {}
+    # What compose made carries no such label: what it wrote is taken for what we would write.
+    if FILES_HASH in labels and labels[FILES_HASH] != wanted_labels.get(FILES_HASH):
+        found.append("secrets or configs")
     if wanted_labels.get(SPEC_HASH, "") == labels.get(SPEC_HASH, None) and not found:
         return tuple(_label_differences(wanted_labels, labels, image))
     found += _process_differences(wanted_body, container_inspect, image)

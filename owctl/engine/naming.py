@@ -25,6 +25,8 @@ VOLUME = _PREFIX + "volume"
 NETWORK = _PREFIX + "network"
 VERSION = _PREFIX + "version"
 SPEC_HASH = "io.owctl.spec-hash"
+# Of what owctl writes into a container: secrets and configs that are no files of the host.
+FILES_HASH = "io.owctl.files-hash"
 # Compose has no label that says which folder a volume belongs to, and volumes outlive containers.
 VOLUME_OWNER = "io.owctl.working-dir"
 
@@ -54,6 +56,8 @@ def container_labels(stack: Stack, service: Service, number: int, image_id: str)
         DEPENDS_ON: _dependencies(service),
         IMAGE: image_id,
     }
+    if service.files:
+        labels[FILES_HASH] = files_hash(service)
     if stack.environment_files:
         labels[ENVIRONMENT_FILE] = ",".join(str(path) for path in stack.environment_files)
     return labels
@@ -90,6 +94,12 @@ def spec_hash(body: Mapping[str, Any]) -> str:
     document = {key: value for key, value in body.items() if key != "Labels"}
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def files_hash(service: Service) -> str:
+    """Return the SHA-256 of the files that are written into a service's containers."""
+    files = [(f.target, f.mode, f.uid, f.gid, f.content) for f in service.files]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def _dependencies(service: Service) -> str:

@@ -10,7 +10,9 @@ from owctl.environment.paths import display_path
 from owctl.errors import Problem
 
 _KEY = re.compile(r"(?:export[ \t]+)?([^=:\n]*?)[ \t\r]*(=|:|\n|\Z)")
-_VALID_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]*")
+_VALID_KEY = re.compile(r"[\w.\[\]-]+")
+# What compose takes for white space inside a line, and at its end.
+_SPACE = "\t\v\f\r \x85\xa0"
 _BLANK = re.compile(r"(?:\s+|#[^\n]*)*")
 _ESCAPE = re.compile(r'\\([abcfnrtv$"\\]|0\d{0,3})')
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -92,7 +94,7 @@ class _Parser:
             self._set(key, self.environ[key], line)
 
     def _assignment(self, key: str, line: int) -> None:
-        while self.text[self.position : self.position + 1] in (" ", "\t"):
+        while self.position < len(self.text) and self.text[self.position] in _SPACE:
             self.position += 1
         quote = self.text[self.position : self.position + 1]
         if quote not in ("'", '"'):

@@ -1,11 +1,16 @@
-"""Replaces ``$VARIABLE`` references in one text, by the rules of compose files."""
+"""Replaces ``$VARIABLE`` references in one text, exactly as compose does."""
 
 import re
 from collections.abc import Callable, Mapping
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+# With an operator a reference may reach up to the line's last brace: `_closing_brace` then says
+# where it really ends. A dollar sign before anything else is just a dollar sign.
+_REFERENCE = re.compile(
+    rf"\$(?:(?P<escaped>\$)|(?P<named>{_NAME})|\{{(?:(?P<braced>{_NAME}(?::?[-+?].*)?)\}}|))"
+)
+_BODY = re.compile(rf"({_NAME})(:?[-+?])(.*)")
 _BEGINNING = re.compile(r"\$\{?[A-Za-z0-9_]*[^\s\w]?")
-_OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 _MAX_DEPTH = 40
 
 OnUnset = Callable[[str], None]
@@ -30,90 +35,80 @@ def substitute(
     Known are ``$V``, ``${V}``, ``$$`` (a dollar sign) and, with a word that may itself hold
     references: ``${V:-word}`` (if unset or empty) and ``${V-word}`` (if unset), ``${V:+word}`` and
     ``${V+word}`` (the word if there is a value, else nothing), ``${V:?message}`` and
-    ``${V?message}`` (required). A variable without value and default becomes empty, and its name
-    is passed to ``on_unset``. Raises InterpolationError.
+    ``${V?message}`` (required). A word is evaluated whether it is used or not, as compose does it:
+    a required variable in it is required in any case. A variable without value and default becomes
+    empty, and its name is passed to ``on_unset``. Raises InterpolationError.
     """
-    return _substitute(template, variables, on_unset, depth=0)
+    return _Substitution(variables, on_unset).text(template, 0)
 
 
-def _substitute(
-    template: str, variables: Mapping[str, str], on_unset: OnUnset | None, depth: int
-) -> str:
-    if "$" not in template:
-        return template
-    if depth > _MAX_DEPTH:
-        raise InterpolationError(f"variables are nested more than {_MAX_DEPTH} deep")
-    parts: list[str] = []
-    position = 0
-    while True:
-        dollar = template.find("$", position)
-        if dollar < 0:
-            parts.append(template[position:])
-            return "".join(parts)
-        parts.append(template[position:dollar])
-        following = template[dollar + 1 : dollar + 2]
-        if following == "$":
-            parts.append("$")
-            position = dollar + 2
-        elif following == "{":
-            end = _closing_brace(template, dollar)
-            body = template[dollar + 2 : end]
-            parts.append(_braced(body, variables, on_unset, depth))
-            position = end + 1
-        elif name := _NAME.match(template, dollar + 1):
-            parts.append(_value(name.group(), variables, on_unset))
-            position = name.end()
-        else:
-            raise _malformed(template[dollar:])
+class _Substitution:
+    def __init__(self, variables: Mapping[str, str], on_unset: OnUnset | None) -> None:
+        self.variables = variables
+        self.on_unset = on_unset
+
+    def text(self, template: str, depth: int) -> str:
+        if "$" not in template:
+            return template
+        if depth > _MAX_DEPTH:
+            raise InterpolationError(f"variables are nested more than {_MAX_DEPTH} deep")
+        return _REFERENCE.sub(lambda match: self._reference(match.group(), depth), template)
+
+    def _reference(self, text: str, depth: int) -> str:
+        end = _closing_brace(text)
+        rest = text[end + 1 :] if end is not None else ""
+        reference = text[: end + 1] if end is not None else text
+        match = _REFERENCE.match(reference)
+        if match is None or not any(match.groups()):
+            raise _malformed(text)
+        if match["escaped"]:
+            return "$"
+        operation = _BODY.fullmatch(match["braced"] or "")
+        if operation is None:
+            return self._value(match["named"] or match["braced"])
+        name, operator, word = operation.groups()
+        return self._operation(name, operator, word, depth + 1) + self.text(rest, depth + 1)
+
+    def _operation(self, name: str, operator: str, template: str, depth: int) -> str:
+        word = self.text(template, depth)
+        value = self.variables.get(name)
+        # With a colon, an empty value counts as none.
+        present = bool(value) if operator.startswith(":") else value is not None
+        if operator.endswith("+"):
+            return word if present else ""
+        if present:
+            return value or ""
+        if operator.endswith("?"):
+            message = f"required variable {name} is missing a value"
+            raise InterpolationError(f"{message}: {word}" if word else message, name)
+        return word
+
+    def _value(self, name: str) -> str:
+        value = self.variables.get(name)
+        if value is None:
+            if self.on_unset is not None:
+                self.on_unset(name)
+            return ""
+        return value
 
 
-def _closing_brace(template: str, start: int) -> int:
-    """Return where the brace that opens at ``start`` closes; only ``${`` opens another."""
+def _closing_brace(text: str) -> int | None:
+    """Return where the first brace of ``text`` is closed, by compose's way of counting.
+
+    It never looks at the character after an opening brace, so that ``{}`` does not close.
+    """
     depth = 0
-    position = start
-    while position < len(template):
-        if template.startswith("${", position):
-            depth += 1
-            position += 1
-        elif template[position] == "}":
+    position = 0
+    while position < len(text):
+        if text[position] == "}":
             depth -= 1
             if depth == 0:
                 return position
+        elif text[position] == "{":
+            depth += 1
+            position += 1
         position += 1
-    raise InterpolationError(f"{_excerpt(template[start:])} has no closing brace")
-
-
-def _braced(body: str, variables: Mapping[str, str], on_unset: OnUnset | None, depth: int) -> str:
-    match = _NAME.match(body)
-    if match is None:
-        raise _malformed("${" + body + "}")
-    name, rest = match.group(), body[match.end() :]
-    if not rest:
-        return _value(name, variables, on_unset)
-    operator = next((op for op in _OPERATORS if rest.startswith(op)), None)
-    if operator is None:
-        raise _malformed("${" + body + "}")
-    value = variables.get(name)
-    # With a colon, an empty value counts as none.
-    present = bool(value) if operator.startswith(":") else value is not None
-    if present and not operator.endswith("+"):
-        return value or ""
-    if not present and operator.endswith("+"):
-        return ""
-    word = _substitute(rest[len(operator) :], variables, on_unset, depth + 1)
-    if operator.endswith("?"):
-        message = f"required variable {name} is missing a value"
-        raise InterpolationError(f"{message}: {word}" if word else message, name)
-    return word
-
-
-def _value(name: str, variables: Mapping[str, str], on_unset: OnUnset | None) -> str:
-    value = variables.get(name)
-    if value is None:
-        if on_unset is not None:
-            on_unset(name)
-        return ""
-    return value
+    return None
 
 
 def _malformed(text: str) -> InterpolationError:

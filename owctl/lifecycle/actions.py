@@ -139,6 +139,7 @@ class Actions:
         from owctl.engine.containers import create_container
         from owctl.engine.create_config import container_config
         from owctl.engine.images import image_id
+        from owctl.engine.written_files import write_files
 
         service = self._service(step)
         reference = service.image_name(self.stack.project)
@@ -160,6 +161,7 @@ class Actions:
         name = f"{step.container_id[:12]}_{step.name}" if step.container_id else step.name
         made = create_container(self.engine, name, body, platform=service.platform)
         self.created[(service.name, step.number)] = made
+        write_files(self.engine, made, service)
         return "created"
 
     def _replace(self, step: Step, cancel: threading.Event, report: Report) -> str:

@@ -32,11 +32,19 @@ CASES: dict[str, tuple[Path, tuple[str, ...], tuple[str, ...], str, dict[str, st
     "shipped": (SHIPPED, ("compose.yaml",), (), "", SECRETS),
     "demo": (SHIPPED, ("compose.yaml", "compose.demo.yaml"), (), "", SECRETS),
     "scaled": (SHIPPED, ("compose.yaml", "compose.scale.yaml"), (), "", SECRETS),
+    "scaled demo": (
+        SHIPPED,
+        ("compose.yaml", "compose.demo.yaml", "compose.scale.yaml"),
+        (),
+        "",
+        SECRETS,
+    ),
     "upstream": (DATA, ("docker-compose.yaml",), (), "", {"RUST_PORT": "9090"}),
     "development": (DATA, ("docker-compose.dev.yaml",), (), "", {}),
     "tools": (DATA, ("docker-compose.dev.yaml",), ("tools",), "", {}),
     "everything": (DATA, ("everything.yaml",), ("all",), "", {"TAG": "2", "REGISTRY": "r"}),
     "merged": (DATA, ("everything.yaml", "everything.override.yaml"), ("*",), "", {}),
+    "files": (DATA, ("files.yaml",), (), "", {"TOKEN": "t"}),
     "variables": (DATA, ("interpolation.yaml",), (), "interpolation.env", {}),
     "environment file": (DATA, ("dotenv.yaml",), (), "interpolation.env", {"AGAIN": "shell"}),
 }
@@ -105,7 +113,8 @@ def test_resolved_file(case: Case) -> None:
     ours: dict[str, Any] = json.loads(json.dumps(printable_spec(case.stack())))
     assert ours["name"] == theirs["name"]
     assert ours.get("networks") == theirs.get("networks")
-    assert ours.get("volumes") == theirs.get("volumes")
+    for section in ("volumes", "secrets", "configs"):
+        assert ours.get(section) == theirs.get(section)
     # compose doubles the dollar signs of keys as well, which it would not read back.
     for service in theirs["services"].values():
         if "labels" in service:

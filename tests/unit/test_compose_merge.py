@@ -12,7 +12,7 @@ services:
     command: [one, two]
     environment: {A: '1', B: '2'}
     ports: ['1:1', '2:2']
-    volumes: ['x:/x', './y:/y']
+    volumes: ['xx:/x', './y:/y']
     labels: {l: '1'}
     depends_on: [b]
     networks: [n]
@@ -23,7 +23,7 @@ services:
     x-owctl: {probe: {type: http, port: 1, path: /x}}
   b: {image: b}
 networks: {n: , m: }
-volumes: {x: , z: }
+volumes: {xx: , zz: }
 """
 
 
@@ -36,7 +36,7 @@ def test_mappings_merge_and_lists_are_appended_without_doubles(tmp_path: Path) -
         tmp_path,
         BASE,
         over(
-            "environment: [B=3, C=4]\nports: ['2:2', '3:3']\nvolumes: ['z:/x', '/w:/w']\n"
+            "environment: [B=3, C=4]\nports: ['2:2', '3:3']\nvolumes: ['zz:/x', '/w:/w']\n"
             "labels: [l=2, m=3]\ndns: [1.1.1.1, 8.8.8.8]\nnetworks: {m: {aliases: [q]}}\n"
             "depends_on: {b: {condition: service_healthy}}\nulimits: {nofile: {soft: 1, hard: 2}}"
         ),
@@ -45,7 +45,7 @@ def test_mappings_merge_and_lists_are_appended_without_doubles(tmp_path: Path) -
     assert a.environment == {"A": "1", "B": "3", "C": "4"}
     assert [(p.published, p.target) for p in a.ports] == [("1", 1), ("2", 2), ("3", 3)]
     assert [(m.source, m.target) for m in a.mounts] == [
-        ("z", "/x"),
+        ("zz", "/x"),
         (str(tmp_path / "y"), "/y"),
         ("/w", "/w"),
     ]

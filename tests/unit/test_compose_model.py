@@ -211,7 +211,7 @@ def test_sizes(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(1.0, "1"), (1.1, "1.1"), (1e30, "1e+30"), (1e-05, "1e-05"), (1e20, "100000000000000000000"),
+    [(1.0, "1"), (1.1, "1.1"), (1e30, "1e+30"), (1e-05, "1e-05"), (1e20, "1e+20"), (999999.0, "999999"), (1e6, "1e+06"), (12345678.25, "1.234567825e+07"),
      (True, "true"), (12, "12"), (0.0001, "0.0001")],
 )  # fmt: skip
 def test_numbers_in_environments(value: float, expected: str) -> None:

@@ -53,7 +53,7 @@ def test_lines_and_unset_variables() -> None:
 
 
 def test_all_problems_are_found_and_no_value_is_shown() -> None:
-    text = "A b=secret\n=secret\nOK=1\nB=se$(cret)\nC='x' secret\nD=${E:?needed}\nF='secret\n"
+    text = "A b=secret\n=secret\nOK=1\nB=se${cret\nC='x' secret\nD=${E:?needed}\nF='secret\n"
     result = parse_environment(text, {}, ".env")
     assert [str(problem) for problem in result.problems] == [
         ".env:1: is not of the form NAME=value",

@@ -25,12 +25,14 @@ NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
         ("${SET:?no}${EMPTY?no}", "value"),
         ("${UNSET:-${EMPTY:-${OTHER_1}}}", "o"),
         ("${SET:+<${UNSET:-y}>}", "<y>"),
-        ("${SET:-${UNSET:?is not looked at}}", "value"),
+        ("${SET:-${UNSET:-is looked at}}", "value"),
         ("$$SET $${SET} $$$SET", "$SET ${SET} $value"),
         ("${UNSET:-$$x}", "$x"),
         ('${UNSET:-{"a": 1}}', '{"a": 1}'),
         ("${UNSET:-a:-b?c+d}", "a:-b?c+d"),
-        ("${UNSET:-two\nlines}", "two\nlines"),
+        ('${SET:-{"a": 1}}', "value"),
+        ("${UNSET:-{}}", "{}"),
+        ("$ $1 a$ $(x)", "$ $1 a$ $(x)"),
         ("no variable", "no variable"),
     ],
 )
@@ -39,7 +41,7 @@ def test_substitution(template: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["$", "a $ b", "$1", "${", "${}", "${1}", "${SET", "${SET x}", "${SET:x}", "$(x)"]
+    "template", ["${", "${}", "${1}", "${SET", "${SET x}", "${SET:x}", "${UNSET:-two\nlines}"]
 )
 def test_malformed(template: str) -> None:
     with pytest.raises(InterpolationError) as raised:
@@ -52,6 +54,9 @@ def test_malformed(template: str) -> None:
     [
         ("${UNSET:?}", "required variable UNSET is missing a value"),
         ("${EMPTY:?set it}", "required variable EMPTY is missing a value: set it"),
+        # Also where the word is not used.
+        ("${SET:-${UNSET:?no}}", "required variable UNSET is missing a value: no"),
+        ("${UNSET:+${UNSET:?no}}", "required variable UNSET is missing a value: no"),
         ("${UNSET?see $OTHER_1}", "required variable UNSET is missing a value: see o"),
     ],
 )
@@ -74,7 +79,7 @@ def test_deep_nesting_is_an_error_not_a_crash() -> None:
 
 def test_errors_do_not_quote_what_may_be_secret() -> None:
     with pytest.raises(InterpolationError) as raised:
-        substitute("pa$(ssword", {})
+        substitute("pa${(ssword", {})
     assert "ssword" not in str(raised.value)
 
 

@@ -95,3 +95,60 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
         Settings.load(Flags(project_dir=Path("no")), {}, tmp_path)
+
+
+def loaded(folder: Path, **environ: str) -> Settings:
+    return Settings.load(Flags(), environ, folder)
+
+
+def test_names_are_looked_for_in_the_order_of_compose(tmp_path: Path) -> None:
+    names = ("docker-compose.yaml", "docker-compose.yml", "compose.override.yaml")
+    for name in (*names, "compose.override.yml"):
+        (tmp_path / name).write_text("services: {}")
+    settings = loaded(tmp_path)
+    assert [f.name for f in settings.compose_files] == [
+        "docker-compose.yml",
+        "compose.override.yml",
+    ]
+    assert [f.name for f in settings.ignored_files] == [
+        "docker-compose.yaml",
+        "compose.override.yaml",
+    ]
+
+
+def test_a_compose_file_above_wins_over_an_env_file_here(tmp_path: Path) -> None:
+    here = tmp_path / "sub"
+    here.mkdir()
+    (tmp_path / "compose.yaml").write_text("services: {}")
+    (tmp_path / ".env").write_text("V=above\n")
+    (here / ".env").write_text("V=here\nCOMPOSE_FILE=other.yaml\n")
+    (here / "other.yaml").write_text("services: {}")
+    settings = loaded(here)
+    assert settings.project_dir == tmp_path
+    assert settings.environment["V"] == "above"
+    (tmp_path / "compose.yaml").unlink()
+    settings = loaded(here)
+    assert settings.compose_files == (here / "other.yaml",)
+    assert settings.environment["V"] == "here"
+
+
+def test_the_env_file_is_that_of_the_first_compose_file(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "compose.yaml").write_text("services: {}")
+    (folder / ".env").write_text("V=project\n")
+    (tmp_path / ".env").write_text("V=here\nW=here\n")
+    settings = loaded(tmp_path, COMPOSE_FILE="project/compose.yaml")
+    assert settings.environment_files == (folder / ".env",)
+    # An .env that names the files is read as well, and first.
+    (tmp_path / ".env").write_text("V=here\nCOMPOSE_FILE=project/compose.yaml\n")
+    settings = loaded(tmp_path)
+    assert settings.environment_files == (tmp_path / ".env", folder / ".env")
+    assert settings.environment["V"] == "here"
+
+
+def test_the_env_file_can_be_switched_off(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {}")
+    (tmp_path / ".env").write_text("V=1\n")
+    assert "V" in loaded(tmp_path).environment
+    assert "V" not in loaded(tmp_path, COMPOSE_DISABLE_ENV_FILE="true").environment
