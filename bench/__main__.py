@@ -68,6 +68,7 @@ def main() -> int:
     try:
         for name in chosen.measures or MEASURES:
             comparisons += MEASURES[name](bench)
+            watch.look()
     except KeyboardInterrupt:
         sys.stderr.write("scripts/bench: interrupted; what it had made is removed\n")
         return 130

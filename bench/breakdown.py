@@ -19,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "owctl-bench-breakdown "
 _SELF_TIME = re.compile(r"^import time:\s+(\d+) \|", re.MULTILINE)
+_READY = re.compile(r"^(\S+) .*? (\d+\.\d) s\b", re.MULTILINE)
 SLOWEST_SHOWN = 3
 
 
@@ -39,8 +40,7 @@ def where_time_goes(
         [sys.executable, "-X", "importtime", "-m", "bench.breakdown", *arguments],
         cwd=cwd,
         env={**environment, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
@@ -50,7 +50,9 @@ def where_time_goes(
     document = json.loads(lines[-1].removeprefix(MARK))
     requests = [Request(**entry) for entry in document["requests"]]
     imports = sum(int(self_us) for self_us in _SELF_TIME.findall(result.stderr)) / 1e6
-    return describe(document["seconds"], imports, requests)
+    ready = ready_seconds(result.stdout) if arguments[0] == "start" else ""
+    waits = (f"from a service's start until it answered: {ready}",) if ready else ()
+    return describe(document["seconds"], imports, requests) + waits
 
 
 def describe(seconds: float, imports: float, requests: Sequence[Request]) -> tuple[str, ...]:
@@ -66,6 +68,13 @@ def describe(seconds: float, imports: float, requests: Sequence[Request]) -> tup
         shown = ", ".join(f"{each.what} {each.ended - each.began:.2f} s" for each in slowest)
         lines.append(f"slowest requests: {shown}")
     return tuple(lines)
+
+
+def ready_seconds(printed: str) -> str:
+    """Return what the table of `owctl start` says of how long the services took."""
+    if "READY AFTER" not in printed:
+        return ""
+    return ", ".join(f"{service} {seconds} s" for service, seconds in _READY.findall(printed))
 
 
 def busy_seconds(requests: Sequence[Request]) -> float:

@@ -14,7 +14,8 @@ from owctl import __version__
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and when a run was made. The loads are the kernel's one-minute averages."""
+    """Where and when a run was made. The loads are the kernel's one-minute averages
+    (what is measured adds to them: two busy processors make 2)."""
 
     date: str
     processors: int
@@ -27,7 +28,7 @@ class Machine:
     engine: str
     compose: str
     load_before: float
-    load_after: float
+    load_highest: float
     seconds: float
 
 
@@ -37,7 +38,11 @@ class Watch:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._date = datetime.now(UTC)
-        self._load = os.getloadavg()[0]
+        self._load = self._highest = os.getloadavg()[0]
+
+    def look(self) -> None:
+        """Take note of the load now."""
+        self._highest = max(self._highest, os.getloadavg()[0])
 
     def describe(self, environment: Mapping[str, str], root: Path) -> Machine:
         """Return the machine as it is, with the versions that ``environment`` leads to."""
@@ -53,7 +58,7 @@ class Watch:
             engine=_said(["docker", "version", "-f", "{{.Server.Version}}"], environment),
             compose=_said(["docker", "compose", "version", "--short"], environment),
             load_before=self._load,
-            load_after=os.getloadavg()[0],
+            load_highest=self._highest,
             seconds=time.monotonic() - self._began,
         )
 

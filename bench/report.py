@@ -36,7 +36,7 @@ def _where(machine: Machine) -> str:
 Run of {machine.date}, {machine.seconds / 60:.0f} min: owctl {machine.owctl} ({machine.commit}), \
 Python {machine.python}, docker compose {machine.compose}, Docker Engine {machine.engine}, \
 Linux {machine.kernel}; {machine.processors} × {machine.processor}, \
-{machine.memory_bytes / 1e9:.0f} GB; load {machine.load_before:.1f} before and {machine.load_after:.1f} after.
+{machine.memory_bytes / 1e9:.0f} GB; load {machine.load_before:.1f} before, {machine.load_highest:.1f} at the highest.
 """
 
 

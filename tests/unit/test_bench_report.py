@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from bench.__main__ import MEASURES, parse
-from bench.breakdown import Request, busy_seconds, describe
+from bench.breakdown import Request, busy_seconds, describe, ready_seconds
 from bench.machine import Machine
 from bench.report import render, summary
 from bench.results import Comparison, peak_megabytes
@@ -24,7 +24,7 @@ MACHINE = Machine(
     engine="20.10.24",
     compose="2.26.1",
     load_before=0.25,
-    load_after=1.5,
+    load_highest=1.5,
     seconds=480,
 )
 
@@ -67,7 +67,13 @@ def test_the_page_says_what_is_met_and_what_is_missed():
     assert "| 3.00 s | 4.00 s | **0.75** | ≤ 0.5, missed |" in page
     assert "## Budgets missed" in page
     assert "- **health** (whether it works): 0.75, allowed 0.5\n  - imports 2.9 s" in page
-    for fact in ("2026-01-31 12:00 UTC", "2.26.1", "20.10.24", "load 0.2", "2 × A processor"):
+    for fact in (
+        "2026-01-31 12:00 UTC",
+        "2.26.1",
+        "20.10.24",
+        "load 0.2 before, 1.5 at",
+        "2 × A processor",
+    ):
         assert fact in page
     # A pipe in a command must not become a column.
     assert "`pg_dump \\| zstd`" in page
@@ -127,6 +133,17 @@ def test_a_breakdown_names_the_slowest_requests():
     assert "imports 1.00 s, 2 requests to the engine 1.10 s" in lines[0]
     assert lines[0].endswith("the rest 1.90 s")
     assert lines[1].startswith("slowest requests: GET /slow 1.00 s, GET /fast 0.10 s")
+
+
+def test_a_start_says_how_long_each_service_took():
+    printed = """\
+SERVICE   OUTCOME  READY AFTER  ADDRESS
+postgres  started        3.6 s  127.0.0.1:5432
+frontend  replaced: image         0.7 s  http://localhost:3000
+redis     running               127.0.0.1:6379
+"""
+    assert ready_seconds(printed) == "postgres 3.6 s, frontend 0.7 s"
+    assert ready_seconds("SERVICE  STATE\nredis  running  7 s  x\n") == ""
 
 
 def test_the_users_own_settings_stay_out(monkeypatch):
