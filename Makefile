@@ -1,7 +1,7 @@
 # Targets for working on owctl, and for trying it. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down venv test unit lint format picture
+.PHONY: help demo demo-down venv test unit bench lint format picture
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: ## everything: linters, unit, engine and end-to-end tests
 
 unit: venv ## the tests that need no engine: seconds
 	@.venv/bin/pytest tests/unit
+
+bench: ## compare with docker compose and shell pipelines, write docs/benchmarks.md (about 8 min)
+	@scripts/bench
 
 lint: venv ## ruff, mypy and import-linter
 	@scripts/lint

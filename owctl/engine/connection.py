@@ -1,5 +1,7 @@
 """The connection to one Docker engine: a client per thread, one API version, errors translated."""
 
+import http.client
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +25,7 @@ HIGHEST_TESTED_API_VERSION = "1.52"
 CONNECT_TIMEOUT_SECONDS = 10
 REQUEST_TIMEOUT_SECONDS = 60
 WORKERS = 8
+_VERSION_REQUEST = b"GET /version HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n"
 
 
 class Engine:
@@ -50,12 +53,9 @@ class Engine:
         """
         endpoint = resolve_endpoint(context, environ)
         try:
-            _knock(endpoint)
-            client = open_client(endpoint, MINIMUM_API_VERSION, CONNECT_TIMEOUT_SECONDS)
-            try:
-                server = client.version(api_version=False)
-            finally:
-                client.close()
+            server = _version_while_importing(endpoint)
+            if server is None:
+                server = _version_by_docker(endpoint)
         except Exception as error:
             translated = translate_error(error, "reach the Docker engine", endpoint)
             if translated is None:
@@ -110,13 +110,22 @@ class Engine:
                 raise
             raise translated from error
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        quick: bool = False,
+    ) -> list[Result]:
         """Return ``function`` of every item, in order, worked on by a few threads at once.
 
+        ``quick`` items, a request each that the engine answers from memory, are worked on one by
+        one where the engine is on this machine: making threads and clients takes longer.
         The first error is raised after all that were begun have ended.
         """
         waiting = list(items)
-        if len(waiting) < 2 or getattr(self._local, "is_worker", False):
+        here = quick and self.endpoint.socket_path is not None and len(waiting) <= WORKERS
+        if here or len(waiting) < 2 or getattr(self._local, "is_worker", False):
             return [function(item) for item in waiting]
         with self._lock:
             if self._workers is None:
@@ -193,12 +202,34 @@ def _is_this_machine(host: str) -> bool:
     return name in {"localhost", "::1"} or name.startswith("127.")
 
 
-def _knock(endpoint: Endpoint) -> None:
-    # docker-py does not close a unix socket on which it could not connect.
-    if endpoint.socket_path is not None:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(CONNECT_TIMEOUT_SECONDS)
-            probe.connect(str(endpoint.socket_path))
+def _version_while_importing(endpoint: Endpoint) -> Any:  # noqa: ANN401  # as it came
+    """Return a local engine's ``/version``, None for one elsewhere or an answer to look into.
+
+    It asks its runtimes for their versions, too, and meanwhile there is docker to import.
+    """
+    if endpoint.socket_path is None:
+        return None
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.settimeout(CONNECT_TIMEOUT_SECONDS)
+        asked.connect(str(endpoint.socket_path))
+        asked.sendall(_VERSION_REQUEST)
+        import docker  # noqa: F401
+
+        with http.client.HTTPResponse(asked, method="GET") as response:
+            response.begin()
+            answer = response.read()
+    try:
+        return json.loads(answer) if response.status == http.HTTPStatus.OK else None
+    except ValueError:
+        return None
+
+
+def _version_by_docker(endpoint: Endpoint) -> Any:  # noqa: ANN401  # as it came
+    client = open_client(endpoint, MINIMUM_API_VERSION, CONNECT_TIMEOUT_SECONDS)
+    try:
+        return client.version(api_version=False)
+    finally:
+        client.close()
 
 
 def negotiate(server: Mapping[str, Any]) -> str:

@@ -57,7 +57,9 @@ def list_containers(
         for entry in found
         if services is None or (entry.get("Labels") or {}).get(SERVICE) in services
     ]
-    inspected = engine.map(lambda identity: inspect_container(engine, identity), identities)
+    inspected = engine.map(
+        lambda identity: inspect_container(engine, identity), identities, quick=True
+    )
     containers = [container for container in inspected if container is not None]
     return sorted(containers, key=lambda each: (each.service, each.number, each.name))
 

@@ -12,12 +12,13 @@ from owctl.errors import EngineError, ImageMissing, NotFound, PortTaken
 PortHolder = Callable[[int, str], str | None]
 
 _DISK_FULL = "no space left on device"
+# Patterns are texts here and compiled where a failure is looked up: most runs meet none.
+_PORT_IN_USE = r"port is already allocated|address already in use"
 # Each wording that names the host port, in the words of several engine versions.
-_PORT_IN_USE = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
 _PORT_NUMBER = (
-    re.compile(r"Bind for \S*?:(?P<port>\d+) failed", re.IGNORECASE),
-    re.compile(r"listen (?P<protocol>tcp|udp)[46]? \S*?:(?P<port>\d+):", re.IGNORECASE),
-    re.compile(r"bind host port (?:for )?(?:\[[^\]]*\]|[\d.]*):(?P<port>\d+)", re.IGNORECASE),
+    r"Bind for \S*?:(?P<port>\d+) failed",
+    r"listen (?P<protocol>tcp|udp)[46]? \S*?:(?P<port>\d+):",
+    r"bind host port (?:for )?(?:\[[^\]]*\]|[\d.]*):(?P<port>\d+)",
 )
 
 
@@ -25,14 +26,14 @@ _PORT_NUMBER = (
 class _Known:
     """One known failure: ``why`` and ``hint`` may use the pattern's named groups."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     why: str
     hint: str
     kind: type[EngineError] = EngineError
 
 
 def _known(pattern: str, why: str, hint: str, kind: type[EngineError] = EngineError) -> _Known:
-    return _Known(re.compile(pattern, re.IGNORECASE | re.DOTALL), why, hint, kind)
+    return _Known(pattern, why, hint, kind)
 
 
 _TABLE = (
@@ -143,10 +144,10 @@ def engine_answer(
     status: int, text: str, action: str, port_holder: PortHolder | None = None
 ) -> EngineError:
     """Return the error for the engine's answer ``status`` with the message ``text``."""
-    if _PORT_IN_USE.search(text):
+    if re.search(_PORT_IN_USE, text, re.IGNORECASE):
         return _port_taken(text, action, port_holder)
     for known in _TABLE:
-        match = known.pattern.search(text)
+        match = re.search(known.pattern, text, re.IGNORECASE | re.DOTALL)
         if match:
             groups = {key: (value or "").strip() for key, value in match.groupdict("").items()}
             why, hint = known.why.format(**groups), known.hint.format(**groups)
@@ -168,7 +169,7 @@ def _details(text: str, why: str) -> list[str]:
 
 def _port_taken(text: str, action: str, port_holder: PortHolder | None) -> PortTaken:
     for pattern in _PORT_NUMBER:
-        match = pattern.search(text)
+        match = re.search(pattern, text, re.IGNORECASE)
         if match:
             port, protocol = int(match["port"]), match.groupdict().get("protocol") or "tcp"
             break

@@ -163,6 +163,34 @@ def test_a_web_server_that_answers(tmp_path):
         Engine.connect(None, environ)
 
 
+def test_an_engine_that_refuses_keeps_its_own_words(tmp_path):
+    refusal = http({"message": "authorization denied by plugin"}, "403 Forbidden")
+    with (
+        engine_that_says(tmp_path, lambda _: refusal) as environ,
+        pytest.raises(EngineError, match="authorization denied by plugin"),
+    ):
+        Engine.connect(None, environ)
+
+
+def threads_of(engine: Engine, count: int, *, quick: bool) -> set[int]:
+    together = threading.Barrier(2 if not quick else 1)
+
+    def work(_: int) -> int:
+        together.wait(10)
+        return threading.get_ident()
+
+    return set(engine.map(work, range(count), quick=quick))
+
+
+def test_quick_questions_to_a_local_engine_need_no_further_threads(tmp_path):
+    with (
+        engine_that_says(tmp_path, lambda _: http(VERSION)) as environ,
+        Engine.connect(None, environ) as engine,
+    ):
+        assert threads_of(engine, 4, quick=True) == {threading.get_ident()}
+        assert len(threads_of(engine, 4, quick=False) - {threading.get_ident()}) > 1
+
+
 def test_tls_with_something_that_does_not_speak_it(tmp_path):
     listener = socket.create_server(("127.0.0.1", 0))
     authority = ssl.get_default_verify_paths().openssl_cafile

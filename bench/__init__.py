@@ -1,0 +1,1 @@
+"""Compares owctl with docker compose and shell pipelines: `make bench`."""
