@@ -63,7 +63,7 @@ def main() -> int:
     if missing := missing_images(bench.environment):
         sys.stderr.write(f"scripts/bench: {', '.join(missing)}: not built; `make demo` does\n")
         return 1
-    watch = Watch()
+    watch = Watch(ROOT)
     comparisons: list[Comparison] = []
     try:
         for name in chosen.measures or MEASURES:
@@ -78,7 +78,7 @@ def main() -> int:
     print(summary(comparisons), end="")
     page = chosen.output or (None if chosen.measures else PAGE)
     if page is not None:
-        page.write_text(render(comparisons, watch.describe(bench.environment, ROOT)))
+        page.write_text(render(comparisons, watch.describe(bench.environment)))
         sys.stderr.write(f"Written: {page}\n")
     return 0
 

@@ -33,18 +33,21 @@ class Machine:
 
 
 class Watch:
-    """Notes date and load when a run begins, and describes the run when it ends."""
+    """Notes date, commit and load when a run begins, and describes the run when it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
         self._began = time.monotonic()
         self._date = datetime.now(UTC)
+        self._commit = _said(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"], os.environ
+        )
         self._load = self._highest = os.getloadavg()[0]
 
     def look(self) -> None:
         """Take note of the load now."""
         self._highest = max(self._highest, os.getloadavg()[0])
 
-    def describe(self, environment: Mapping[str, str], root: Path) -> Machine:
+    def describe(self, environment: Mapping[str, str]) -> Machine:
         """Return the machine as it is, with the versions that ``environment`` leads to."""
         return Machine(
             date=f"{self._date:%Y-%m-%d %H:%M} UTC",
@@ -54,7 +57,7 @@ class Watch:
             kernel=platform.release(),
             python=platform.python_version(),
             owctl=__version__,
-            commit=_said(["git", "-C", str(root), "describe", "--always", "--dirty"], environment),
+            commit=self._commit,
             engine=_said(["docker", "version", "-f", "{{.Server.Version}}"], environment),
             compose=_said(["docker", "compose", "version", "--short"], environment),
             load_before=self._load,
