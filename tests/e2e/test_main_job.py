@@ -95,6 +95,22 @@ def test_a_container_that_dies_is_reported_with_its_code_and_last_words(own_stac
     assert "Try: owctl logs" in result.stderr
 
 
+def test_a_container_that_runs_out_of_memory_says_so(own_stack: Project):
+    override = own_stack.directory / "compose.hungry.yaml"
+    override.write_text(
+        "services:\n"
+        "  redis:\n"
+        "    restart: 'no'\n"
+        "    # Twice, as a shell alone would be replaced by the command that is killed.\n"
+        "    command: ['sh', '-c', 'tail /dev/zero; tail /dev/zero']\n"
+        "    deploy: !override {resources: {limits: {memory: 16m}}}\n"
+    )
+    files = ["-f", "compose.yaml", "-f", "compose.demo.yaml", "-f", "compose.hungry.yaml"]
+    result = own_stack.owctl(*files, "start", "redis")
+    assert result.returncode == 1
+    assert "ran out of memory" in result.stderr
+
+
 def test_a_restart_loop_is_recognised_instead_of_waited_for(own_stack: Project):
     override = own_stack.directory / "compose.loop.yaml"
     override.write_text(
@@ -179,10 +195,23 @@ def test_two_owctls_at_once_the_second_is_told_who_works(own_stack: Project):
             if "redis: waiting" in line:
                 break
         second = own_stack.owctl("stop")
-        first.kill()
-        first.communicate(timeout=60)
+        # Who only looks is never kept waiting.
+        assert own_stack.status()["redis"]["state"] == "running"
+        assert own_stack.owctl("logs", "redis").returncode == 0
+        with subprocess.Popen(
+            [str(OWCTL), "stop", "--lock-wait", "60"],
+            cwd=own_stack.directory,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as patient:
+            assert patient.poll() is None
+            # The lock dies with its holder.
+            first.kill()
+            first.communicate(timeout=60)
+            _, errors = patient.communicate(timeout=120)
+    assert patient.returncode == 0, errors
     assert second.returncode == 8
     assert "owctl start" in second.stderr
     assert str(first.pid) in second.stderr
-    # The lock dies with its holder.
-    own_stack.succeed("stop")
