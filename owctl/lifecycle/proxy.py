@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 GATEWAY_ERRORS = (502, 503, 504)
 ATTEMPTS = 20
+# While nginx reloads, its old workers go on taking requests for a moment.
+SUCCESSES_IN_A_ROW = 4
 PAUSE_SECONDS = 0.15
 TIMEOUT_SECONDS = 5.0
 # What the upstreams answer to without signing in, by the kind of probe that they have.
@@ -93,13 +95,15 @@ def _failure(
     from owctl.lifecycle.execute import Cancelled
 
     failures: list[str] = []
+    successes = 0
     for attempt in range(attempts):
         if attempt and cancel.wait(PAUSE_SECONDS):
             raise Cancelled
         failures = [text for path in paths if (text := _ask(engine, service, container, path))]
-        if not failures:
+        successes = 0 if failures else successes + 1
+        if successes == min(attempts, SUCCESSES_IN_A_ROW):
             return None
-    return "; ".join(failures)
+    return "; ".join(failures) or "it answers now and then only"
 
 
 def _ask(engine: "Engine", service: Service, container: "Container", path: str) -> str | None:
