@@ -13,8 +13,8 @@ owctl beside docker compose and shell pipelines, on one machine, in one run, in 
 writes this page: do not edit it. The ratios are what counts; the seconds are this machine's.
 
 Both tools are measured on the same files ([bench/rival/](../bench/rival/)): the five services as upstream describes
-them, health checks every 10 and 30 s, on the demonstration's images. Its `health.sh` is written from what is known
-of the original script, whose text is not at hand.
+them, health checks every 10 and 30 s, on the demonstration's images. Its `health.sh` asks
+the engine and the services as often as `health` of the original script does.
 """
 
 
