@@ -8,9 +8,8 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
+from owctl.engine.closing import Closing
 from owctl.engine.connection import Engine
 from owctl.engine.transport import Transport
 from owctl.engine.wire import Response, checked, lost, read_head, request, send_head, short_id
@@ -34,7 +33,7 @@ class PathStat:
     link_target: str | None = None
 
 
-class ArchiveStream:
+class ArchiveStream(Closing):
     """A tar stream that is being read: iterate for its bytes; ends only where the tar ends.
 
     Iterating raises EngineUnavailable if the stream is cut off.
@@ -60,17 +59,6 @@ class ArchiveStream:
 
     def __next__(self) -> bytes:
         return next(self._pieces)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection; also from another thread."""

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from owctl.engine.closing import Closing
 from owctl.engine.naming import ONEOFF, PROJECT, SERVICE
 from owctl.errors import EngineUnavailable
 
@@ -29,7 +29,7 @@ class ContainerEvent:
     time_ns: int
 
 
-class EventStream:
+class EventStream(Closing):
     """An endless iterator of ContainerEvent; ``close``, from any thread, ends it.
 
     Raises EngineUnavailable when the engine goes away.
@@ -55,17 +55,6 @@ class EventStream:
         """End the iteration, whichever thread is in it. May be called twice."""
         self._closed = True
         self._response.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def watch_events(engine: "Engine", project: str, since_seconds: float | None = None) -> EventStream:

@@ -9,9 +9,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
+from owctl.engine.closing import Closing
 from owctl.engine.connection import Engine
 from owctl.engine.frames import FrameSplitter, Stream
 from owctl.engine.wire import Response, lost, request, short_id
@@ -32,7 +31,7 @@ class Execution:
     stderr: bytes = field(repr=False)
 
 
-class ExecStream:
+class ExecStream(Closing):
     """A command that runs in a container; iterate for its output as (stream, bytes).
 
     With a terminal everything is stdout. ``write``, ``close_stdin`` and ``close`` may be called
@@ -48,17 +47,6 @@ class ExecStream:
         self._tty = tty
         self._action = action
         self._deadline: float | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[tuple[Stream, bytes]]:
         """Yield output as it comes.

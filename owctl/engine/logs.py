@@ -2,9 +2,8 @@
 
 from collections.abc import Collection, Generator, Iterator
 from contextlib import closing
-from types import TracebackType
-from typing import Self
 
+from owctl.engine.closing import Closing
 from owctl.engine.connection import Engine
 from owctl.engine.log_lines import (
     LineAssembler,
@@ -23,7 +22,7 @@ GATHER_SECONDS = 0.0003
 __all__ = ["LogEntry", "LogLine", "LogStream", "stream_logs", "writing_containers"]
 
 
-class LogStream:
+class LogStream(Closing):
     """A container's log that is being read: iterate for LogLine, or take ``batches``.
 
     ``close`` may be called from another thread; iterating then raises EngineUnavailable, as it
@@ -50,17 +49,6 @@ class LogStream:
         with closing(self.batches()) as batches:
             for batch in batches:
                 yield from map(line_of, batch)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,10 +8,9 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote, urlencode
 
+from owctl.engine.closing import Closing
 from owctl.engine.connection import Engine
 from owctl.engine.known_failures import engine_answer
 from owctl.engine.transport import Transport, connect
@@ -24,7 +23,7 @@ HEAD_TIMEOUT_SECONDS = 120.0
 
 
 @dataclass(slots=True)
-class Response:
+class Response(Closing):
     """An answer whose body has not been read: ``remainder`` is what came along with the head."""
 
     transport: Transport
@@ -36,17 +35,6 @@ class Response:
     # for each: a third of the time for a long log. Needless while reads find much anyway.
     gather_seconds: float = 0.0
     _last_size_bytes: int = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection; a thread that is reading the body sees its end or an OSError."""
