@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 CheckName = Literal[
@@ -20,20 +20,7 @@ CheckName = Literal[
     "data",
 ]
 # In the order in which they are shown.
-CHECKS: tuple[CheckName, ...] = (
-    "engine",
-    "configuration",
-    "env",
-    "owner",
-    "ports",
-    "exposure",
-    "disk",
-    "memory",
-    "images",
-    "password",
-    "postgres-version",
-    "data",
-)
+CHECKS: tuple[CheckName, ...] = get_args(CheckName)
 # Those that `start` makes of what it is about to create and start.
 START_CHECKS: tuple[CheckName, ...] = ("ports", "disk", "memory", "password", "postgres-version")
 
