@@ -104,9 +104,18 @@ def _listening_inodes(port: int, protocol: str) -> set[str]:
 
 def _holds(process: Path, wanted: set[str]) -> bool:
     try:
-        return any(str(link.readlink()) in wanted for link in (process / "fd").iterdir())
+        links = list((process / "fd").iterdir())
     except OSError:  # another user's process, or one that has just ended
         return False
+    return any(_target(link) in wanted for link in links)
+
+
+def _target(link: Path) -> str | None:
+    # A descriptor that was closed since the listing says nothing about the others.
+    try:
+        return str(link.readlink())
+    except OSError:
+        return None
 
 
 def _process_name(process: Path) -> str:
