@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from owctl import __version__
+from owctl.commands.output_options import accept_output_options
 from owctl.errors import Interrupted, OwctlError
 
 # name → (module below owctl.commands, section of --help, one line). The line stands here so that
@@ -60,7 +61,7 @@ class CommandTable(click.Group):
             return None
         module = importlib.import_module(f"owctl.commands.{COMMANDS[name][0]}")
         command: click.Command = getattr(module, name)
-        _accept_output_options(command)
+        accept_output_options(command)
         return command
 
     def resolve_command(
@@ -95,41 +96,6 @@ class CommandTable(click.Group):
         for section, rows in by_section.items():
             with formatter.section(section):
                 formatter.write_dl(rows)
-
-
-def _accept_output_options(command: click.Command) -> None:
-    """Let ``-q``, ``--debug`` and ``--no-color`` stand after the command, too."""
-    if any(parameter.name == "after_quiet" for parameter in command.params):
-        return
-    if isinstance(command, click.Group):
-        for sub in command.commands.values():
-            _accept_output_options(sub)
-    taken = {option for parameter in command.params for option in parameter.opts}
-
-    def switch(attribute: str) -> object:
-        def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-            if value and ctx.obj is not None:
-                ctx.obj.set_output(**{attribute: True})
-
-        return callback
-
-    for flags, attribute, text in (
-        (("-q", "--quiet"), "quiet", "No progress, no messages; results and errors only."),
-        (("--debug",), "debug", "Show tracebacks and what is sent to the engine."),
-        (("--no-color",), "no_color", "No colours (also: NO_COLOR in the environment)."),
-    ):
-        options = [flag for flag in flags if flag not in taken]
-        command.params.append(
-            click.Option(
-                [*options, f"after_{attribute}"],
-                is_flag=True,
-                expose_value=False,
-                hidden=attribute != "quiet",
-                help=text,
-                callback=switch(attribute),
-                is_eager=True,
-            )
-        )
 
 
 @click.command(

@@ -10,6 +10,7 @@ from typing import Literal
 
 from owctl import __version__
 from owctl.backup import manifest as manifests
+from owctl.backup import verification
 from owctl.backup.events import BackupWarning, MemberProgress, Receiver, ignore
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory
 from owctl.backup.manifest import MANIFEST_NAME, Manifest, Member
@@ -64,6 +65,7 @@ def create_backup(
         run = _Run(engine, stack, request, partial, receive)
         manifest = run.capture()
         _store_manifest(partial.folder, manifest)
+        verification.write_record(partial.folder, verification.now("ok"))
         return CreatedBackup(partial.publish(), manifest)
 
 
@@ -108,7 +110,7 @@ class _Run:
                     self._done(member, verifier)
             verifier.finish()
             if database is not None:
-                database.check_with_pg_restore(self.folder)
+                database.check_with_pg_restore(self.folder, self.members[0])
         return self._manifest(inventory)
 
     def _preflight(self, inventory: Inventory, database: Database | None) -> None:

@@ -1,16 +1,14 @@
 """Reading a backup back: sizes, SHA-256, compression, and the structure of what is inside."""
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from owctl.backup.dump_scan import DumpScanner
 from owctl.backup.manifest import Kind, Manifest, Member
+from owctl.backup.member_content import MemberContent
 from owctl.backup.tar_scan import TarScanner
-from owctl.errors import BackupInvalid, Interrupted
+from owctl.errors import BackupInvalid
 
-_READ_BYTES = 1024 * 1024
 Check = Callable[[Iterator[bytes], Member], None]
 
 
@@ -28,83 +26,37 @@ def verify_member(
     ``cancelled`` is asked now and then; Interrupted is raised when it says so. Raises BackupInvalid.
     """
     try:
-        _verify(folder / member.name, member, cancelled)
-    except FileNotFoundError:
-        raise BackupInvalid(f"{member.name} is missing in the backup.") from None
-    except OSError as error:
-        raise BackupInvalid(f"{member.name} cannot be read: {error.strerror or error}.") from error
+        _check_size(folder / member.name, member)
+        with MemberContent(folder, member, cancelled=cancelled) as content:
+            _CHECKS[member.kind](iter(content), member)
+            content.finish()
     except BackupInvalid as error:
+        named = error.message.startswith(member.name)
         raise BackupInvalid(
-            f"{member.name}: {error.message}",
+            error.message if named else f"{member.name}: {error.message}",
             hint=error.hint or "owctl backup, which makes a new one",
         ) from error
 
 
-def _verify(path: Path, member: Member, cancelled: Callable[[], bool]) -> None:
-    size = path.stat().st_size
+def dump_head(content: Iterable[bytes]) -> bytes:
+    """Return the header and table of contents of a dump: all that a listing needs."""
+    scanner = DumpScanner()
+    for data in content:
+        scanner.feed(data)
+        if scanner.head:
+            return scanner.head
+    scanner.finish()
+    return scanner.head
+
+
+def _check_size(path: Path, member: Member) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        # Whoever opens it says what is wrong.
+        return
     if size != member.size_bytes:
         raise BackupInvalid(f"it has {size} bytes, the manifest says {member.size_bytes}.")
-    with path.open("rb") as file:
-        stored = _HashedFile(file, cancelled)
-        pieces = _decompressed(stored) if member.name.endswith(".zst") else stored.pieces()
-        content = _Counted(pieces)
-        _CHECKS[member.kind](iter(content), member)
-        # The hash is of the whole file, whatever the check left unread.
-        for _ in stored.pieces():
-            pass
-    if stored.digest.hexdigest() != member.sha256:
-        raise BackupInvalid("its SHA-256 is not the manifest's.")
-    if content.total_bytes != member.content_size_bytes:
-        raise BackupInvalid(
-            f"it holds {content.total_bytes} bytes, the manifest says {member.content_size_bytes}."
-        )
-
-
-class _HashedFile:
-    """A file that is hashed while it is read."""
-
-    def __init__(self, file: BinaryIO, cancelled: Callable[[], bool]) -> None:
-        self.digest = hashlib.sha256()
-        self._file = file
-        self._cancelled = cancelled
-
-    def read(self, size: int) -> bytes:
-        if self._cancelled():
-            raise Interrupted("Interrupted.")
-        data = self._file.read(size)
-        self.digest.update(data)
-        return data
-
-    def pieces(self) -> Iterator[bytes]:
-        while data := self.read(_READ_BYTES):
-            yield data
-
-
-class _Counted:
-    """Pieces of content, counted while they are read."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self.total_bytes = 0
-        self._pieces = pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        for data in self._pieces:
-            self.total_bytes += len(data)
-            yield data
-
-
-def _decompressed(stored: _HashedFile) -> Iterator[bytes]:
-    """Yield what a zstd file holds, in pieces of bounded size however well it was compressed."""
-    import zstandard
-
-    reader = zstandard.ZstdDecompressor().stream_reader(
-        cast("BinaryIO", stored), read_size=_READ_BYTES
-    )
-    try:
-        while content := reader.read(_READ_BYTES):
-            yield content
-    except zstandard.ZstdError as error:
-        raise BackupInvalid(f"the compressed content is damaged ({error}).") from error
 
 
 def _check_tar(content: Iterator[bytes], _: Member) -> None:
@@ -112,18 +64,6 @@ def _check_tar(content: Iterator[bytes], _: Member) -> None:
     for data in content:
         scanner.feed(data)
     scanner.finish()
-
-
-def dump_head(path: Path) -> bytes:
-    """Return the header and table of contents of a stored dump: all that a listing needs."""
-    scanner = DumpScanner()
-    with path.open("rb") as file:
-        for data in _decompressed(_HashedFile(file, lambda: False)):
-            scanner.feed(data)
-            if scanner.head:
-                return scanner.head
-    scanner.finish()
-    return scanner.head
 
 
 def _check_database(content: Iterator[bytes], member: Member) -> None:

@@ -119,6 +119,7 @@ def test_only_its_owner_can_read_it(created: CreatedBackup) -> None:
         assert stat.S_IMODE(entry.stat().st_mode) == expected, entry
     assert {path.name for path in created.path.iterdir()} == {
         "manifest.json",
+        "verification.json",
         "postgres.dump.zst",
         "volumes",
         "config",

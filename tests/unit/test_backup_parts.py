@@ -10,7 +10,7 @@ from owctl.backup import space
 from owctl.backup.inventory import Inventory, MountPoint, VolumeSource
 from owctl.backup.members.configuration import configuration_files, store_configuration
 from owctl.backup.named_files import NamedFiles
-from owctl.commands.backup import _parts
+from owctl.commands.backup_create import _parts
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError, UsageError
 

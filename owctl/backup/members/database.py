@@ -7,6 +7,7 @@ from typing import Any
 
 from owctl.backup.inventory import Inventory
 from owctl.backup.manifest import Member
+from owctl.backup.member_content import MemberContent
 from owctl.backup.member_file import MemberFile, Stored
 from owctl.backup.members.session import SnapshotSession
 from owctl.backup.verify import dump_head
@@ -163,13 +164,15 @@ class Database:
             details=complaints.decode("utf-8", "replace").splitlines()[-5:],
         )
 
-    def check_with_pg_restore(self, folder: Path) -> None:
+    def check_with_pg_restore(self, folder: Path, member: Member) -> None:
         """Have the container's pg_restore list the dump in ``folder``; raises BackupInvalid."""
+        with MemberContent(folder, member) as content:
+            head = dump_head(content)
         listing = run(
             self.engine,
             self.container.id,
             ["pg_restore", "-l"],
-            stdin=dump_head(folder / MEMBER_NAME),
+            stdin=head,
             timeout_seconds=60,
         )
         if listing.exit_code:

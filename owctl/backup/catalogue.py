@@ -1,0 +1,118 @@
+"""The backups of a folder: which there are, and which one a user means."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from owctl.backup import manifest as manifests
+from owctl.backup.manifest import MANIFEST_NAME, Manifest
+from owctl.backup.verification import Verification, read_record
+from owctl.errors import BackupInvalid, OwctlError, UsageError
+
+LATEST = "latest"
+_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup's folder. ``manifest`` is None, and ``problem`` says why, where it cannot be read."""
+
+    path: Path
+    manifest: Manifest | None
+    verification: Verification | None = None
+    problem: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The folder's name; a backup that was copied under another name goes by that."""
+        return self.path.name
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the last look at it found it sound."""
+        return self.manifest is not None and (
+            self.verification is not None and self.verification.status == "ok"
+        )
+
+    def read_manifest(self) -> Manifest:
+        """Return the manifest; raises BackupInvalid."""
+        return self.manifest or manifests.read(self.path)
+
+
+def list_backups(parent: Path) -> list[Backup]:
+    """Return the backups in a folder, oldest first; none if there is no such folder.
+
+    What owctl named counts even without a manifest that can be read; ``.partial`` folders and other
+    things do not. Raises OwctlError where the folder cannot be read.
+    """
+    try:
+        folders = [path for path in parent.iterdir() if path.is_dir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OwctlError(
+            f"The backups in {parent} cannot be read: {error.strerror}.",
+            hint="run this as the user who made them",
+        ) from error
+    found = [
+        look_at(path)
+        for path in folders
+        if _ID.fullmatch(path.name)
+        or (not path.name.startswith(".") and path.suffix == "" and (path / MANIFEST_NAME).exists())
+    ]
+    return sorted(found, key=lambda each: (_age_key(each), each.id))
+
+
+def look_at(path: Path) -> Backup:
+    """Return what stands in a backup's folder; reads the small files only, raises nothing."""
+    try:
+        manifest = manifests.read(path)
+    except BackupInvalid as error:
+        return Backup(path, None, problem=error.message)
+    return Backup(path, manifest, read_record(path))
+
+
+def find_backup(parent: Path, reference: str, working_dir: Path) -> Backup:
+    """Return the backup that a user names: an id, its beginning, ``latest``, or a path.
+
+    A path has a slash in it, or is a folder with a manifest, seen from ``working_dir``. ``latest`` is
+    the newest one that is not known to be broken. Raises UsageError if none or several fit.
+    """
+    path = (working_dir / reference).resolve()
+    if "/" in reference or (path / MANIFEST_NAME).is_file():
+        if not path.is_dir():
+            raise UsageError(f"There is no folder {path}.", hint="owctl backup list")
+        return look_at(path)
+    backups = list_backups(parent)
+    if reference == LATEST:
+        sound = [each for each in backups if each.manifest is not None and not _is_broken(each)]
+        if not sound:
+            raise UsageError(f"There is no backup in {parent}.", hint="owctl backup")
+        return sound[-1]
+    exact = [each for each in backups if each.id == reference]
+    fitting = exact or [each for each in backups if each.id.startswith(reference)]
+    if not fitting:
+        raise UsageError(f"There is no backup {reference} in {parent}.", hint="owctl backup list")
+    if len(fitting) > 1:
+        raise UsageError(
+            f"{reference} is the beginning of {len(fitting)} backups: "
+            f"{', '.join(each.id for each in fitting[:3])}{' …' if len(fitting) > 3 else ''}.",
+            hint="more of the id; owctl backup list shows them",
+        )
+    return fitting[0]
+
+
+def _is_broken(backup: Backup) -> bool:
+    return backup.verification is not None and backup.verification.status == "failed"
+
+
+def _age_key(backup: Backup) -> str:
+    if backup.manifest is not None:
+        return backup.manifest.created_at
+    time = backup.id[:16]
+    # As in a manifest, so that broken ones stand among the others.
+    return (
+        f"{time[:4]}-{time[4:6]}-{time[6:11]}:{time[11:13]}:{time[13:16]}"
+        if _ID.fullmatch(backup.id)
+        else ""
+    )

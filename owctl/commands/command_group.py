@@ -1,0 +1,76 @@
+"""A command with subcommands, each imported when it is called, and one that runs without a name."""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+
+import click
+
+from owctl.commands.output_options import accept_output_options
+
+
+class CommandGroup(click.Group):
+    """``owctl backup`` and ``owctl backup list``: the first runs the default subcommand.
+
+    ``table`` is name → (module below owctl.commands, help line); the function in the module has the
+    module's name. The default's options are shown as the group's own; it stands in ``table``, too.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        table: Mapping[str, tuple[str, str]],
+        default: str,
+        takes_words: bool = False,
+        **attributes: object,
+    ) -> None:
+        super().__init__(name, **attributes)  # type: ignore[arg-type]
+        self.table = table
+        self.default = default
+        self.takes_words = takes_words
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, the default left out."""
+        return [name for name in self.table if name != self.default]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand; None for an unknown name."""
+        if cmd_name not in self.table:
+            return None
+        module, _ = self.table[cmd_name]
+        command: click.Command = getattr(
+            importlib.import_module(f"owctl.commands.{module}"), module
+        )
+        accept_output_options(command)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default's name before words that name no subcommand."""
+        first = args[0] if args else ""
+        if first in ctx.help_option_names or first in self.table:
+            return super().parse_args(ctx, args)
+        if first and not first.startswith("-") and not self.takes_words:
+            self._unknown(ctx, first)
+        return super().parse_args(ctx, [self.default, *args])
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the default's arguments and options, then the subcommands."""
+        default = self.get_command(ctx, self.default)
+        if default is not None:
+            default.format_options(ctx, formatter)
+        if rows := [(name, self.table[name][1]) for name in self.list_commands(ctx)]:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the default's usage, and that there are subcommands."""
+        default = self.get_command(ctx, self.default)
+        pieces = default.collect_usage_pieces(ctx) if default is not None else []
+        return [*pieces, "| COMMAND …"]
+
+    def _unknown(self, ctx: click.Context, name: str) -> None:
+        near = difflib.get_close_matches(name, self.table, n=1)
+        error = click.UsageError(f"There is no command `{ctx.command_path} {name}`.", ctx)
+        error.hint = f"{ctx.command_path} {near[0] if near else '--help'}"  # type: ignore[attr-defined]
+        raise error

@@ -1,0 +1,83 @@
+"""Which backups there are, which of them is meant, and what is known of each."""
+
+from pathlib import Path
+
+import pytest
+
+from owctl.backup import manifest, verification
+from owctl.backup.catalogue import find_backup, list_backups
+from owctl.backup.manifest import Manifest
+from owctl.errors import UsageError
+
+
+def make(parent: Path, name: str, created_at: str = "2025-01-01T00:00:00Z") -> Path:
+    folder = parent / name
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(
+        manifest.dump(
+            Manifest(id=name, project="p", created_at=created_at, duration_ms=1, members=())
+        )
+    )
+    return folder
+
+
+def test_oldest_first_with_broken_ones_and_without_anything_else(tmp_path: Path) -> None:
+    make(tmp_path, "20250103T000000Z-aaaaaa", "2025-01-03T00:00:00Z")
+    make(tmp_path, "20250101T000000Z-bbbbbb", "2025-01-01T00:00:00Z")
+    make(tmp_path, "a-copy", "2025-01-04T00:00:00Z")
+    (tmp_path / "20250102T000000Z-cccccc").mkdir()
+    make(tmp_path, "20250105T000000Z-dddddd.partial")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "db_backup_20250101_000000.sql").touch()
+    found = list_backups(tmp_path)
+    assert [each.id[-6:] for each in found] == ["bbbbbb", "cccccc", "aaaaaa", "a-copy"]
+    assert found[1].manifest is None
+    assert "manifest.json" in str(found[1].problem)
+    assert list_backups(tmp_path / "missing") == []
+
+
+def test_a_record_counts_for_the_manifest_that_was_verified(tmp_path: Path) -> None:
+    folder = make(tmp_path, "20250101T000000Z-aaaaaa")
+    assert not list_backups(tmp_path)[0].is_verified
+    verification.write_record(folder, verification.now("ok", drill=True))
+    (found,) = list_backups(tmp_path)
+    assert found.is_verified
+    assert found.verification is not None
+    assert found.verification.drill
+    assert (folder / "verification.json").stat().st_mode & 0o777 == 0o600
+    (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes() + b" ")
+    assert not list_backups(tmp_path)[0].is_verified
+    verification.write_record(folder, verification.now("failed", problem="a bit"))
+    assert not list_backups(tmp_path)[0].is_verified
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"status": "ok"}'])
+def test_a_damaged_record_is_none(tmp_path: Path, text: str) -> None:
+    folder = make(tmp_path, "20250101T000000Z-aaaaaa")
+    (folder / "verification.json").write_text(text)
+    assert verification.read_record(folder) is None
+
+
+def test_what_a_user_may_call_a_backup(tmp_path: Path) -> None:
+    parent = tmp_path / "backups"
+    first = make(parent, "20250101T000000Z-aaaaaa", "2025-01-01T00:00:00Z")
+    second = make(parent, "20250102T000000Z-bbbbbb", "2025-01-02T00:00:00Z")
+    for reference, expected in {
+        first.name: first,
+        "20250101": first,
+        "latest": second,
+        str(first): first,
+        f"backups/{second.name}": second,
+    }.items():
+        assert find_backup(parent, reference, tmp_path).path == expected
+    verification.write_record(second, verification.now("failed", problem="x"))
+    assert find_backup(parent, "latest", tmp_path).path == first
+    for reference, words in {
+        "2025": "2 backups",
+        "1999": "no backup 1999",
+        "./nothing": "no folder",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            find_backup(parent, reference, tmp_path)
+    with pytest.raises(UsageError, match="no backup in"):
+        find_backup(tmp_path / "empty", "latest", tmp_path)
