@@ -24,6 +24,8 @@ WORDS: dict[StepKind, str] = {
     "stop": "stopping",
     "remove": "removing",
     "remove-network": "removing",
+    "remove-volume": "removing",
+    "remove-image": "removing",
 }
 
 

@@ -18,6 +18,8 @@ StepKind = Literal[
     "stop",
     "remove",
     "remove-network",
+    "remove-volume",
+    "remove-image",
 ]
 
 # How a step reads in --dry-run and in the history.
@@ -35,6 +37,8 @@ VERBS: dict[StepKind, str] = {
     "stop": "stop",
     "remove": "remove container",
     "remove-network": "remove network",
+    "remove-volume": "remove volume",
+    "remove-image": "remove image",
 }
 
 

@@ -116,13 +116,24 @@ class Console:
 
         return LiveTable(lambda text: self.mask(text), color=self.colored(sys.stdout))
 
-    def confirm(self, question: str) -> bool | None:
-        """Ask yes or no on the terminal; None where there is none to ask on."""
+    def confirm(self, question: str, *, default: bool = False) -> bool | None:
+        """Ask yes or no on the terminal; None where there is none to ask on.
+
+        A bare Enter is the default; the end of the input is a no.
+        """
+        answer = self.ask(f"{question} {'[Y/n]' if default else '[y/N]'} ", end_of_input="n")
+        if answer is None:
+            return None
+        return default if not answer else answer.lower() in ("y", "yes")
+
+    def ask(self, question: str, *, end_of_input: str = "") -> str | None:
+        """Ask for a line on the terminal; None where there is none to ask on."""
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return None
-        sys.stderr.write(self.mask(question) + " [y/N] ")
+        sys.stderr.write(self.mask(question))
         sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        line = sys.stdin.readline()
+        return line.strip() if line else end_of_input
 
     def colored(self, stream: IO[str]) -> bool:
         """Return whether to colour what goes to the stream."""

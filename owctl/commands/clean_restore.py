@@ -1,0 +1,43 @@
+"""A restore that is not finished, when the project is cleaned: its kept data goes, and its journal."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from owctl.context import Context
+from owctl.errors import OwctlError
+
+if TYPE_CHECKING:
+    from owctl.lifecycle.clean import PreparedClean
+
+
+def unfinished_restore(context: Context) -> bool:
+    """Return whether a restore was begun, and neither finished nor undone."""
+    return _journal(context).exists()
+
+
+def forget_restore(context: Context, prepared: "PreparedClean") -> None:
+    """Remove the journal of a restore whose data is gone; it stays while a volume does.
+
+    Raises OwctlError where it cannot be removed.
+    """
+    if not takes_restore_along(prepared):
+        return
+    path = _journal(context)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OwctlError(
+            f"The containers and volumes are gone, and the journal of a restore that was not "
+            f"finished is left: {path}: {error.strerror}.",
+            hint=f"rm {path}",
+        ) from error
+
+
+def takes_restore_along(prepared: "PreparedClean") -> bool:
+    """Return whether no data of the project is left after the clean."""
+    stays = [kept for kept in prepared.listing.kept if kept.kind == "volume" and kept.is_ours]
+    return prepared.options.volumes and not stays
+
+
+def _journal(context: Context) -> Path:
+    return context.stack.working_dir / ".owctl" / "restore.json"
