@@ -46,11 +46,10 @@ def clean(
     from owctl.commands.clean_restore import unfinished_restore
     from owctl.lifecycle.clean import prepare_clean
     from owctl.lifecycle.clean_listing import CleanOptions
-    from owctl.project.ownership import check_owner
 
     stack, engine = context.stack, context.engine
     options = CleanOptions(volumes=not keep_volumes, images=images)
-    check_owner(engine, stack.project, stack.working_dir, adopt=adopt)
+    _check_owner(context, adopt=adopt)
     shown = prepare_clean(engine, stack, options)
     as_json = output_format == "json"
     if not as_json:
@@ -62,6 +61,20 @@ def clean(
             with_backup = _confirm(context, shown, asking=asking, with_backup=with_backup)
         outcome = _clean(context, shown, lock_wait_seconds, adopt=adopt, with_backup=with_backup)
     account(context, shown, outcome, as_json=as_json, dry_run=dry_run)
+
+
+def _check_owner(context: Context, *, adopt: bool) -> tuple[str, ...]:
+    from owctl.project.ownership import ForeignProject, check_owner
+
+    stack = context.stack
+    try:
+        return check_owner(context.engine, stack.project, stack.working_dir, adopt=adopt)
+    except ForeignProject as error:
+        error.hint = (
+            "another name: owctl -p OTHER_NAME …; or owctl clean --adopt, if what the other "
+            "folder started is to be removed"
+        )
+        raise
 
 
 def _confirm(context: Context, shown: "PreparedClean", *, asking: bool, with_backup: bool) -> bool:
@@ -100,12 +113,11 @@ def _clean(
     from owctl.commands.clean_restore import forget_restore
     from owctl.commands.mutation import StepDisplay, mutation
     from owctl.lifecycle.clean import prepare_clean, run_clean
-    from owctl.project.ownership import check_owner, remember_adoption
+    from owctl.project.ownership import remember_adoption
 
     stack, engine = context.stack, context.engine
     with mutation(context, "clean", lock_wait_seconds):
-        owners = check_owner(engine, stack.project, stack.working_dir, adopt=adopt)
-        if owners:
+        if owners := _check_owner(context, adopt=adopt):
             remember_adoption(stack.working_dir, stack.project, owners)
         backup = make_backup(context) if with_backup else None
         prepared = prepare_clean(engine, stack, shown.options)
