@@ -86,7 +86,7 @@ def _files(context: Context) -> list[str]:
     names = [path.name for path in context.stack.environment_files]
     names += [path.name for path in context.stack.config_files]
     count = len(list_backups(folder / FOLDER_NAME))
-    return [*names, f"{FOLDER_NAME}/ ({count} backups)"] if count else names
+    return [*names, f"{FOLDER_NAME}/ ({count} backup{'s' * (count > 1)})"] if count else names
 
 
 def _sum(items: "Iterable[Item]") -> str:
