@@ -1,0 +1,1 @@
+"""Restore: verify, stage beside what is there, swap, and keep what was there until it is finished."""
