@@ -1,1 +1,1 @@
-"""Restore: verify, stage beside what is there, swap, and keep what was there until it is finished."""
+"""Putting a backup back: beside what is live first, then in its place, with a way back."""

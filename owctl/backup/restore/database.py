@@ -55,6 +55,13 @@ ORDER BY 1 DESC \gexec
 """
 
 
+def database_names(server: Server, restore_id: str) -> DatabaseNames:
+    """Return the names of the databases of a restore, by the server that it is for."""
+    live = server.environment["PGDATABASE"]
+    service = server.container.service
+    return DatabaseNames(service, live, f"ow_restore_{restore_id}", f"ow_before_{restore_id}")
+
+
 class DatabaseSwap:
     """The databases of one restore on a running server. Every method can be called again."""
 
@@ -71,11 +78,13 @@ class DatabaseSwap:
             return "swapped"
         return "staged" if self.names.staged in existing else "absent"
 
-    def create(self, encoding: str, collation: str) -> list[str]:
+    def create(self, encoding: str | None, collation: str | None) -> list[str]:
         """Make the new database, empty; returns warnings about what it could not be given.
 
-        What was granted and set on the live one holds for the new one, too.
+        None is as the live one has it. What was granted and set on that holds for the new one, too.
+        A new one that is there already is thrown away.
         """
+        self.drop_staged()
         rows = self._ask(_LIVE, live=self.names.live)
         if not rows:
             raise OwctlError(
@@ -83,7 +92,7 @@ class DatabaseSwap:
                 "would be put.",
                 hint="owctl doctor",
             )
-        warnings = self._create_like(rows[0], encoding, collation)
+        warnings = self._create_like(rows[0], encoding or rows[0][0], collation or rows[0][1])
         both = {"live": self.names.live, "staged": self.names.staged}
         self._ask(_GRANTS, **both)
         self._ask(_SETTINGS, **both)
