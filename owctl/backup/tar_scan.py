@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from owctl.backup.tar_header import (
+    BLOCK_BYTES,
+    EMPTY_BLOCK,
+    EXTENSIONS,
+    LARGEST_EXTENSION_BYTES,
+    REGULAR,
+    WITHOUT_CONTENT,
+    check_sum,
+    field_text,
+    number,
+    records,
+)
 from owctl.errors import BackupInvalid
 
-BLOCK_BYTES = 512
 HEAD_BYTES = 16
-_EMPTY_BLOCK = bytes(BLOCK_BYTES)
-_LARGEST_EXTENSION_BYTES = 16 * 1024 * 1024
-_REGULAR = (b"0", b"\0", b"7")
-# GNU long name and link; POSIX extended headers for the next entry and for all.
-_EXTENSIONS = (b"L", b"K", b"x", b"g")
-_WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class TarEntry:
     @property
     def regular(self) -> bool:
         """Whether the entry is a file with content of its own."""
-        return self.type in _REGULAR
+        return self.type in REGULAR
 
 
 class TarScanner:
@@ -88,21 +93,21 @@ class TarScanner:
         return len(data)
 
     def _take_header(self, block: bytes) -> None:
-        if block == _EMPTY_BLOCK:
+        if block == EMPTY_BLOCK:
             self._empty_blocks += 1
             return
         if self._empty_blocks >= 2:
             raise BackupInvalid("The archive has data behind its end-of-archive marker.")
         self._empty_blocks = 0
-        _check_sum(block)
+        check_sum(block)
         entry = self._entry(block)
-        has_content = entry.type not in _WITHOUT_CONTENT
+        has_content = entry.type not in WITHOUT_CONTENT
         self._content_left = entry.size_bytes if has_content else 0
         self._padding_left = -self._content_left % BLOCK_BYTES
         self._collected.clear()
         self._current = entry
-        if entry.type in _EXTENSIONS:
-            if entry.size_bytes > _LARGEST_EXTENSION_BYTES:
+        if entry.type in EXTENSIONS:
+            if entry.size_bytes > LARGEST_EXTENSION_BYTES:
                 raise BackupInvalid(f"The archive has an extended header of {entry.size_bytes} B.")
             self._wanted_left = entry.size_bytes
         else:
@@ -112,12 +117,12 @@ class TarScanner:
 
     def _entry(self, block: bytes) -> TarEntry:
         kind = block[156:157]
-        if kind in _EXTENSIONS:
-            return TarEntry("an extended header", kind, _number(block[124:136]))
-        name, overrides = _field(block[0:100]), self._overrides
+        if kind in EXTENSIONS:
+            return TarEntry("an extended header", kind, number(block[124:136]))
+        name, overrides = field_text(block[0:100]), self._overrides
         self._overrides = {}
-        prefix = _field(block[345:500]) if block[257:263] == b"ustar\0" else ""
-        size = int(overrides["size"]) if "size" in overrides else _number(block[124:136])
+        prefix = field_text(block[345:500]) if block[257:263] == b"ustar\0" else ""
+        size = int(overrides["size"]) if "size" in overrides else number(block[124:136])
         return TarEntry(
             overrides.get("path") or (f"{prefix}/{name}" if prefix else name), kind, size
         )
@@ -130,45 +135,9 @@ class TarScanner:
         if entry.type == b"L":
             self._overrides["path"] = content.rstrip(b"\0").decode("utf-8", "surrogateescape")
         elif entry.type == b"x":
-            self._overrides |= _records(content)
-        elif entry.type not in _EXTENSIONS:
+            self._overrides |= records(content)
+        elif entry.type not in EXTENSIONS:
             self.entries += 1
             self.content_bytes += entry.size_bytes if entry.regular else 0
             if self._on_entry is not None:
                 self._on_entry(TarEntry(entry.name, entry.type, entry.size_bytes, content))
-
-
-def _field(raw: bytes) -> str:
-    return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-
-
-def _number(raw: bytes) -> int:
-    if raw[0] & 0x80:
-        # GNU's base-256 form, for what does not fit into octal digits.
-        return int.from_bytes(bytes([raw[0] & 0x7F]) + raw[1:], "big")
-    text = raw.strip(b" \0")
-    try:
-        return int(text, 8) if text else 0
-    except ValueError:
-        raise BackupInvalid("The archive is damaged: a size is not a number.") from None
-
-
-def _check_sum(block: bytes) -> None:
-    if _number(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * 0x20:
-        raise BackupInvalid("The archive is damaged: the checksum of a header is wrong.")
-
-
-def _records(content: bytes) -> dict[str, str]:
-    """Return the keys of a POSIX extended header: ``<length> <key>=<value>\\n``, repeated."""
-    found: dict[str, str] = {}
-    position = 0
-    while position < len(content):
-        space = content.find(b" ", position)
-        digits = content[position:space] if space > position else b""
-        if not digits.isdigit() or int(digits) <= len(digits):
-            raise BackupInvalid("The archive is damaged: an extended header cannot be read.")
-        record = content[space + 1 : position + int(digits) - 1]
-        key, _, value = record.partition(b"=")
-        found[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
-        position += int(digits)
-    return found

@@ -102,10 +102,10 @@ def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
     if image is None:
         yield None
         return
-    from owctl.engine.small_files import mounted
+    from owctl.engine.one_off import readable
 
     raw = {"Type": mount.type, "Source": source}
-    with mounted(situation.engine, situation.stack.project, image.id, raw) as (helper, path):
+    with readable(situation.engine, situation.stack.project, image.id, raw) as (helper, path):
         yield _Store(name, helper, _joined(path, inside))
 
 

@@ -20,7 +20,7 @@ from owctl.doctor.situation import look
 from owctl.engine.archives import write_archive
 from owctl.engine.containers import remove_container, stop_container
 from owctl.engine.execution import run
-from owctl.engine.small_files import HELPER_LABEL
+from owctl.engine.one_off import HELPER_LABEL
 from owctl.errors import OwctlError
 from owctl.project.password_sync import sync_password
 

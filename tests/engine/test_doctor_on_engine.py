@@ -17,7 +17,8 @@ from owctl.doctor.preflight import preflight
 from owctl.doctor.resources import check_disk, check_memory
 from owctl.doctor.situation import look
 from owctl.engine.containers import remove_container, stop_container
-from owctl.engine.small_files import HELPER_LABEL, mounted, read_start
+from owctl.engine.one_off import HELPER_LABEL, readable
+from owctl.engine.small_files import read_start
 from owctl.errors import OwctlError, PortTaken
 
 pytestmark = pytest.mark.engine
@@ -190,7 +191,7 @@ def test_small_files_are_read_without_running_anything(engine, make_stack, base_
     remove_container(engine, container.id)
 
     mount = {"Type": "volume", "Source": f"{project}_data"}
-    with mounted(engine, project, container.image_id, mount) as (helper, path):
+    with readable(engine, project, container.image_id, mount) as (helper, path):
         assert read_start(engine, helper, f"{path}/file") == b"hello"
         assert inspected(engine, helper).state == "created"
     left = engine.api.containers(all=True, filters={"label": [HELPER_LABEL]})

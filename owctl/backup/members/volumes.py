@@ -10,15 +10,12 @@ from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile, Stored
 from owctl.backup.named_files import NamedFiles
 from owctl.backup.tar_scan import TarEntry, TarScanner
+from owctl.engine import one_off
 from owctl.engine.archives import read_archive
 from owctl.engine.connection import Engine
-from owctl.engine.containers import create_container, remove_container
-from owctl.engine.naming import ONEOFF, PROJECT
 from owctl.errors import BackupInvalid, OwctlError
 
 SQLITE_MAGIC = b"SQLite format 3\0"
-HELPER_LABEL = "io.owctl.backup-helper"
-_HELPER_PATH = "/owctl-volume"
 # A file that shrinks while it is read spoils the whole archive; the next try mostly succeeds.
 _ATTEMPTS = 3
 
@@ -49,36 +46,14 @@ def reachable(
             f"Cannot read the volume {source.name}: the stack has no containers to read it through.",
             hint="owctl start",
         )
-    body = {
-        "Image": inventory.containers[0].image_id,
-        "Labels": {PROJECT: project, ONEOFF: "True", HELPER_LABEL: source.name},
-        "HostConfig": {
-            "Mounts": [
-                {
-                    "Type": "volume",
-                    "Source": source.name,
-                    "Target": _HELPER_PATH,
-                    "ReadOnly": True,
-                    "VolumeOptions": {"NoCopy": True},
-                }
-            ]
-        },
-    }
-    helper = create_container(engine, f"{project}-owctl-backup-{source.key}", body)
-    try:
-        yield helper, _HELPER_PATH
-    finally:
-        remove_container(engine, helper, force=True)
+    image_id = inventory.containers[0].image_id
+    with one_off.volume_helper(engine, project, image_id, source.name, "backup") as helper:
+        yield helper.id, helper.path
 
 
 def remove_helpers(engine: Engine, project: str) -> None:
     """Remove the containers that a killed backup left; the caller holds the project's lock."""
-    with engine.translate("look for left-over containers"):
-        found = engine.api.containers(
-            all=True, filters={"label": [f"{PROJECT}={project}", HELPER_LABEL]}
-        )
-    for item in found:
-        remove_container(engine, item["Id"], force=True)
+    one_off.remove_helpers(engine, project, "backup")
 
 
 def archive_volume(

@@ -1,0 +1,247 @@
+"""What a restore would do: which parts of which source go where, and what is in the way."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from owctl.backup.inventory import VolumeSource, take_inventory
+from owctl.backup.psql import Server
+from owctl.backup.restore.configuration import differing_files, session_key_differs
+from owctl.backup.restore.events import Receiver, ignore
+from owctl.backup.restore.journal import Journal, read_journal
+from owctl.backup.restore.room import Need, check_room, database_need, volume_need
+from owctl.backup.restore.services import Services
+from owctl.backup.restore.source import (
+    RESTORE_PARTS,
+    ConfigContent,
+    DatabaseContent,
+    RestorePart,
+    Source,
+    VolumeContent,
+)
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.errors import OwctlError, UsageError
+from owctl.project.ownership import check_owner
+
+DEFAULT_PARTS: frozenset[RestorePart] = frozenset({"db", "files", "redis"})
+READY_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What to restore. ``parts`` None: what the source has of database, files and Redis.
+
+    ``start`` False leaves the services stopped afterwards. ``timeout_seconds`` is for each service
+    until it answers.
+    """
+
+    parts: frozenset[RestorePart] | None = None
+    safety_backup: bool = True
+    start: bool = True
+    timeout_seconds: float = READY_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeTarget:
+    """A volume's archive, and the volume of this stack that it replaces."""
+
+    content: VolumeContent
+    volume: VolumeSource
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """What is replaced by what. ``running`` are the services that run now, ``stops`` those of them
+    that are stopped for the swap. ``needs`` is the room that is known to be needed."""
+
+    source: Source
+    parts: tuple[RestorePart, ...]
+    database: DatabaseContent | None
+    volumes: tuple[VolumeTarget, ...]
+    config: tuple[ConfigContent, ...]
+    running: tuple[str, ...]
+    stops: tuple[str, ...]
+    needs: tuple[Need, ...]
+    warnings: tuple[str, ...]
+
+
+def refuse_second(journal: Journal | None) -> None:
+    """Raise OwctlError where a restore is under way already."""
+    if journal is None:
+        return
+    ways = {
+        "swapped": "owctl restore finish, which keeps it; or owctl restore undo",
+        "finishing": "owctl restore finish",
+        "undoing": "owctl restore undo",
+    }
+    done = "is not finished yet" if journal.phase == "swapped" else "was interrupted"
+    raise OwctlError(
+        f"The restore of {journal.backup_id}, begun {journal.started_at}, {done} "
+        f"(phase {journal.phase}).",
+        hint=ways.get(journal.phase, "owctl restore resume, or owctl restore undo"),
+    )
+
+
+def plan_restore(
+    engine: Engine,
+    stack: Stack,
+    source: Source,
+    request: RestoreRequest,
+    receive: Receiver = ignore,
+) -> RestorePlan:
+    """Verify the source, look at the stack, and return what would be done; changes nothing.
+
+    Raises BackupInvalid for a damaged source, UsageError for a part that it lacks, OwctlError for
+    what makes the restore impossible.
+    """
+    refuse_second(read_journal(stack.working_dir))
+    check_owner(engine, stack.project, stack.working_dir, adopt=False)
+    services = Services(engine, stack, receive, request.timeout_seconds)
+    redis = frozenset(services.of_kind("redis"))
+    parts = _parts(source, request.parts, redis)
+    source.verify(receive)
+    targets, missing = _targets(engine, stack, source, parts, redis)
+    running = services.running()
+    keep = _undisturbed(services, parts)
+    database = source.database if "db" in parts else None
+    plan = RestorePlan(
+        source=source,
+        parts=parts,
+        database=database,
+        volumes=targets,
+        config=source.config if "config" in parts else (),
+        running=running,
+        stops=tuple(name for name in running if name not in keep),
+        needs=tuple(_volume_needs(engine, targets)),
+        warnings=(*missing, *_config_warnings(stack, source, parts)),
+    )
+    server = services.server_if_running() if database is not None else None
+    return plan if server is None else with_server(plan, server)
+
+
+def with_server(plan: RestorePlan, server: Server) -> RestorePlan:
+    """Return the plan after a look at the running PostgreSQL; raises OwctlError if it will not do."""
+    database = plan.database
+    if database is None:
+        return plan
+    _check_version(server, database)
+    need = database_need(server, database.content_bytes)
+    others = tuple(each for each in plan.needs if each.what != "the database")
+    needs = others if need is None else (need, *others)
+    check_room(list(needs))
+    return replace(plan, needs=needs)
+
+
+def _parts(
+    source: Source, asked: frozenset[RestorePart] | None, redis: Collection[str]
+) -> tuple[RestorePart, ...]:
+    there: set[RestorePart] = {"config"} if source.config else set()
+    if source.database is not None:
+        there.add("db")
+    for volume in source.volumes:
+        there.add("redis" if _is_redis(volume, redis) else "files")
+    wanted = asked if asked is not None else DEFAULT_PARTS & there
+    lacking = [part for part in RESTORE_PARTS if part in wanted - there]
+    if lacking or not wanted:
+        has = ", ".join(part for part in RESTORE_PARTS if part in there) or "nothing"
+        raise UsageError(
+            f"The backup {source.id} lacks {', '.join(lacking) or 'database, files and Redis'}; "
+            f"it has {has}.",
+            hint=f"owctl restore {source.id} --only {has.replace(', ', ',')}",
+        )
+    return tuple(part for part in RESTORE_PARTS if part in wanted)
+
+
+def _is_redis(volume: VolumeContent, redis: Collection[str]) -> bool:
+    return any(service in redis for service, _ in volume.mounted_at)
+
+
+def _targets(
+    engine: Engine,
+    stack: Stack,
+    source: Source,
+    parts: Collection[RestorePart],
+    redis: Collection[str],
+) -> tuple[tuple[VolumeTarget, ...], list[str]]:
+    """Return archives with the volumes they go into, and a warning for each that has none."""
+    found: list[VolumeTarget] = []
+    warnings: list[str] = []
+    volumes = take_inventory(engine, stack).volumes
+    for content in source.volumes:
+        if ("redis" if _is_redis(content, redis) else "files") not in parts:
+            continue
+        volume = _volume_for(content, volumes)
+        if volume is None:
+            warnings.append(
+                f"The backup's volume {content.key} is not restored: this stack has no such "
+                "volume on the engine."
+            )
+        else:
+            found.append(VolumeTarget(content, volume))
+    return tuple(found), warnings
+
+
+def _volume_for(
+    content: VolumeContent, volumes: Collection[VolumeSource]
+) -> VolumeSource | None:
+    for volume in volumes:
+        if volume.key == content.key:
+            return volume
+    places = set(content.mounted_at)
+    for volume in volumes:
+        if places & {(p.container.service, p.destination) for p in volume.mount_points}:
+            return volume
+    return None
+
+
+def _undisturbed(services: Services, parts: Collection[RestorePart]) -> set[str]:
+    """Return the services that go on running while the data is swapped."""
+    if not {"db", "files", "redis"} & set(parts):
+        return set(services.stack.services)
+    keep = {services.database} if services.database is not None else set()
+    return keep if "redis" in parts else {*keep, *services.of_kind("redis")}
+
+
+def _volume_needs(engine: Engine, targets: Collection[VolumeTarget]) -> list[Need]:
+    needs = [volume_need(engine, target.volume, target.content) for target in targets]
+    found = [need for need in needs if need is not None]
+    check_room(found)
+    return found
+
+
+def _config_warnings(
+    stack: Stack, source: Source, parts: Collection[RestorePart]
+) -> list[str]:
+    """Say how the configuration differs, never what stands in it."""
+    warnings = []
+    if "config" in parts:
+        elsewhere = [file.name for file in source.config if file.path is None]
+        if elsewhere:
+            warnings.append(
+                f"{', '.join(elsewhere)}: not written, as it came from outside of the project's "
+                "folder."
+            )
+    elif differing := differing_files(stack.working_dir, source.config):
+        warnings.append(
+            f"{', '.join(differing)} differ{'s' if len(differing) == 1 else ''} from the backup's; "
+            "--only config restores the configuration."
+        )
+    if session_key_differs(stack.working_dir, source.config):
+        what = "gets another" if "config" in parts else "has another than the backup"
+        warnings.append(f"The stack {what} WEBUI_SECRET_KEY: everybody has to sign in again.")
+    return warnings
+
+
+def _check_version(server: Server, database: DatabaseContent) -> None:
+    if database.server_version_number is None:
+        return
+    theirs = database.server_version_number // 10000
+    ours = int(server.ask("SHOW server_version_num;")[0][0]) // 10000
+    if theirs > ours:
+        raise OwctlError(
+            f"The backup is of PostgreSQL {theirs}, and {server.container.service} is "
+            f"PostgreSQL {ours}: an older server cannot be relied on to read it.",
+            hint=f"an image of PostgreSQL {theirs} for {server.container.service} in the compose "
+            "file, with a new volume; then owctl start and this command again",
+        )
+

@@ -1,0 +1,273 @@
+"""A restore: a safety backup, everything staged beside what is there, one swap, services again."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from owctl.backup.create import PARTS, BackupRequest, Part, create_backup
+from owctl.backup.load import count_rows, load_dump
+from owctl.backup.psql import Server
+from owctl.backup.restore.complete import start_again, swap
+from owctl.backup.restore.configuration import stage_files
+from owctl.backup.restore.content import Content
+from owctl.backup.restore.database import DatabaseSwap, database_names
+from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning, ignore
+from owctl.backup.restore.journal import (
+    Journal,
+    VolumeName,
+    advance,
+    new_id,
+    now,
+    read_journal,
+    write_journal,
+)
+from owctl.backup.restore.pieces import Pieces
+from owctl.backup.restore.plan import RestorePlan, RestoreRequest, VolumeTarget, with_server
+from owctl.backup.restore.services import Services
+from owctl.backup.restore.source import DatabaseContent
+from owctl.backup.restore.undo import undo_restore
+from owctl.backup.restore.volumes import stage_volume
+from owctl.backup.space import readable
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.errors import BackupInvalid, Interrupted, OwctlError
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOutcome:
+    """A restore that is done, and not finished: ``rows`` by table, ``files_bytes`` by volume."""
+
+    journal: Journal
+    rows: dict[str, int]
+    files_bytes: dict[str, int]
+    kept_database_bytes: int | None
+
+
+def run_restore(
+    engine: Engine,
+    stack: Stack,
+    plan: RestorePlan,
+    request: RestoreRequest,
+    receive: Receiver = ignore,
+    *,
+    safety_backup: Path | None = None,
+) -> RestoreOutcome:
+    """Do what ``plan`` says. The caller holds the project's lock.
+
+    ``safety_backup`` is one that an interrupted run has made already. An error before the swap,
+    or in it, is raised when everything is as it was before; one after it (a service does not start)
+    leaves the restored data in place. If going back fails, too, the journal says where it stands.
+    """
+    services = Services(engine, stack, receive, request.timeout_seconds)
+    journal = _begin(engine, stack, plan, services, safety_backup)
+    run = _Run(engine, stack, plan, request, receive, services)
+    try:
+        journal, rows = run.stage(journal)
+        journal = run.swap(journal)
+    except BaseException as error:
+        told = _go_back(engine, stack, request, receive, error)
+        if told is not None:
+            raise told from error
+        raise
+    return run.complete(journal, rows)
+
+
+class _Run:
+    """One restore under way."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stack: Stack,
+        plan: RestorePlan,
+        request: RestoreRequest,
+        receive: Receiver,
+        services: Services,
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.plan = plan
+        self.request = request
+        self.receive = receive
+        self.services = services
+
+    def stage(self, journal: Journal) -> tuple[Journal, dict[str, int]]:
+        """Make everything ready beside what is there; returns the rows by table."""
+        server = None
+        if self.plan.database is not None:
+            server = self.services.start_database()
+            with_server(self.plan, server)
+            names = database_names(server, journal.id)
+            journal = advance(self.stack.working_dir, journal, "staging", database=names)
+        journal = self._safety_backup(journal)
+        rows: dict[str, int] = {}
+        if server is not None and self.plan.database is not None:
+            rows = self._database(server, self.plan.database, journal)
+        for target in self.plan.volumes:
+            self._volume(target, journal)
+        files = stage_files(self.stack.working_dir, journal.id, self.plan.config)
+        return advance(self.stack.working_dir, journal, "staged", config=files), rows
+
+    def swap(self, journal: Journal) -> Journal:
+        """Put what is staged in place."""
+        return swap(self.engine, self.stack, journal, self.services, self.receive)
+
+    def complete(self, journal: Journal, rows: dict[str, int]) -> RestoreOutcome:
+        """Look at what is kept, and start the services again."""
+        size = None
+        if journal.database is not None:
+            names = journal.database
+            size = DatabaseSwap(self.services.server(), names).size_bytes(names.kept)
+        if self.request.start:
+            start_again(self.services, journal)
+        files = {each.content.key: each.content.files_bytes for each in self.plan.volumes}
+        return RestoreOutcome(journal, rows, files, size)
+
+    def _safety_backup(self, journal: Journal) -> Journal:
+        if not self.request.safety_backup or journal.safety_backup is not None:
+            return journal
+        wanted = set(self.plan.parts) | {"config"}
+        if "redis" in wanted and "redis" not in PARTS:
+            wanted.add("files")
+        parts: frozenset[Part] = frozenset(part for part in PARTS if part in wanted)
+        label = f"before restore of {self.plan.source.id}"
+        try:
+            created = create_backup(
+                self.engine, self.stack, BackupRequest(label=label, parts=parts), self.receive
+            )
+        except OwctlError as error:
+            raise type(error)(
+                f"The safety backup failed, so nothing was restored: {error.message}",
+                hint=error.hint or "owctl backup, which shows what is wrong",
+                details=error.details,
+            ) from error
+        return advance(
+            self.stack.working_dir, journal, journal.phase, safety_backup=str(created.path)
+        )
+
+    def _database(
+        self, server: Server, content: DatabaseContent, journal: Journal
+    ) -> dict[str, int]:
+        assert journal.database is not None
+        swap = DatabaseSwap(server, journal.database)
+        for warning in swap.create(content.encoding, content.collation):
+            self.receive(RestoreWarning(warning))
+        whole = readable(content.content_bytes)
+
+        def tell(done_bytes: int) -> None:
+            text = f"loading: {readable(done_bytes)} of {whole}"
+            self.receive(RestoreProgress("database", "working", text))
+
+        tell(0)
+        with content.open() as opened:
+            load_dump(
+                self.engine,
+                server.container,
+                server.environment,
+                journal.database.staged,
+                _to_the_end(opened),
+                form=content.form,
+                on_bytes=tell,
+            )
+        self.receive(RestoreProgress("database", "working", "counting rows"))
+        rows = count_rows(
+            self.engine, server.container, server.environment, journal.database.staged
+        )
+        _compare(rows, content)
+        total = f"{sum(rows.values())} rows in {len(rows)} tables"
+        self.receive(RestoreProgress("database", "done", f"loaded beside, {total}"))
+        return rows
+
+    def _volume(self, target: VolumeTarget, journal: Journal) -> None:
+        key, whole = target.content.key, readable(target.content.files_bytes)
+
+        def tell(done_bytes: int) -> None:
+            text = f"unpacking beside: {readable(done_bytes)} of {whole}"
+            self.receive(RestoreProgress(key, "working", text))
+
+        pieces = Pieces(self.engine, self.stack, journal, self.services, self.receive)
+        with ExitStack() as opened:
+            stage_volume(
+                self.engine,
+                self.stack.project,
+                pieces.image_id,
+                target.volume.name,
+                journal.id,
+                opened.enter_context(target.content.open()),
+                [opened.enter_context(copy()) for copy in target.content.sqlite],
+                tell,
+            )
+        self.receive(RestoreProgress(key, "done", f"unpacked beside, {whole}"))
+
+
+def _begin(
+    engine: Engine,
+    stack: Stack,
+    plan: RestorePlan,
+    services: Services,
+    safety_backup: Path | None,
+) -> Journal:
+    """Write the journal down before anything is made that it names."""
+    journal = Journal(
+        id=new_id(),
+        project=stack.project,
+        engine_id=engine.engine_id,
+        phase="staging",
+        backup_id=plan.source.id,
+        backup_path=str(plan.source.path),
+        parts=plan.parts,
+        started_at=now(),
+        running=plan.running,
+        volumes=tuple(
+            VolumeName(target.content.key, target.volume.name) for target in plan.volumes
+        ),
+        safety_backup=None if safety_backup is None else str(safety_backup),
+        had_containers=services.have_containers(),
+    )
+    write_journal(stack.working_dir, journal)
+    return journal
+
+
+def _to_the_end(content: Content) -> Iterator[bytes]:
+    """Yield the content and end well only if it was what was stored."""
+    yield from content
+    content.finish()
+
+
+def _compare(rows: dict[str, int], content: DatabaseContent) -> None:
+    """Raise BackupInvalid where a table does not have the rows that the source says."""
+    for table, count in sorted((content.rows or {}).items()):
+        if rows.get(table) != count:
+            raise BackupInvalid(
+                f"The table {table} has {rows.get(table, 'no')} rows after loading, and had {count} "
+                "when the backup was made.",
+                hint="owctl restore with another backup: owctl backup list",
+            )
+
+
+def _go_back(
+    engine: Engine,
+    stack: Stack,
+    request: RestoreRequest,
+    receive: Receiver,
+    error: BaseException,
+) -> OwctlError | None:
+    """Undo what was begun; returns the error to raise, which says how that went."""
+    try:
+        journal = read_journal(stack.working_dir)
+        if journal is not None:
+            receive(RestoreWarning("Going back to what was there before."))
+            undo_restore(engine, stack, journal, receive, timeout_seconds=request.timeout_seconds)
+    except (OwctlError, KeyboardInterrupt) as second:
+        why = second.message if isinstance(second, OwctlError) else "interrupted"
+        outcome = f"Going back did not succeed: {why}"
+        hint = "owctl restore undo; or owctl restore resume"
+    else:
+        outcome, hint = "Everything is as it was before.", getattr(error, "hint", None)
+    if isinstance(error, KeyboardInterrupt | Interrupted):
+        return Interrupted(f"Interrupted. {outcome}", hint=hint)
+    if isinstance(error, OwctlError):
+        error.details = (*error.details, outcome)
+        error.hint = hint
+    return None

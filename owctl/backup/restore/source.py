@@ -1,0 +1,199 @@
+"""Where a restore takes the data from: what any source offers, and a backup of ours as one."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol
+
+from owctl.backup import verification
+from owctl.backup.catalogue import Backup
+from owctl.backup.load import Form
+from owctl.backup.manifest import Manifest, Member
+from owctl.backup.member_content import MemberContent
+from owctl.backup.restore.content import Content
+from owctl.backup.restore.events import Receiver, RestoreProgress
+from owctl.backup.space import readable
+from owctl.backup.verify import verify_member
+from owctl.errors import BackupInvalid, OwctlError
+
+RestorePart = Literal["db", "files", "redis", "config"]
+RESTORE_PARTS: tuple[RestorePart, ...] = ("db", "files", "redis", "config")
+_ELSEWHERE = "elsewhere"
+
+
+Opener = Callable[[], AbstractContextManager[Content]]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseContent:
+    """A dump. ``rows`` None: the source does not know them; so for what else may be None."""
+
+    form: Form
+    open: Opener
+    content_bytes: int
+    rows: Mapping[str, int] | None = None
+    server_version_number: int | None = None
+    encoding: str | None = None
+    collation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeContent:
+    """A volume's archive, and the consistent copies of the SQLite databases in it."""
+
+    key: str
+    open: Opener
+    files_bytes: int
+    mounted_at: tuple[tuple[str, str], ...] = ()
+    sqlite: tuple[Opener, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigContent:
+    """A file of the configuration; ``path`` in the project's folder, None for one from elsewhere."""
+
+    name: str
+    path: str | None
+    read: Callable[[], bytes]
+
+
+class Source(Protocol):
+    """What a restore needs to know of a backup, of whatever kind. Times are ISO 8601 in UTC."""
+
+    @property
+    def id(self) -> str:
+        """How the user calls it."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
+    def created_at(self) -> str:
+        """When it was made."""
+
+    @property
+    def database(self) -> DatabaseContent | None:
+        """The dump, if there is one."""
+
+    @property
+    def volumes(self) -> tuple[VolumeContent, ...]:
+        """The archives of volumes."""
+
+    @property
+    def config(self) -> tuple[ConfigContent, ...]:
+        """The files of the configuration."""
+
+    def verify(self, receive: Receiver) -> None:
+        """Read everything back; raises BackupInvalid."""
+
+
+class BackupSource:
+    """A backup of ours. Raises BackupInvalid where its manifest cannot be read."""
+
+    def __init__(self, backup: Backup) -> None:
+        self.backup = backup
+        self.manifest: Manifest = backup.read_manifest()
+
+    @property
+    def id(self) -> str:
+        """The backup's id."""
+        return self.backup.id
+
+    @property
+    def path(self) -> Path:
+        """The backup's folder."""
+        return self.backup.path
+
+    @property
+    def created_at(self) -> str:
+        """When the backup was begun."""
+        return self.manifest.created_at
+
+    @property
+    def database(self) -> DatabaseContent | None:
+        """The dump with what the manifest says of it."""
+        members = self._members("database")
+        if not members:
+            return None
+        if len(members) > 1:
+            raise BackupInvalid("The backup has two databases, which this owctl does not know.")
+        detail = members[0].detail
+        return DatabaseContent(
+            form="custom",
+            open=self._opener(members[0]),
+            content_bytes=members[0].content_size_bytes,
+            rows=detail.get("rows"),
+            server_version_number=detail.get("server_version_number"),
+            encoding=detail.get("encoding"),
+            collation=detail.get("collation"),
+        )
+
+    @property
+    def volumes(self) -> tuple[VolumeContent, ...]:
+        """The volumes, each with its SQLite copies."""
+        return tuple(
+            VolumeContent(
+                key=member.detail["volume"],
+                open=self._opener(member),
+                files_bytes=int(member.detail.get("files_bytes", member.content_size_bytes)),
+                mounted_at=tuple(
+                    (place["service"], place["path"])
+                    for place in member.detail.get("mounted_at", ())
+                ),
+                sqlite=tuple(
+                    self._opener(copy)
+                    for copy in self._members("sqlite")
+                    if copy.detail["volume"] == member.detail["volume"]
+                ),
+            )
+            for member in self._members("volume")
+        )
+
+    @property
+    def config(self) -> tuple[ConfigContent, ...]:
+        """The files below ``config/``."""
+        return tuple(
+            ConfigContent(member.name, _project_path(member), self._reader(member))
+            for member in self._members("configuration")
+        )
+
+    def verify(self, receive: Receiver) -> None:
+        """Read every member back, and write down how that went where the folder may be written."""
+        try:
+            for member in self.manifest.members:
+                size = readable(member.content_size_bytes)
+                receive(RestoreProgress(member.name, "working", f"verifying {size}"))
+                verify_member(self.path, member)
+                receive(RestoreProgress(member.name, "done", f"sound, {size}"))
+        except BackupInvalid as error:
+            self._record(verification.now("failed", problem=error.message))
+            raise
+        before = self.backup.verification
+        drilled = before is not None and before.status == "ok" and before.drill
+        self._record(verification.now("ok", drill=drilled))
+
+    def _record(self, found: verification.Verification) -> None:
+        with suppress(OwctlError):
+            verification.write_record(self.path, found)
+
+    def _members(self, kind: str) -> list[Member]:
+        return [member for member in self.manifest.members if member.kind == kind]
+
+    def _opener(self, member: Member) -> Opener:
+        return lambda: MemberContent(self.path, member)
+
+    def _reader(self, member: Member) -> Callable[[], bytes]:
+        def read() -> bytes:
+            with MemberContent(self.path, member) as content:
+                data = b"".join(content)
+                content.finish()
+            return data
+
+        return read
+
+
+def _project_path(member: Member) -> str | None:
+    path = PurePosixPath(*PurePosixPath(member.name).parts[1:])
+    return None if path.parts[:1] == (_ELSEWHERE,) else str(path)

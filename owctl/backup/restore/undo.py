@@ -1,0 +1,106 @@
+"""Back to what was there before a restore, and finishing it: from any phase, again and again."""
+
+from contextlib import suppress
+
+from owctl.backup.restore.events import Receiver, ignore
+from owctl.backup.restore.journal import Journal, advance, remove_journal
+from owctl.backup.restore.pieces import Pieces, check_same_engine
+from owctl.backup.restore.services import Services
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.errors import OwctlError
+
+_STAGING = ("staging", "staged")
+
+
+def undo_restore(
+    engine: Engine,
+    stack: Stack,
+    journal: Journal,
+    receive: Receiver = ignore,
+    *,
+    timeout_seconds: float,
+) -> None:
+    """Put everything back as it was before the restore, and remove what was restored.
+
+    The services that run now (or ran when an interrupted swap began) run again afterwards. The
+    caller holds the project's lock. Raises OwctlError; then it can be called again.
+    """
+    check_same_engine(engine, stack, journal)
+    if journal.phase == "finishing":
+        raise OwctlError(
+            "The restore is being finished: what was there before may be gone already.",
+            hint="owctl restore finish, which completes it",
+        )
+    services = Services(engine, stack, receive, timeout_seconds)
+    if journal.phase in _STAGING:
+        Pieces(engine, stack, journal, services, receive).discard_restored()
+        services.back_to(journal.running, had_containers=journal.had_containers)
+        remove_journal(stack.working_dir)
+        return
+    running = services.running() if journal.phase == "swapped" else journal.running
+    if journal.phase != "undoing":
+        had_containers = services.have_containers() if journal.phase == "swapped" else True
+        journal = advance(
+            stack.working_dir, journal, "undoing", running=running, had_containers=had_containers
+        )
+    pieces = Pieces(engine, stack, journal, services, receive)
+    if journal.database is not None:
+        services.start_database()
+    services.stop(keep=undisturbed(services, journal))
+    pieces.swap_back()
+    pieces.discard_restored()
+    _start_again(stack, services, journal)
+
+
+def finish_restore(
+    engine: Engine,
+    stack: Stack,
+    journal: Journal,
+    receive: Receiver = ignore,
+    *,
+    timeout_seconds: float,
+) -> None:
+    """Keep what was restored: drop what was there before, and the journal with it.
+
+    The caller holds the project's lock. Raises OwctlError; then it can be called again.
+    """
+    check_same_engine(engine, stack, journal)
+    if journal.phase not in ("swapped", "finishing"):
+        raise OwctlError(
+            f"The restore of {journal.backup_id} is not done yet (phase {journal.phase}).",
+            hint="owctl restore resume, or owctl restore undo",
+        )
+    services = Services(engine, stack, receive, timeout_seconds)
+    if journal.phase == "swapped":
+        running, had_containers = services.running(), services.have_containers()
+        journal = advance(
+            stack.working_dir, journal, "finishing", running=running, had_containers=had_containers
+        )
+    Pieces(engine, stack, journal, services, receive).discard_kept()
+    services.back_to(journal.running, had_containers=journal.had_containers)
+    remove_journal(stack.working_dir)
+
+
+def undisturbed(services: Services, journal: Journal) -> set[str]:
+    """Return the services that go on running while what the journal names is swapped."""
+    if journal.database is None and not journal.volumes:
+        return set(services.stack.services)
+    keep = {services.database} if services.database is not None else set()
+    return keep if "redis" in journal.parts else {*keep, *services.of_kind("redis")}
+
+
+def _start_again(stack: Stack, services: Services, journal: Journal) -> None:
+    """Start what ran before. The data is back by now, so a service that fails is only told."""
+    try:
+        services.start(journal.running)
+    except OwctlError as error:
+        remove_journal(stack.working_dir)
+        raise type(error)(
+            f"The data is as it was before the restore, but: {error.message}",
+            hint=error.hint,
+            details=error.details,
+        ) from error
+    with suppress(OwctlError):
+        services.back_to(journal.running, had_containers=journal.had_containers)
+    remove_journal(stack.working_dir)
