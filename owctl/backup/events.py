@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from owctl.lifecycle.plan import StepEvent
+
 Stage = Literal["writing", "written", "verifying", "verified"]
 
 
@@ -23,7 +25,7 @@ class BackupWarning:
     text: str
 
 
-BackupEvent = MemberProgress | BackupWarning
+BackupEvent = MemberProgress | BackupWarning | StepEvent
 Receiver = Callable[[BackupEvent], None]
 
 

@@ -4,10 +4,11 @@ Volumes are found through the mounts of containers and through labels, never by 
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from owctl.backup.parts import VolumePart
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
@@ -31,24 +32,41 @@ class VolumeSource:
     """A volume to archive: ``key`` names it in the backup, ``name`` on the engine.
 
     ``mount_points`` has a running container first; it is empty for a volume without a container.
-    ``redis`` is the running Redis container that keeps its data here.
+    ``part`` is ``redis`` for one that a Redis service mounts; ``redis`` is the running Redis
+    container that keeps its data here.
     """
 
     key: str
     name: str
     mount_points: tuple[MountPoint, ...] = ()
     redis: Container | None = None
+    part: VolumePart = "files"
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The stack as the engine has it now. ``unreachable`` are data folders of the host."""
+    """The stack as the engine has it now.
+
+    ``database_volumes`` are the engine's names of those that hold PostgreSQL's data folder, whether
+    they exist or not. ``bind_mounts`` are (service, folder of the host) that is written to.
+    ``helper_image_id`` is an image from which a container can be made that shows a volume.
+    """
 
     containers: tuple[Container, ...]
     database_service: str | None
     volumes: tuple[VolumeSource, ...]
     bind_mounts: tuple[tuple[str, str], ...] = ()
-    keys: Mapping[str, str] = field(default_factory=dict)
+    database_volumes: frozenset[str] = frozenset()
+    redis_services: frozenset[str] = frozenset()
+    helper_image_id: str | None = None
+
+    def database_containers(self) -> list[Container]:
+        """Return the containers of the database's service, a running one first."""
+        return [c for c in self.containers if c.service == self.database_service]
+
+    def volumes_of(self, parts: Collection[str]) -> list[VolumeSource]:
+        """Return the volumes that belong to some of these parts."""
+        return [source for source in self.volumes if source.part in parts]
 
 
 def take_inventory(engine: Engine, stack: Stack) -> Inventory:
@@ -67,19 +85,37 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
                 mounted.setdefault(mount.name, []).append(MountPoint(container, mount.destination))
     names = [*mounted, *sorted(labels.keys() - mounted.keys())]
     excluded = _database_volumes(stack, database, mounted)
+    redis = frozenset(name for name, kind in kinds.items() if kind == "redis")
+    of_redis = _mounted_by(stack, redis, mounted)
     sources: list[VolumeSource] = []
     for name in names:
         points = tuple(mounted.get(name, ()))
         if name not in excluded:
             key = _unique(_key(name, points, keys), [source.key for source in sources])
-            sources.append(VolumeSource(key, name, points, _redis(points, kinds)))
+            part: VolumePart = "redis" if name in of_redis else "files"
+            sources.append(VolumeSource(key, name, points, _redis(points, redis), part))
     binds = {
         (container.service, mount.source)
         for container in containers
         for mount in container.mounts
         if mount.type == "bind" and mount.read_write and mount.source != "/var/run/docker.sock"
     }
-    return Inventory(containers, database, tuple(sources), tuple(sorted(binds)), keys)
+    return Inventory(
+        containers,
+        database,
+        tuple(sources),
+        tuple(sorted(binds)),
+        database_volumes=frozenset(excluded),
+        redis_services=redis,
+        helper_image_id=containers[0].image_id if containers else _any_image(engine, stack),
+    )
+
+
+def _any_image(engine: Engine, stack: Stack) -> str | None:
+    from owctl.engine.images import image_id
+
+    found = (image_id(engine, each.image_name(stack.project)) for each in stack.services.values())
+    return next((image for image in found if image is not None), None)
 
 
 def _project_volumes(engine: Engine, stack: Stack) -> dict[str, str]:
@@ -120,15 +156,24 @@ def _overlap(pgdata: str, destination: str) -> bool:
     return data.is_relative_to(mount) or mount.is_relative_to(data)
 
 
-def _redis(points: tuple[MountPoint, ...], kinds: Mapping[str, str]) -> Container | None:
-    return next(
-        (
-            point.container
-            for point in points
-            if kinds.get(point.container.service) == "redis" and point.container.is_running
-        ),
-        None,
-    )
+def _mounted_by(
+    stack: Stack, services: Collection[str], mounted: Mapping[str, list[MountPoint]]
+) -> set[str]:
+    """Return the names of the volumes that services mount: by their containers, or by the files."""
+    found = {
+        name
+        for name, points in mounted.items()
+        if any(point.container.service in services for point in points)
+    }
+    for service in services:
+        keys = {mount.source for mount in stack.services[service].mounts}
+        found |= {volume.name for key, volume in stack.volumes.items() if key in keys}
+    return found
+
+
+def _redis(points: tuple[MountPoint, ...], redis: Collection[str]) -> Container | None:
+    containers = (point.container for point in points if point.container.is_running)
+    return next((each for each in containers if each.service in redis), None)
 
 
 def _key(name: str, points: tuple[MountPoint, ...], keys: Mapping[str, str]) -> str:

@@ -1,24 +1,28 @@
 """``owctl backup``: parse, call the backup room, render."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from owctl.commands.backup_hooks import hook_options, hooks
 from owctl.commands.options import format_option, lock_wait_option, pass_context
 from owctl.context import Context
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from owctl.backup.create import CreatedBackup, Part
-    from owctl.backup.events import Receiver
-    from owctl.ui.progress import Progress
+    from owctl.backup.parts import Part
+    from owctl.backup.request import BackupRequest, CreatedBackup
 
 
 @click.command("create")
 @click.option("--output", metavar="DIR", help="The folder of the backups.  [default: backups/]")
 @click.option("--label", metavar="TEXT", help="A note that the backup carries.")
-@click.option("--only", metavar="PARTS", help="Some of db,files,config; all by default.")
+@click.option("--only", metavar="PARTS", help="Some of db,files,redis,config; all by default.")
+@click.option(
+    "--quiesce", is_flag=True, help="Stop what writes to the data for the while, then resume it."
+)
+@click.option("--no-verify", is_flag=True, help="Do not read the backup back: it is not verified.")
+@hook_options
 @lock_wait_option
 @format_option("table", "json")
 @pass_context
@@ -27,30 +31,46 @@ def backup_create(
     output: str | None,
     label: str | None,
     only: str | None,
+    quiesce: bool,
+    no_verify: bool,
+    on_failure: str | None,
+    ping_url: str | None,
     lock_wait_seconds: float,
     output_format: str,
 ) -> None:
     """Make a backup; what a bare `owctl backup` does."""
     parts = _parts(only)
-    from owctl.backup.create import BackupRequest, create_backup
-    from owctl.project.lock import project_lock
+    with hooks(context, on_failure, ping_url):
+        from owctl.backup.request import BackupRequest
+        from owctl.commands.mutation import mutation
 
-    request = BackupRequest(
-        parent=(context.working_dir / output).resolve() if output else None,
-        label=label,
-        parts=parts,
-    )
+        request = BackupRequest(
+            parent=(context.working_dir / output).resolve() if output else None,
+            label=label,
+            parts=parts,
+            quiesce=quiesce,
+            verify=not no_verify,
+        )
+        with mutation(context, "backup", lock_wait_seconds):
+            created = _create(context, request)
+            _render(context, created, output_format)
+            _raise_failures(created)
+
+
+def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
+    from owctl.backup.create import create_backup
+    from owctl.commands.backup_display import BackupDisplay
+    from owctl.project.ownership import check_owner
+
     stack, engine = context.stack, context.engine
-    with (
-        project_lock(engine.engine_id, stack.project, "backup", wait_seconds=lock_wait_seconds),
-        context.console.progress("Backing up") as progress,
-    ):
-        created = create_backup(engine, stack, request, _receiver(context, progress))
-    _render(context, created, output_format)
+    check_owner(engine, stack.project, stack.working_dir, adopt=False)
+    with context.console.progress("Backing up") as progress:
+        display = BackupDisplay(context.console, progress, verify=request.verify)
+        return create_backup(engine, stack, request, display)
 
 
 def _parts(only: str | None) -> "frozenset[Part]":
-    from owctl.backup.create import PARTS
+    from owctl.backup.parts import PARTS
 
     if only is None:
         return frozenset(PARTS)
@@ -63,24 +83,6 @@ def _parts(only: str | None) -> "frozenset[Part]":
             hint="owctl backup --only db,files",
         )
     return parts
-
-
-def _receiver(context: Context, progress: "Progress") -> "Receiver":
-    from owctl.backup.events import BackupEvent, BackupWarning
-    from owctl.backup.space import readable
-
-    def receive(event: BackupEvent) -> None:
-        if isinstance(event, BackupWarning):
-            context.console.warn(event.text)
-        elif event.stage == "writing":
-            size = f": {readable(event.done_bytes)}" if event.done_bytes else ""
-            progress.update(event.member, "working", f"writing{size}")
-        elif event.stage == "verified":
-            progress.update(event.member, "done", f"verified, {readable(event.done_bytes)}")
-        else:
-            progress.update(event.member, "working", event.stage)
-
-    return receive
 
 
 def _render(context: Context, created: "CreatedBackup", output_format: str) -> None:
@@ -97,10 +99,25 @@ def _render(context: Context, created: "CreatedBackup", output_format: str) -> N
     rows = [(m.name, m.kind, readable(m.size_bytes), m.sha256[:12]) for m in manifest.members]
     columns = [Column("MEMBER"), Column("KIND"), Column("SIZE", right=True), Column("SHA-256")]
     console.table(columns, rows)
-    console.result(
-        f"Backup created and read back: {created.path} "
-        f"({readable(manifest.size_bytes)}, {manifest.duration_ms / 1000:.1f} s)"
-    )
+    if created.downtime_seconds is not None:
+        names = ", ".join(manifest.stack["quiesced"])
+        console.result(f"Stood still for {created.downtime_seconds:.1f} s: {names}")
+    size = f"({readable(manifest.size_bytes)}, {manifest.duration_ms / 1000:.1f} s)"
+    if created.verified:
+        console.result(f"Backup created and read back: {created.path} {size}")
+        return
+    console.result(f"Backup written, NOT verified: {created.path} {size}")
+    console.result(f"Try: owctl backup verify {manifest.id}")
+
+
+def _raise_failures(created: "CreatedBackup") -> None:
+    """Raise why services are not as they were, the backup notwithstanding."""
+    if not created.failures:
+        return
+    first, *others = created.failures
+    first.message = f"The backup {created.manifest.id} is made, but: {first.message}"
+    first.details = (*first.details, *(each.message for each in others))
+    raise first
 
 
 def _document(created: "CreatedBackup") -> dict[str, Any]:
@@ -109,12 +126,16 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
         "schema": 1,
         "project": manifest.project,
         "id": manifest.id,
-        "path": str(Path(created.path)),
+        "path": str(created.path),
         "label": manifest.label,
         "created_at": manifest.created_at,
         "duration_ms": manifest.duration_ms,
         "size_bytes": manifest.size_bytes,
-        "verified": True,
+        "verified": created.verified,
+        "downtime_seconds": (
+            None if created.downtime_seconds is None else round(created.downtime_seconds, 3)
+        ),
+        "quiesced": list(manifest.stack["quiesced"]),
         "warnings": list(manifest.warnings),
         "members": [
             {

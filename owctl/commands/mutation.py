@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from owctl.context import Context
-from owctl.errors import Interrupted
+from owctl.errors import EngineUnavailable, Interrupted, OwctlError
 from owctl.lifecycle.plan import Plan, StepEvent, StepKind
 from owctl.ui.progress import Progress, RowState
 
@@ -33,7 +33,8 @@ WORDS: dict[StepKind, str] = {
 def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> Iterator[None]:
     """Hold the project's lock for a block, and leave a line in the history.
 
-    Raises Locked when another owctl holds it.
+    What a killed backup left stopped or started is set right first. Raises Locked when another
+    owctl holds the lock.
     """
     from owctl.project.lock import project_lock
 
@@ -43,7 +44,25 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
         project_lock(identity, project, command, wait_seconds=lock_wait_seconds),
         _recorded(context, command),
     ):
+        _heal(context)
         yield
+
+
+def _heal(context: Context) -> None:
+    from owctl.backup.interlude.record import path_of
+
+    if not path_of(context.stack.working_dir).exists():
+        return
+    from owctl.backup.interlude.heal import heal
+
+    try:
+        for sentence in heal(context.engine, context.stack):
+            context.console.warn(sentence)
+    except (EngineUnavailable, Interrupted):
+        raise
+    except OwctlError as error:
+        # The command may be the very one that helps.
+        context.console.warn(f"{error.message} Try: {error.hint}")
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from owctl.errors import OwctlError
 
 FOLDER = ".owctl"
 FILE = "history.jsonl"
+# An address that is asked, and a command with whatever it needs, often hold a secret.
+_PRIVATE = ("--ping", "--on-failure")
 
 
 def record(
@@ -28,8 +30,8 @@ def record(
     """Append one line to ``.owctl/history.jsonl`` in the project's folder.
 
     ``command`` is the name ("start"), ``arguments`` all the words after ``owctl``, ``outcome`` one of
-    "done", "failed", "interrupted". ``mask`` replaces secrets; the value of ``--set KEY=VALUE`` is never
-    kept. Returns None, or a sentence for a warning: the command itself never fails for this.
+    "done", "failed", "interrupted". ``mask`` replaces secrets; the values of ``--set
+    KEY=VALUE``, ``--ping`` and ``--on-failure`` are never kept. Returns None, or a sentence for a warning: the command itself never fails for this.
     """
     hide = mask or str
     entry = {
@@ -37,7 +39,7 @@ def record(
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "user": _user_name(),
         "command": command,
-        "arguments": [hide(word) for word in _without_assigned_values(arguments)],
+        "arguments": [hide(word) for word in _without_private_values(arguments)],
         "outcome": outcome,
         "exit_code": exit_code,
         "duration_ms": duration_ms,
@@ -107,14 +109,20 @@ def _append(folder: Path, line: str) -> None:
         os.close(descriptor)
 
 
-def _without_assigned_values(arguments: Sequence[str]) -> list[str]:
-    """Return the words with ``--set KEY=VALUE`` reduced to its key."""
+def _without_private_values(arguments: Sequence[str]) -> list[str]:
+    """Return the words without the values that may be secrets: of ``--set`` its key is kept."""
     words: list[str] = []
     for word in arguments:
-        after_set = bool(words) and words[-1] == "--set"
-        if (after_set or word.startswith("--set=")) and "=" in word.removeprefix("--set="):
+        option, has_value, _ = word.partition("=")
+        if words and words[-1] in _PRIVATE:
+            words.append("***")
+        elif has_value and option in _PRIVATE:
+            words.append(f"{option}=***")
+        elif (words and words[-1] == "--set") or option == "--set":
+            # --set KEY=VALUE and --set=KEY=VALUE.
+            key = word.removeprefix("--set=").partition("=")
             prefix = "--set=" if word.startswith("--set=") else ""
-            words.append(prefix + word.removeprefix("--set=").partition("=")[0] + "=***")
+            words.append(f"{prefix}{key[0]}=***" if key[1] else word)
         else:
             words.append(word)
     return words

@@ -92,7 +92,7 @@ def test_configuration_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 
 def test_parts() -> None:
-    assert _parts(None) == {"db", "files", "config"}
+    assert _parts(None) == {"db", "files", "redis", "config"}
     assert _parts("db, files") == {"db", "files"}
     for text in ("", ",", "db,everything"):
         with pytest.raises(UsageError):

@@ -193,9 +193,9 @@ def find_database(inventory: Inventory) -> Container:
     if service is None:
         raise OwctlError(
             "The stack has no PostgreSQL service to back up.",
-            hint="owctl backup --only files,config",
+            hint="owctl backup --only files,redis,config",
         )
-    containers = [c for c in inventory.containers if c.service == service]
+    containers = inventory.database_containers()
     for container in containers:
         if container.is_running:
             return container

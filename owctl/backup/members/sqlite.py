@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
+from owctl.backup.inventory import VolumeSource
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile, cannot_write
 from owctl.backup.space import check_reserve
@@ -52,7 +53,7 @@ class _State:
 
 
 def copy_database(
-    engine: Engine, place: tuple[str, str], name: str, folder: Path, key: str
+    engine: Engine, place: tuple[str, str], name: str, folder: Path, source: VolumeSource
 ) -> SqliteCopy | None:
     """Copy the database ``name`` of the volume at ``place``, check it, and store it in ``folder``.
 
@@ -71,7 +72,7 @@ def copy_database(
                 attempts += 1
                 with contextlib.suppress(_Changed):
                     _copy(engine, container_id, path, work / "copy")
-                    return _store(work / "copy", folder, key, name)
+                    return _store(work / "copy", folder, source, name)
                 if attempts >= _ATTEMPTS and time.monotonic() - began > _PATIENCE_SECONDS:
                     return None
         finally:
@@ -156,9 +157,9 @@ class _Reader:
         return data
 
 
-def _store(copy: Path, folder: Path, key: str, name: str) -> SqliteCopy:
+def _store(copy: Path, folder: Path, volume: VolumeSource, name: str) -> SqliteCopy:
     problems, rows = _check(copy)
-    with MemberFile(folder, f"sqlite/{key}/{name}.zst") as file:
+    with MemberFile(folder, f"sqlite/{volume.key}/{name}.zst") as file:
         with copy.open("rb") as source:
             while data := source.read(_COPY_BYTES):
                 file.write(data)
@@ -170,7 +171,8 @@ def _store(copy: Path, folder: Path, key: str, name: str) -> SqliteCopy:
         sha256=stored.sha256,
         content_size_bytes=stored.content_size_bytes,
         detail={
-            "volume": key,
+            "volume": volume.key,
+            "part": volume.part,
             "path": name,
             "integrity_check": list(problems) or ["ok"],
             "rows": rows,

@@ -41,12 +41,13 @@ def reachable(
         point = source.mount_points[0]
         yield point.container.id, point.destination
         return
-    if not inventory.containers:
+    if inventory.helper_image_id is None:
         raise OwctlError(
-            f"Cannot read the volume {source.name}: the stack has no containers to read it through.",
+            f"Cannot read the volume {source.name}: the stack has neither a container nor an image "
+            "on this machine to read it through.",
             hint="owctl start",
         )
-    image_id = inventory.containers[0].image_id
+    image_id = inventory.helper_image_id
     with one_off.volume_helper(engine, project, image_id, source.name, "backup") as helper:
         yield helper.id, helper.path
 
@@ -119,6 +120,7 @@ def _member(source: VolumeSource, stored: Stored, scanner: TarScanner) -> Member
         content_size_bytes=stored.content_size_bytes,
         detail={
             "volume": source.key,
+            "part": source.part,
             "volume_name": source.name,
             "mounted_at": [
                 {"service": point.container.service, "path": point.destination}

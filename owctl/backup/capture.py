@@ -1,0 +1,212 @@
+"""Capturing a stack: database snapshot first, then files, then configuration."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from owctl import __version__
+from owctl.backup.events import BackupWarning, MemberProgress, Receiver
+from owctl.backup.interlude.changes import Interlude
+from owctl.backup.interlude.needs import check_something_exists, wake_database
+from owctl.backup.interlude.writers import writers
+from owctl.backup.inventory import Inventory, VolumeSource, take_inventory
+from owctl.backup.manifest import Manifest, Member
+from owctl.backup.members.configuration import store_configuration
+from owctl.backup.members.database import MEMBER_NAME, Database, find_database
+from owctl.backup.members.redis import write_out
+from owctl.backup.members.sqlite import copy_database
+from owctl.backup.members.volumes import archive_volume, reachable
+from owctl.backup.named_files import NamedFiles
+from owctl.backup.origin import describe_services
+from owctl.backup.parts import PARTS
+from owctl.backup.publish import PartialBackup
+from owctl.backup.request import BackupRequest
+from owctl.backup.space import check_estimate, volume_bytes
+from owctl.backup.verifier import BackgroundVerifier, NoVerifier
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+
+Verifier = BackgroundVerifier | NoVerifier
+
+
+class Capture:
+    """One backup in the making; ``interlude`` tells afterwards what stood still for it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stack: Stack,
+        request: BackupRequest,
+        partial: PartialBackup,
+        receive: Receiver,
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.request = request
+        self.partial = partial
+        self.folder = partial.folder
+        self.receive = receive
+        self.members: list[Member] = []
+        self.warnings: list[str] = []
+        self.started = time.monotonic()
+        self.created_at = datetime.now(UTC)
+        self.interlude = Interlude(engine, stack, receive)
+
+    def run(self) -> Manifest:
+        """Write and verify every member; return the manifest."""
+        with self.interlude:
+            inventory = self._inventory()
+            with ExitStack() as opened:
+                database = self._prepare(inventory, opened)
+                verifier = self._verifier()
+                opened.enter_context(verifier)
+                if database is not None:
+                    self._database(database, verifier)
+                self._volumes(inventory, database, verifier)
+                # What comes now is done beside the services that are back at work.
+                self.interlude.resume()
+                self._configuration(verifier)
+                verifier.finish()
+                if database is not None and self.request.verify:
+                    database.check_with_pg_restore(self.folder, self.members[0])
+            self.interlude.settle()
+        return self._manifest(inventory)
+
+    def _inventory(self) -> Inventory:
+        """Look at what there is, and start what is needed of it."""
+        inventory = take_inventory(self.engine, self.stack)
+        if self.request.parts != {"config"}:
+            check_something_exists(self.engine, self.stack, inventory)
+        if "db" in self.request.parts and wake_database(
+            self.engine, self.stack, inventory, self.interlude
+        ):
+            return take_inventory(self.engine, self.stack)
+        return inventory
+
+    def _prepare(self, inventory: Inventory, opened: ExitStack) -> Database | None:
+        """Check that there is room, stop what is to stand still, and take the snapshot."""
+        database = self._open_database(inventory, opened)
+        self._preflight(inventory, database)
+        if not self.request.quiesce:
+            return database
+        # The snapshot that counts is taken when nobody writes any more.
+        opened.close()
+        self.interlude.quiesce(writers(self.stack, inventory, self.request.parts))
+        return self._open_database(inventory, opened)
+
+    def _open_database(self, inventory: Inventory, opened: ExitStack) -> Database | None:
+        if "db" not in self.request.parts:
+            return None
+        return opened.enter_context(Database(self.engine, find_database(inventory)))
+
+    def _verifier(self) -> Verifier:
+        if not self.request.verify:
+            return NoVerifier()
+        return BackgroundVerifier(self.folder, self.receive)
+
+    def _preflight(self, inventory: Inventory, database: Database | None) -> None:
+        check_estimate(
+            self.partial.parent,
+            database_bytes=database.size_bytes if database else 0,
+            files_bytes=sum(
+                volume_bytes(self.engine, source)
+                for source in inventory.volumes_of(self.request.parts)
+            ),
+        )
+
+    def _database(self, database: Database, verifier: Verifier) -> None:
+        if not database.has_application_tables:
+            self._warn(
+                f"PostgreSQL's database {database.about['database']} has no tables of Open WebUI "
+                f"({len(database.tables)} tables in all): the application keeps its data elsewhere."
+            )
+        member = database.dump(self.folder, self._progress(MEMBER_NAME))
+        self._done(member, verifier)
+
+    def _volumes(self, inventory: Inventory, database: Database | None, verifier: Verifier) -> None:
+        with_files = "files" in self.request.parts
+        paths = database.file_paths() if database is not None and with_files else ()
+        named_files = NamedFiles(inventory, paths)
+        for source in inventory.volumes_of(self.request.parts):
+            if source.redis is not None:
+                write_out(self.engine, source.redis)
+            self._volume(inventory, source, named_files, verifier)
+        if (missing := named_files.warning()) is not None:
+            self._warn(missing)
+        for service, path in inventory.bind_mounts if with_files else ():
+            self._warn(f"{path}, which {service} writes to, is not in the backup: no volume.")
+
+    def _configuration(self, verifier: Verifier) -> None:
+        if "config" in self.request.parts:
+            for member in store_configuration(self.stack, self.folder):
+                self._done(member, verifier)
+
+    def _volume(
+        self,
+        inventory: Inventory,
+        source: VolumeSource,
+        named_files: NamedFiles,
+        verifier: Verifier,
+    ) -> None:
+        name = f"volumes/{source.key}.tar.zst"
+        with reachable(self.engine, inventory, source, self.stack.project) as place:
+            archived = archive_volume(
+                self.engine, source, place, self.folder, named_files, self._progress(name)
+            )
+            self._done(archived.member, verifier)
+            for path in archived.sqlite_files:
+                self._sqlite(place, path, source, verifier)
+
+    def _sqlite(
+        self, place: tuple[str, str], path: str, source: VolumeSource, verifier: Verifier
+    ) -> None:
+        copy = copy_database(self.engine, place, path, self.folder, source)
+        where = f"The SQLite database {path} in the volume {source.key}"
+        if copy is None:
+            self._warn(
+                f"{where} changed all the while: no consistent copy was had. What volumes/{source.key} "
+                "holds of it may be damaged; owctl backup --quiesce stops what writes to it meanwhile."
+            )
+            return
+        self._done(copy.member, verifier)
+        if copy.problems:
+            self._warn(f"{where} is damaged (PRAGMA integrity_check): {'; '.join(copy.problems)}")
+        elif copy.member.detail["rows"].get("user"):
+            users = copy.member.detail["rows"]["user"]
+            self._warn(
+                f"{where} holds Open WebUI's data ({users} users): the application runs on SQLite. "
+                f"A consistent, checked copy is in {copy.member.name}."
+            )
+
+    def _progress(self, name: str) -> Callable[[int], None]:
+        self.receive(MemberProgress(name, "writing", 0))
+        return lambda done: self.receive(MemberProgress(name, "writing", done))
+
+    def _done(self, member: Member, verifier: Verifier) -> None:
+        self.members.append(member)
+        self.receive(MemberProgress(member.name, "written", member.content_size_bytes))
+        verifier.submit(member)
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self.receive(BackupWarning(text))
+
+    def _manifest(self, inventory: Inventory) -> Manifest:
+        return Manifest(
+            id=self.partial.id,
+            project=self.stack.project,
+            created_at=f"{self.created_at:%Y-%m-%dT%H:%M:%SZ}",
+            duration_ms=round((time.monotonic() - self.started) * 1000),
+            members=tuple(self.members),
+            label=self.request.label,
+            owctl_version=__version__,
+            engine={"version": self.engine.engine_version, "api_version": self.engine.api_version},
+            services=describe_services(self.engine, self.stack, inventory),
+            stack={
+                "working_dir": str(self.stack.working_dir),
+                "parts": [part for part in PARTS if part in self.request.parts],
+                "quiesced": list(self.interlude.quiesced),
+            },
+            warnings=tuple(self.warnings),
+        )

@@ -1,0 +1,160 @@
+"""The changes that a backup makes to a stack for a while: written down first, undone on every way out."""
+
+import time
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from owctl.backup.events import BackupEvent, BackupWarning, Receiver
+from owctl.backup.interlude.record import Changed, Record, path_of, read_record, write_record
+from owctl.backup.interlude.undo import carry_out, put_back, resume, still_stopped, stop_all
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.engine.containers import Container, list_containers
+from owctl.errors import Interrupted, OwctlError
+from owctl.lifecycle.observed import observe
+from owctl.lifecycle.plan import StepEvent
+from owctl.lifecycle.run import prepare_start
+from owctl.lifecycle.standstill_plan import plan_halt, plan_resume
+from owctl.lifecycle.start_plan import StartOptions
+
+
+class Interlude:
+    """A context manager: what was changed within the block is undone when it is left.
+
+    ``failures`` collects why something could not be undone while all else went well;
+    ``downtime_seconds`` is how long services stood still, None if none did.
+    """
+
+    def __init__(self, engine: Engine, stack: Stack, receive: Receiver) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.receive = receive
+        self.failures: list[OwctlError] = []
+        self.downtime_seconds: float | None = None
+        self.quiesced: tuple[str, ...] = ()
+        self.woken: tuple[str, ...] = ()
+        self._halted_at = 0.0
+        self._resumed = False
+        self._settled = False
+        self._record = Record(stack.project, engine.engine_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        try:
+            self.resume()
+        finally:
+            self.settle()
+        if error is not None:
+            for failure in self.failures:
+                self.receive(BackupWarning(failure.message))
+
+    def wake(self, container: Container) -> None:
+        """Start a container as it is, and wait until it answers."""
+        changed = Changed(container.id, container.name, container.service)
+        self._write(started=(*self._record.started, changed))
+        self.woken += (container.service,)
+        observed = observe(self.engine, self.stack, images=False)
+        plan = plan_resume(self.stack, observed, [container])
+        carry_out(self.engine, self.stack, plan, self.receive)
+
+    def create(self, service: str) -> None:
+        """Create a service's container and start it, and wait until it answers."""
+        # Alone: what it depends on is of no use to a dump.
+        alone = replace(self.stack, services={service: self.stack.services[service]})
+        plan = prepare_start(self.engine, alone, [service], StartOptions()).plan
+        self._write(
+            created=tuple(step.name for step in plan.steps if step.kind == "create" and step.name),
+            networks=tuple(s.name for s in plan.steps if s.kind == "network" and s.name),
+        )
+        self.woken += (service,)
+        carry_out(self.engine, alone, plan, self.receive)
+
+    def quiesce(self, containers: list[Container]) -> None:
+        """Stop containers, what depends on others first."""
+        if not containers:
+            return
+        stopped = tuple(
+            Changed(each.id, each.name, each.service, awaited=each.is_running)
+            for each in containers
+        )
+        self._write(stopped=stopped)
+        self.quiesced = self._record.stopped_services
+        self._halted_at = time.monotonic()
+        begun: list[str] = []
+
+        def receive(event: BackupEvent) -> None:
+            if isinstance(event, StepEvent) and event.phase == "started":
+                begun.append(event.step.container_id or "")
+            self.receive(event)
+
+        try:
+            carry_out(self.engine, self.stack, plan_halt(self.stack, containers), receive)
+        except (KeyboardInterrupt, Interrupted):
+            # A stop under way cannot be called back: a start before its end would be lost.
+            stop_all(self.engine, self.stack, begun)
+            raise
+
+    def resume(self) -> None:
+        """Start what was stopped; what fails is added to ``failures``, an interruption is raised."""
+        stopped = self._record.stopped
+        if not stopped or self._resumed:
+            return
+        self._resumed = True
+        try:
+            resume(self.engine, self.stack, stopped, self.receive)
+        except Interrupted:
+            raise
+        except OwctlError as error:
+            self.failures.append(error)
+        finally:
+            self.downtime_seconds = time.monotonic() - self._halted_at
+            self._write_undone(stopped=still_stopped(self.engine, stopped))
+
+    def settle(self) -> None:
+        """Stop and remove what was started or created; failures are handled as in ``resume``."""
+        record = self._record
+        if self._settled or not (record.started or record.created or record.networks):
+            return
+        self._settled = True
+        try:
+            put_back(self.engine, self.stack, record)
+        except Interrupted:
+            self._write_undone(started=(), created=(), networks=())
+            raise
+        except OwctlError as error:
+            # The record stays: the next owctl tries again.
+            self.failures.append(error)
+            return
+        self._write_undone(started=(), created=(), networks=())
+
+    def _write(self, **changes: tuple[object, ...]) -> None:
+        """Write down what is about to be changed; raises OwctlError."""
+        if self._record.is_empty:
+            self._check_no_other()
+            running = [c.id for c in list_containers(self.engine, self.stack.project, all=False)]
+            changes["running"] = tuple(running)
+        self._record = replace(self._record, **changes)  # type: ignore[arg-type]
+        write_record(self.stack.working_dir, self._record)
+
+    def _write_undone(self, **changes: tuple[object, ...]) -> None:
+        """Write down that it was undone; a record that stays is harmless, and says so."""
+        self._record = replace(self._record, **changes)  # type: ignore[arg-type]
+        try:
+            write_record(self.stack.working_dir, self._record)
+        except OwctlError as error:
+            self.failures.append(error)
+
+    def _check_no_other(self) -> None:
+        other = read_record(self.stack.working_dir)
+        if other is not None:
+            path = path_of(self.stack.working_dir)
+            raise OwctlError(
+                f"A backup of the project {other.project} was interrupted while its services "
+                f"stood still ({path}), and they are not of this project or this engine.",
+                hint=f"owctl -p {other.project} start; or remove that file",
+            )
