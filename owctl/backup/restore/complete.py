@@ -45,5 +45,3 @@ def start_again(services: Services, journal: Journal) -> None:
             + (f"; or {error.hint}" if error.hint else ""),
             details=error.details,
         ) from error
-
-

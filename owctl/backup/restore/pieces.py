@@ -113,5 +113,3 @@ def check_same_engine(engine: Engine, stack: Stack, journal: Journal) -> None:
             "The restore was begun on another engine than this one.",
             hint="owctl --context NAME restore status, naming the engine of that time",
         )
-
-

@@ -181,9 +181,7 @@ def _targets(
     return tuple(found), warnings
 
 
-def _volume_for(
-    content: VolumeContent, volumes: Collection[VolumeSource]
-) -> VolumeSource | None:
+def _volume_for(content: VolumeContent, volumes: Collection[VolumeSource]) -> VolumeSource | None:
     for volume in volumes:
         if volume.key == content.key:
             return volume
@@ -209,9 +207,7 @@ def _volume_needs(engine: Engine, targets: Collection[VolumeTarget]) -> list[Nee
     return found
 
 
-def _config_warnings(
-    stack: Stack, source: Source, parts: Collection[RestorePart]
-) -> list[str]:
+def _config_warnings(stack: Stack, source: Source, parts: Collection[RestorePart]) -> list[str]:
     """Say how the configuration differs, never what stands in it."""
     warnings = []
     if "config" in parts:
@@ -244,4 +240,3 @@ def _check_version(server: Server, database: DatabaseContent) -> None:
             hint=f"an image of PostgreSQL {theirs} for {server.container.service} in the compose "
             "file, with a new volume; then owctl start and this command again",
         )
-
