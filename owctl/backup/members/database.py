@@ -1,6 +1,6 @@
 """The database: dumped by the container's own pg_dump, from a snapshot in which rows are counted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ APPLICATION_TABLES = ("user", "chat")
 _COMPLAINT_BYTES = 8192
 _KILLED = 137
 # Tables of extensions are made by CREATE EXTENSION; pg_dump leaves their rows out.
-_TABLES = """
+TABLES_QUERY = """
 SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema'
@@ -69,7 +69,7 @@ class Database:
         self.session = SnapshotSession(engine, container, self.environment)
         try:
             row = self.session.ask(_ABOUT)[0]
-            self.tables = [Table(*found) for found in self.session.ask(_TABLES)]
+            self.tables = [Table(*found) for found in self.session.ask(TABLES_QUERY)]
         except BaseException:
             self.session.__exit__(None, None, None)
             raise
@@ -97,10 +97,7 @@ class Database:
 
     def dump(self, folder: Path, on_bytes: Callable[[int], None]) -> Member:
         """Write the dump into ``folder``, and count the rows of every table meanwhile."""
-        counts = " UNION ALL ".join(
-            f"SELECT {number}, count(*) FROM ONLY {table.sql_name}"  # noqa: S608  # quoted by the server
-            for number, table in enumerate(self.tables)
-        )
+        counts = count_query(self.tables)
         if counts:
             self.session.send(f"COPY ({counts}) TO STDOUT;")
         stored = self._dump(folder, on_bytes)
@@ -180,6 +177,14 @@ class Database:
                 f"{MEMBER_NAME}: pg_restore cannot read it.",
                 details=listing.stderr.decode("utf-8", "replace").splitlines()[-5:],
             )
+
+
+def count_query(tables: Sequence[Table]) -> str:
+    """Return the query for (position in ``tables``, number of rows); empty for no tables."""
+    return " UNION ALL ".join(
+        f"SELECT {number}, count(*) FROM ONLY {table.sql_name}"  # noqa: S608  # quoted by the server
+        for number, table in enumerate(tables)
+    )
 
 
 def find_database(inventory: Inventory) -> Container:
