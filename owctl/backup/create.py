@@ -11,6 +11,7 @@ from typing import Literal
 from owctl import __version__
 from owctl.backup import manifest as manifests
 from owctl.backup import verification
+from owctl.backup.catalogue import FOLDER_NAME
 from owctl.backup.events import BackupWarning, MemberProgress, Receiver, ignore
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory
 from owctl.backup.manifest import MANIFEST_NAME, Manifest, Member
@@ -31,7 +32,6 @@ from owctl.errors import BackupInvalid
 
 Part = Literal["db", "files", "config"]
 PARTS: tuple[Part, ...] = ("db", "files", "config")
-FOLDER_NAME = "backups"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["writing", "written", "verifying", "verified"]
+Stage = Literal["writing", "written", "verifying", "verified", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)

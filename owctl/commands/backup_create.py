@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.options import format_option, lock_wait_option, pass_context
+from owctl.commands.retention_options import prune_after_backup, retention_options
 from owctl.context import Context
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from owctl.backup.create import CreatedBackup, Part
     from owctl.backup.events import Receiver
+    from owctl.backup.retention import Rules
     from owctl.ui.progress import Progress
 
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--output", metavar="DIR", help="The folder of the backups.  [default: backups/]")
 @click.option("--label", metavar="TEXT", help="A note that the backup carries.")
 @click.option("--only", metavar="PARTS", help="Some of db,files,config; all by default.")
+@retention_options
 @lock_wait_option
 @format_option("table", "json")
 @pass_context
@@ -27,10 +32,15 @@ def backup_create(
     output: str | None,
     label: str | None,
     only: str | None,
+    rules: "Rules",
     lock_wait_seconds: float,
     output_format: str,
 ) -> None:
-    """Make a backup; what a bare `owctl backup` does."""
+    """Make a backup; what a bare `owctl backup` does.
+
+    With --keep-last and its kin, older backups that no rule keeps are removed once the new one was
+    verified; see `owctl backup prune --help`.
+    """
     parts = _parts(only)
     from owctl.backup.create import BackupRequest, create_backup
     from owctl.project.lock import project_lock
@@ -46,7 +56,8 @@ def backup_create(
         context.console.progress("Backing up") as progress,
     ):
         created = create_backup(engine, stack, request, _receiver(context, progress))
-    _render(context, created, output_format)
+        removed = prune_after_backup(context, created.path, stack.project, rules)
+    _render(context, created, removed, output_format)
 
 
 def _parts(only: str | None) -> "frozenset[Part]":
@@ -83,13 +94,15 @@ def _receiver(context: Context, progress: "Progress") -> "Receiver":
     return receive
 
 
-def _render(context: Context, created: "CreatedBackup", output_format: str) -> None:
+def _render(
+    context: Context, created: "CreatedBackup", removed: "Sequence[str]", output_format: str
+) -> None:
     from owctl.backup.space import readable
     from owctl.ui.table import Column
 
     console, manifest = context.console, created.manifest
     if output_format == "json":
-        console.json(_document(created))
+        console.json({**_document(created), "removed": list(removed)})
         return
     if console.quiet:
         console.result(str(created.path))
