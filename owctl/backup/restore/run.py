@@ -254,6 +254,7 @@ def _go_back(
     error: BaseException,
 ) -> OwctlError | None:
     """Undo what was begun; returns the error to raise, which says how that went."""
+    hint: str | None
     try:
         journal = read_journal(stack.working_dir)
         if journal is not None:
