@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from owctl.context import Context
 from owctl.errors import EngineUnavailable, Interrupted, OwctlError
@@ -88,6 +89,31 @@ def _heal(context: Context) -> None:
     except OwctlError as error:
         # The command may be the very one that helps.
         context.console.warn(f"{error.message} Try: {error.hint}")
+
+
+@contextmanager
+def folder_mutation(
+    context: Context, command: str, folder: Path, lock_wait_seconds: float = 0
+) -> Iterator[None]:
+    """Hold the lock of a folder, and the project's where an engine answers; leave a history line.
+
+    For what changes files that no engine is needed for. Raises Locked.
+    """
+    from owctl.project.lock import folder_lock, project_lock
+
+    with ExitStack() as held:
+        try:
+            identity = context.engine.engine_id
+        except EngineUnavailable:
+            identity = None
+        if identity is not None:
+            project = context.stack.project
+            held.enter_context(
+                project_lock(identity, project, command, wait_seconds=lock_wait_seconds)
+            )
+        held.enter_context(folder_lock(folder, command, wait_seconds=lock_wait_seconds))
+        held.enter_context(_recorded(context, command))
+        yield
 
 
 @contextmanager
