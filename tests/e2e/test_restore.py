@@ -17,7 +17,7 @@ from tests.e2e.conftest import (
     remove_project,
 )
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 DATA = "/app/data"
 # Archives have whole seconds.
 LIST = (

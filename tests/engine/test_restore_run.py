@@ -1,7 +1,6 @@
 """A restore of the database: all or nothing, a way back from everywhere, and what is refused."""
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from backup_project import Project
-from engine_helpers import wait_until
 
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
@@ -277,8 +275,13 @@ def kill_at(project: Project, moment: Callable[[str], bool]) -> str:
 @pytest.mark.parametrize("way", ["undo", "resume"])
 def test_a_kill(engine: Engine, project: Project, phase: str, way: str) -> None:
     names = ["staging", "staged", "swapping", "swapped"]
-    left = kill_at(project, lambda text: f'"phase": "{phase}"' in text and "ow_before" in text)
-    assert left in names[names.index(phase) :]
+    # A short phase may be over before it is seen.
+    wanted = [f'"phase": "{name}"' for name in names[names.index(phase) :]]
+
+    def come(text: str) -> bool:
+        return "ow_before" in text and any(words in text for words in wanted)
+
+    assert kill_at(project, come) in names[names.index(phase) :]
     journal = read_journal(project.folder)
     assert journal is not None
     if way == "undo":
@@ -292,11 +295,3 @@ def test_a_kill(engine: Engine, project: Project, phase: str, way: str) -> None:
     found = read_journal(project.folder)
     assert found is not None
     assert found.phase == "swapped"
-
-
-def test_a_kill_while_the_dump_flows_leaves_no_session(project: Project) -> None:
-    kill_at(project, lambda text: "ow_before" in text)
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'ow\\_%'"
-    wait_until(lambda: project.sql(query) == "0", "pg_restore has ended")
-    log = project.engine.api.logs(project.containers["postgres"]).decode()
-    assert not re.search("terminated by signal|terminating any other active", log)
