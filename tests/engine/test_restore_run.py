@@ -1,6 +1,7 @@
 """A restore of the database: all or nothing, a way back from everywhere, and what is refused."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,9 +20,11 @@ from owctl.backup.restore.journal import path_of, read_journal
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.resume import resume_restore
 from owctl.backup.restore.run import RestoreOutcome, run_restore
+from owctl.backup.restore.services import Services
 from owctl.backup.restore.source import BackupSource
 from owctl.backup.restore.undo import finish_restore, undo_restore
 from owctl.engine.connection import Engine
+from owctl.engine.containers import inspect_container, remove_container
 from owctl.engine.execution import open_exec
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
 
@@ -223,6 +226,35 @@ def test_without_a_yes(project: Project) -> None:
     assert_untouched(project)
 
 
+def test_a_no_on_the_terminal(project: Project) -> None:
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"n\n")
+        with run_cli(project, project.backup.name, stdin=theirs, stderr=theirs) as process:
+            assert process.wait(timeout=60) == 1
+        shown = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert f"Replace db of {project.name} by {project.backup.name}?" in shown
+    assert "2052 rows" in shown
+    assert_untouched(project)
+
+
+def test_what_the_engine_would_start_again_is_removed(engine: Engine, project: Project) -> None:
+    services = Services(engine, project.stack, ignore, timeout_seconds=60)
+    states = {}
+    for policy in ("unless-stopped", "always"):
+        identity = project.start("redis", RestartPolicy={"Name": policy})
+        assert set(services.running()) == {"postgres", "redis"}
+        services.stop(keep={"postgres"})
+        container = inspect_container(engine, identity)
+        states[policy] = None if container is None else container.state
+        remove_container(engine, identity, force=True)
+    assert states == {"unless-stopped": "exited", "always": None}
+    assert services.running() == ("postgres",)
+
+
 @pytest.mark.parametrize("moment", ["loading", "counting", "putting the restored one"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OwctlError("anything")])
 def test_an_error_before_the_end(project: Project, moment: str, error: BaseException) -> None:
@@ -244,14 +276,19 @@ def test_a_client_that_writes_all_the_while(engine: Engine, project: Project) ->
         assert project.sql(STATE) == project.before
 
 
-def run_cli(project: Project, *arguments: str) -> subprocess.Popen[str]:
+def run_cli(
+    project: Project,
+    *arguments: str,
+    stdin: int = subprocess.DEVNULL,
+    stderr: int = subprocess.PIPE,
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "owctl", "-C", str(project.folder), "-p", project.name]
     words = ["--no-safety-backup", "--only", "db"]
     return subprocess.Popen(
         [*command, "restore", *words, *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 
