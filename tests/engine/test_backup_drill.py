@@ -230,7 +230,12 @@ def test_an_interrupted_drill_leaves_nothing(engine, project, created, number) -
 
 def test_what_a_killed_drill_left_goes_with_the_next_one(engine, project, created) -> None:
     process = start_owctl(project, "--drill")
-    wait_until(lambda: bool(volumes_of(engine, project)), "the server is there", 60)
+
+    # One that is just being made is listed before it can be inspected.
+    def running() -> bool:
+        return any(each["State"] == "running" for each in servers(engine, project))
+
+    wait_until(running, "the server runs", 60)
     (left,) = servers(engine, project)
     (volume,) = volumes_of(engine, project)
     process.kill()
