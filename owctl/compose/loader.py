@@ -133,8 +133,9 @@ def _stack(
     extensions = {k: plain(v) for k, v in merged.entries() if k.startswith("x-")}
     document = {"name": name, "services": specs, "networks": networks, "volumes": volumes}
     for kind, defined in checked.files.items():
-        document[kind] = {k: v for k, v in defined.items() if k in used(specs, kind)}
-        scope.files |= {Path(v["file"]): None for v in document[kind].values() if v.get("file")}
+        granted = {k: v for k, v in defined.items() if k in used(specs, kind)}
+        document[kind] = granted
+        scope.files |= {Path(v["file"]): None for v in granted.values() if v.get("file")}
     return Stack(
         project=name,
         working_dir=settings.project_dir,
