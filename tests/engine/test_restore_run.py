@@ -283,9 +283,9 @@ def run_cli(
     stderr: int = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "owctl", "-C", str(project.folder), "-p", project.name]
-    words = ["--no-safety-backup", "--only", "db"]
+    words = [] if arguments[0] in ("undo", "finish") else ["--no-safety-backup", "--only", "db"]
     return subprocess.Popen(
-        [*command, "restore", *words, *arguments],
+        [*command, "restore", *arguments, *words],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -293,9 +293,9 @@ def run_cli(
     )
 
 
-def kill_at(project: Project, moment: Callable[[str], bool]) -> str:
+def kill_at(project: Project, moment: Callable[[str], bool], what: str = "") -> str:
     """Kill a restore once the text of its journal says so; returns the phase that it is left in."""
-    process = run_cli(project, project.backup.name, "--yes")
+    process = run_cli(project, what or project.backup.name, "--yes")
     journal = path_of(project.folder)
 
     # Without a pause: some phases are over in milliseconds.
@@ -332,3 +332,26 @@ def test_a_kill(engine: Engine, project: Project, phase: str, way: str) -> None:
     found = read_journal(project.folder)
     assert found is not None
     assert found.phase == "swapped"
+
+
+def test_a_kill_while_it_is_undone(engine: Engine, project: Project) -> None:
+    restore(project)
+    assert kill_at(project, lambda text: '"phase": "undoing"' in text, "undo") == "undoing"
+    with pytest.raises(OwctlError, match="was interrupted") as caught:
+        restore(project)
+    assert caught.value.hint == "owctl restore undo"
+    journal = read_journal(project.folder)
+    resume_restore(engine, project.stack, journal, lambda _: raise_(AssertionError()), REQUEST)
+    assert_untouched(project)
+
+
+def test_a_kill_while_it_is_finished(engine: Engine, project: Project) -> None:
+    restore(project)
+    assert kill_at(project, lambda text: '"phase": "finishing"' in text, "finish") == "finishing"
+    journal = read_journal(project.folder)
+    with pytest.raises(OwctlError, match="may be gone already"):
+        undo_restore(engine, project.stack, journal, timeout_seconds=60)
+    finish_restore(engine, project.stack, journal, timeout_seconds=60)
+    assert project.sql(STATE) == project.before
+    assert project.sql("SELECT datname FROM pg_database WHERE datname LIKE 'ow\\_%'") == ""
+    project.sql("DELETE FROM chat WHERE id < '5'; UPDATE chat SET chat = '{}' WHERE id > '9';")
