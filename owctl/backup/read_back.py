@@ -68,7 +68,7 @@ def write_down(
     earlier = read_record(folder)
     drilled = drill or (earlier is not None and earlier.status == "ok" and earlier.drill)
     found = (
-        verification.now("failed", drill=drill, problem="; ".join(problems))
+        verification.now("failed", drill=drill, problem=_sentence(problems))
         if problems
         else verification.now("ok", drill=drilled)
     )
@@ -77,6 +77,10 @@ def write_down(
     except OwctlError as error:
         return found, error.message
     return found, None
+
+
+def _sentence(problems: tuple[str, ...]) -> str:
+    return "; ".join(each.rstrip(".") for each in problems) + "."
 
 
 def _extra_files(folder: Path, manifest: Manifest) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def backup_create(
     With --keep-last and its kin, older backups that no rule keeps are removed once the new one was
     verified; see `owctl backup prune --help`.
     """
-    parts = _parts(only)
+    parts = chosen_parts(only)
     if no_verify and rules:
         raise UsageError(
             "--no-verify and --keep-… exclude each other: only a verified backup lets older ones go.",
@@ -85,7 +85,8 @@ def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
         return create_backup(engine, stack, request, display)
 
 
-def _parts(only: str | None) -> "frozenset[Part]":
+def chosen_parts(only: str | None) -> "frozenset[Part]":
+    """Return the parts that ``--only`` names, all without it; raises UsageError."""
     from owctl.backup.parts import PARTS
 
     if only is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from owctl.backup.drill import DrillEvent, DrillReport
     from owctl.backup.manifest import Manifest
     from owctl.backup.read_back import ReadBack
-    from owctl.ui.progress import Progress
+    from owctl.ui.progress import Progress, RowState
 
 _EXAMPLES = """\b
 Examples:
@@ -65,13 +65,11 @@ def backup_verify(
         raise UsageError("--all and an ID were given.", hint="one of the two")
     place = find_place(context, output)
     backups = _chosen(context, place, reference, every)
-    outcomes = []
     with ExitStack() as held, context.console.progress("Reading back") as progress:
         if drill:
             held.enter_context(_drill_lock(context, place))
-        for backup in backups:
-            prefix = f"{backup.id[-6:]} " if len(backups) > 1 else ""
-            outcomes.append(_look(context, backup, drill, progress, prefix))
+        several = len(backups) > 1
+        outcomes = [_look(context, each, drill, progress, several=several) for each in backups]
     _render(context, place, outcomes, output_format)
 
 
@@ -102,19 +100,22 @@ def _drill_lock(context: Context, place: BackupPlace) -> Any:  # noqa: ANN401  #
 
 
 def _look(
-    context: Context, backup: "Backup", drill: bool, progress: "Progress", prefix: str
+    context: Context, backup: "Backup", drill: bool, progress: "Progress", *, several: bool
 ) -> Outcome:
     from owctl.backup.publish import in_use
     from owctl.backup.read_back import read_back, write_down
-    from owctl.commands.backup_progress import progress_receiver
+    from owctl.commands.backup_progress import one_row_receiver, progress_receiver
 
     if backup.manifest is None:
         return Outcome(backup, (backup.problem or "its manifest cannot be read",))
     manifest = backup.manifest
     with in_use(backup.path):
-        found = read_back(
-            backup.path, manifest, progress_receiver(progress, context.console, prefix)
+        receive = (
+            one_row_receiver(progress, context.console, backup.id)
+            if several
+            else progress_receiver(progress, context.console)
         )
+        found = read_back(backup.path, manifest, receive)
         if found.extra_files:
             context.console.warn(
                 f"{backup.id} has files that are no part of it: {', '.join(found.extra_files)}"
@@ -123,17 +124,25 @@ def _look(
         _, unwritten = write_down(backup.path, problems)
         if drill and found.is_sound:
             # Where the drill cannot be made, that it reads well is known all the same.
-            report = _drill(context, backup, manifest, progress, prefix)
+            report = _drill(context, backup, manifest, progress, several=several)
         if report is not None:
             problems = report.problems
             _, unwritten = write_down(backup.path, problems, drill=True)
+    if several:
+        state: RowState = "failed" if problems else "done"
+        progress.update(backup.id, state, "damaged" if problems else "sound")
     if unwritten is not None:
         context.console.warn(f"What was found is not kept. {unwritten}")
     return Outcome(backup, problems, found, report, unwritten is None)
 
 
 def _drill(
-    context: Context, backup: "Backup", manifest: "Manifest", progress: "Progress", prefix: str
+    context: Context,
+    backup: "Backup",
+    manifest: "Manifest",
+    progress: "Progress",
+    *,
+    several: bool,
 ) -> "DrillReport | None":
     from owctl.backup.drill import can_be_drilled, drill
 
@@ -146,9 +155,9 @@ def _drill(
 
         size = f": {readable(event.done_bytes)}" if event.done_bytes else ""
         progress.update(
-            f"{prefix}{event.subject} (drill)",
-            "done" if event.is_done else "working",
-            event.text + size,
+            backup.id if several else f"{event.subject} (drill)",
+            "done" if event.is_done and not several else "working",
+            f"{event.subject}: {event.text}{size}" if several else event.text + size,
         )
 
     # A backup that came from elsewhere keeps its name; what is started here belongs to this project.
