@@ -44,7 +44,8 @@ def main() -> int:
         try:
             tally = scenario(count if chosen.count is None else chosen.count, Random(seed))
         except Trouble as trouble:
-            sys.stderr.write(f"{name} (--seed {seed}): {trouble}\n")
+            said = "\n".join([str(trouble), *getattr(trouble, "__notes__", ())])
+            sys.stderr.write(f"{name} (--seed {seed}): {said}\n")
             return 1
         print(tally, flush=True)
         tallies.append(tally)

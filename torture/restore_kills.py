@@ -47,26 +47,33 @@ class RestoreKills:
     def settle(self, last: str) -> None:
         """Mend what ``last``, which may have been cut off, left; check what came of it."""
         subject, phase = self.subject, self.subject.restore_phase()
+        try:
+            outcome = self._settle(last, phase)
+        except Trouble as trouble:
+            trouble.add_note(f"The restore's journal stood at {phase} after {last}.")
+            raise
+        self.tally.outcomes[outcome] += 1
+        if left := subject.leftovers():
+            raise Trouble(f"after {outcome} there is still {', '.join(left)}")
+        if subject.signature() != self.live:
+            self.live = subject.change("live")
+
+    def _settle(self, last: str, phase: str | None) -> str:
+        subject = self.subject
         if phase is None:
             # Nothing had been touched, or the last one came to its end.
             subject.succeed("start")
             subject.healthy()
             expected = (self.live, self.saved) if last in ("finish", "resume") else (self.live,)
             self._one_of(expected, f"no journal after {last}")
-            outcome = f"nothing to mend after {last}"
-        elif phase == "undoing" or (phase != "finishing" and self.random.random() < 0.5):
+            return f"nothing to mend after {last}"
+        if phase == "undoing" or (phase != "finishing" and self.random.random() < 0.5):
             subject.succeed("restore", "undo", "--yes")
             subject.healthy()
             self._one_of((self.live,), f"undo in phase {phase}")
-            outcome = f"undone from {phase}"
-        else:
-            self._resume(phase)
-            outcome = f"resumed from {phase}"
-        self.tally.outcomes[outcome] += 1
-        if left := subject.leftovers():
-            raise Trouble(f"after {outcome} there is still {', '.join(left)}")
-        if subject.signature() != self.live:
-            self.live = subject.change("live")
+            return f"undone from {phase}"
+        self._resume(phase)
+        return f"resumed from {phase}"
 
     def _resume(self, phase: str) -> None:
         subject = self.subject

@@ -23,7 +23,7 @@ def undo_restore(
 ) -> None:
     """Put everything back as it was before the restore, and remove what was restored.
 
-    The services that run now (or ran when an interrupted swap began) run again afterwards. The
+    The services that run now, and those that ran when the restore began, run again afterwards. The
     caller holds the project's lock. Raises OwctlError; then it can be called again.
     """
     check_same_engine(engine, stack, journal)
@@ -38,7 +38,9 @@ def undo_restore(
         services.back_to(journal.running, had_containers=journal.had_containers)
         remove_journal(stack.working_dir)
         return
-    running = services.running() if journal.phase == "swapped" else journal.running
+    # Also those that ran before: it may have been cut off before it had started them again.
+    at_work = {*services.running(), *journal.running}
+    running = tuple(name for name in stack.services if name in at_work)
     if journal.phase != "undoing":
         had_containers = services.have_containers() if journal.phase == "swapped" else True
         journal = advance(
