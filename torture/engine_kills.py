@@ -53,7 +53,7 @@ def engine_kills_in_restore(
     engine: OwnEngine, subject: Subject, kills: int, random: Random
 ) -> Tally:
     """Kill the engine in the middle of that many restores; each is then resumed or undone."""
-    scene = RestoreKills(subject, random)
+    scene = RestoreKills(subject, random, outage=True)
     scene.tally = Tally("restore", "SIGKILL of the engine at a random moment")
     while scene.tally.runs < kills:
         moment = random.uniform(0, scene.duration)

@@ -84,7 +84,7 @@ class RestoreOnSmallDisks:
 
     def run(self, runs: int, random: Random) -> Tally:
         """Fill one of the disks up before or in the middle of that many restores."""
-        scene = RestoreKills(self.subject, random)
+        scene = RestoreKills(self.subject, random, outage=True)
         scene.tally = Tally("restore", "a disk that is full, or becomes full")
         while scene.tally.runs < runs:
             key = random.choice(sorted(self.disks))
@@ -98,8 +98,6 @@ class RestoreOnSmallDisks:
             else:
                 outcome = f"{key} full {'before' if early else 'in the middle'}"
             scene.tally.count(outcome)
-            # What a full disk stopped runs again when there is room.
-            self.subject.owctl("start")
             scene.settle("restore")
         return scene.tally
 

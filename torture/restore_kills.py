@@ -14,7 +14,9 @@ _LONGEST_CHAIN = 4
 class RestoreKills:
     """A stack whose data is "live", and a backup of it when its data was "saved"."""
 
-    def __init__(self, subject: Subject, random: Random) -> None:
+    def __init__(self, subject: Subject, random: Random, *, outage: bool = False) -> None:
+        # What an engine that died did not start again, `owctl start` does.
+        self.outage = outage
         self.subject = subject
         self.random = random
         self.tally = Tally("restore", "SIGKILL at a random moment, of resume, undo and finish, too")
@@ -63,13 +65,13 @@ class RestoreKills:
         if phase is None:
             # Nothing had been touched, or the last one came to its end.
             subject.succeed("start")
-            subject.healthy()
+            self._all_up()
             expected = (self.live, self.saved) if last in ("finish", "resume") else (self.live,)
             self._one_of(expected, f"no journal after {last}")
             return f"nothing to mend after {last}"
         if phase == "undoing" or (phase != "finishing" and self.random.random() < 0.5):
             subject.succeed("restore", "undo", "--yes")
-            subject.healthy()
+            self._all_up()
             self._one_of((self.live,), f"undo in phase {phase}")
             return f"undone from {phase}"
         self._resume(phase)
@@ -78,11 +80,16 @@ class RestoreKills:
     def _resume(self, phase: str) -> None:
         subject = self.subject
         subject.succeed("restore", "resume")
-        subject.healthy()
+        self._all_up()
         self._one_of((self.saved,), f"resume in phase {phase}")
         if subject.restore_phase() is not None:
             subject.succeed("restore", "finish", "--yes")
             self._one_of((self.saved,), f"finish after resume in phase {phase}")
+
+    def _all_up(self) -> None:
+        if self.outage:
+            self.subject.succeed("start")
+        self.subject.healthy()
 
     def _uninterrupted(self) -> float:
         began = time.monotonic()
