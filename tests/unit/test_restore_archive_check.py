@@ -47,6 +47,7 @@ def folder(name: str) -> TarHeader:
         ([link("h", "/etc/shadow", b"1")], "'h'", "hard link that leads out"),
         ([link("h", "../../etc/shadow", b"1")], "'h'", "hard link that leads out"),
         ([link("h", ".", b"1")], "'h'", "hard link to a folder"),
+        ([link("h", "", b"1")], "'h'", "hard link to a folder"),
         ([folder("a"), link("h", "a", b"1")], "'h'", "hard link to a folder"),
         ([link("s", "/etc"), file("s/passwd")], "'s/passwd'", "through a symbolic link"),
         ([folder("a"), link("a/s", "/"), file("a/s/etc/passwd")], "'a/s/etc/", "through a symb"),
