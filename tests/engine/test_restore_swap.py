@@ -70,26 +70,51 @@ def go(place: Place, goal: str, die_at: int = 0) -> bool:
     return answer.exit_code == 0
 
 
-@pytest.mark.parametrize("first", ["swapped", "staged"])
-def test_killed_at_each_command_it_goes_on_or_back(place: Swapping, first: str):
+# All in one process: there are more than a hundred runs. $1 is the script, $2 the staging folder.
+EACH_COMMAND = r"""
+look() {
+  find . -path "./$staging" -prune -o -printf '%P %y %U:%G %m %l ' \
+    \( -path ./"$staging" -o -printf '%T+ %s\n' \) | LC_ALL=C sort | md5sum
+}
+go() {
+  echo 0 >/crash-count; echo "$2" >/crash-at
+  PATH=/crash:/usr/bin:/bin sh -euc "$script" /v "$staging" "$1" "$(stat -c '%u:%g 0%a' .)"
+}
+script=$1 staging=$2
+declare -A wanted=([staged]=$(look)) opposite=([staged]=swapped [swapped]=staged)
+go swapped 0; wanted[swapped]=$(look); go staged 0
+[ "${wanted[staged]}" != "${wanted[swapped]}" ]
+for first in swapped staged; do
+  for then in swapped staged; do
+    for ((die_at = 1; ; die_at++)); do
+      go ${opposite[$first]} 0
+      ! go $first $die_at || break
+      go $then 0
+      [ "$(look)" = "${wanted[$then]}" ] || { echo "$first $die_at $then" >&2; exit 1; }
+    done
+    echo $die_at
+  done
+done
+"""
+
+
+def test_killed_at_each_command_it_goes_on_or_back(place: Swapping):
     place.shell(DYING)
-    wanted = {"staged": place.listing(), "swapped": listing(place.new)}
-    opposite = {"staged": "swapped", "swapped": "staged"}[first]
-    killed = 0
-    for number in itertools.count(2):
-        die_at, then = number // 2, ("swapped", "staged")[number % 2]
-        go(place, opposite)
-        if go(place, first, die_at=die_at):
-            break
-        killed += 1
-        go(place, then)
-        assert place.listing() == wanted[then], (die_at, then)
-    assert killed > 20
+    before = place.listing()
+    script = f'cd "$0"\n{swap.GO}'
+    argv = ["bash", "-euc", f"cd /v\n{EACH_COMMAND}", "test", script, place.staging]
+    answer = run(place.engine, place.worker, argv, environment={"LC_ALL": "C"})
+    assert answer.exit_code == 0, answer.stderr.decode()[-500:]
+    assert min(map(int, answer.stdout.split())) > 10
+    go(place, "swapped")
+    assert place.listing() == listing(place.new)
+    go(place, "staged")
+    assert place.listing() == before
 
 
 def test_helpers_killed_at_random_moments(place: Swapping, engine: Engine):
     wanted = {"staged": place.listing(), "swapped": listing(place.new)}
-    changes = [(swap_volume, "swapped"), (unswap_volume, "staged")] * 5
+    changes = [(swap_volume, "swapped"), (unswap_volume, "staged")] * 3
     failures = 0
     for number, (change, arrive) in enumerate(changes):
         failures += killed_meanwhile(place, change, number * 3)
