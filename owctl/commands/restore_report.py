@@ -42,7 +42,7 @@ def plan_document(project: str, plan: "RestorePlan") -> dict[str, Any]:
         "schema": 1,
         "project": project,
         "dry_run": True,
-        "backup": {"id": plan.source.id, "path": str(plan.source.path)},
+        "backup": {"id": plan.source.id, "path": str(plan.source.paths[0])},
         "parts": list(plan.parts),
         "database": None
         if database is None
