@@ -53,6 +53,7 @@ class LegacyContent:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
             raise BackupInvalid(f"{path} cannot be read: {error.strerror or error}.") from error
+        self._pieces = self._stored() if is_sql(path) else _gunzipped(self._stored())
 
     def __enter__(self) -> Self:
         return self
@@ -63,8 +64,7 @@ class LegacyContent:
         self._file.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        pieces = self._stored() if is_sql(self._path) else _gunzipped(self._stored())
-        for data in pieces:
+        for data in self._pieces:
             self._length += len(data)
             yield data
 
