@@ -53,10 +53,18 @@ def restore_run(
 
     BACKUP is an id, the beginning of one, `latest`, or a path; or files of docker-manage.sh, a
     .sql and a .tar.gz. Everything is verified first and staged beside what is there; what is
-    replaced is kept until `owctl restore finish`.
+    replaced is kept until `owctl restore finish`. In an empty folder, a backup's path brings the
+    whole stack: configuration, images, volumes and data.
     """
     from owctl.backup.restore.plan import RestoreRequest
     from owctl.commands.confirmation import require_answerable
+    from owctl.commands.restore_anew import (
+        bring_configuration,
+        has_no_project,
+        restore_into_nothing,
+        show_configuration,
+        starts_anew,
+    )
 
     request = RestoreRequest(
         parts=_parts(only),
@@ -64,9 +72,17 @@ def restore_run(
         start=not no_start,
         timeout_seconds=timeout_seconds,
     )
+    if has_no_project(context):
+        if dry_run:
+            show_configuration(context, backup, output_format)
+            return
+        bring_configuration(context, backup)
     if dry_run:
         plan = _plan(context, backup, request, record=False)
         _show_plan(context, plan, output_format)
+        return
+    if starts_anew(context):
+        restore_into_nothing(context, backup, request, lock_wait_seconds, output_format)
         return
     require_answerable(yes, _ASKS)
     _restore(context, backup, request, yes, lock_wait_seconds, output_format)

@@ -46,6 +46,8 @@ def resume_restore(
         parts = frozenset(cast("Part", part) for part in journal.parts)
         request = replace(request, parts=parts)
         plan = plan_restore(engine, stack, source, request, receive)
+        # What is to run in the end was settled at the beginning.
+        plan = replace(plan, running=journal.running)
         made = None if journal.safety_backup is None else Path(journal.safety_backup)
         return run_restore(engine, stack, plan, request, receive, safety_backup=made)
     return None
