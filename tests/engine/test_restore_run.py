@@ -1,7 +1,7 @@
 """A restore of the database: all or nothing, a way back from everywhere, and what is refused."""
 
 import json
-import re
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from backup_project import Project
-from engine_helpers import wait_until
 
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
@@ -21,9 +20,11 @@ from owctl.backup.restore.journal import path_of, read_journal
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.resume import resume_restore
 from owctl.backup.restore.run import RestoreOutcome, run_restore
+from owctl.backup.restore.services import Services
 from owctl.backup.restore.source import BackupSource
 from owctl.backup.restore.undo import finish_restore, undo_restore
 from owctl.engine.connection import Engine
+from owctl.engine.containers import inspect_container, remove_container
 from owctl.engine.execution import open_exec
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
 
@@ -225,6 +226,35 @@ def test_without_a_yes(project: Project) -> None:
     assert_untouched(project)
 
 
+def test_a_no_on_the_terminal(project: Project) -> None:
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"n\n")
+        with run_cli(project, project.backup.name, stdin=theirs, stderr=theirs) as process:
+            assert process.wait(timeout=60) == 1
+        shown = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert f"Replace db of {project.name} by {project.backup.name}?" in shown
+    assert "2052 rows" in shown
+    assert_untouched(project)
+
+
+def test_what_the_engine_would_start_again_is_removed(engine: Engine, project: Project) -> None:
+    services = Services(engine, project.stack, ignore, timeout_seconds=60)
+    states = {}
+    for policy in ("unless-stopped", "always"):
+        identity = project.start("redis", RestartPolicy={"Name": policy})
+        assert set(services.running()) == {"postgres", "redis"}
+        services.stop(keep={"postgres"})
+        container = inspect_container(engine, identity)
+        states[policy] = None if container is None else container.state
+        remove_container(engine, identity, force=True)
+    assert states == {"unless-stopped": "exited", "always": None}
+    assert services.running() == ("postgres",)
+
+
 @pytest.mark.parametrize("moment", ["loading", "counting", "putting the restored one"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OwctlError("anything")])
 def test_an_error_before_the_end(project: Project, moment: str, error: BaseException) -> None:
@@ -246,14 +276,19 @@ def test_a_client_that_writes_all_the_while(engine: Engine, project: Project) ->
         assert project.sql(STATE) == project.before
 
 
-def run_cli(project: Project, *arguments: str) -> subprocess.Popen[str]:
+def run_cli(
+    project: Project,
+    *arguments: str,
+    stdin: int = subprocess.DEVNULL,
+    stderr: int = subprocess.PIPE,
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "owctl", "-C", str(project.folder), "-p", project.name]
     words = ["--no-safety-backup", "--only", "db"]
     return subprocess.Popen(
         [*command, "restore", *words, *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 
@@ -277,8 +312,13 @@ def kill_at(project: Project, moment: Callable[[str], bool]) -> str:
 @pytest.mark.parametrize("way", ["undo", "resume"])
 def test_a_kill(engine: Engine, project: Project, phase: str, way: str) -> None:
     names = ["staging", "staged", "swapping", "swapped"]
-    left = kill_at(project, lambda text: f'"phase": "{phase}"' in text and "ow_before" in text)
-    assert left in names[names.index(phase) :]
+    # A short phase may be over before it is seen.
+    wanted = [f'"phase": "{name}"' for name in names[names.index(phase) :]]
+
+    def come(text: str) -> bool:
+        return "ow_before" in text and any(words in text for words in wanted)
+
+    assert kill_at(project, come) in names[names.index(phase) :]
     journal = read_journal(project.folder)
     assert journal is not None
     if way == "undo":
@@ -292,11 +332,3 @@ def test_a_kill(engine: Engine, project: Project, phase: str, way: str) -> None:
     found = read_journal(project.folder)
     assert found is not None
     assert found.phase == "swapped"
-
-
-def test_a_kill_while_the_dump_flows_leaves_no_session(project: Project) -> None:
-    kill_at(project, lambda text: "ow_before" in text)
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'ow\\_%'"
-    wait_until(lambda: project.sql(query) == "0", "pg_restore has ended")
-    log = project.engine.api.logs(project.containers["postgres"]).decode()
-    assert not re.search("terminated by signal|terminating any other active", log)

@@ -7,7 +7,7 @@ from typing import cast
 
 from owctl.backup.parts import Part
 from owctl.backup.restore.complete import complete_swap
-from owctl.backup.restore.events import Receiver, ignore
+from owctl.backup.restore.events import Receiver, RestoreWarning, ignore
 from owctl.backup.restore.journal import Journal
 from owctl.backup.restore.pieces import check_same_engine
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
@@ -48,6 +48,8 @@ def resume_restore(
         plan = plan_restore(engine, stack, source, request, receive)
         # What is to run in the end was settled at the beginning.
         plan = replace(plan, running=journal.running)
+        for warning in plan.warnings:
+            receive(RestoreWarning(warning))
         made = None if journal.safety_backup is None else Path(journal.safety_backup)
         return run_restore(engine, stack, plan, request, receive, safety_backup=made)
     return None

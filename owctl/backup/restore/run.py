@@ -128,6 +128,8 @@ class _Run:
             size = DatabaseSwap(self.services.server(), names).size_bytes(names.kept)
         if self.request.start:
             start_again(self.services, journal)
+        else:
+            self.services.back_to(journal.running, had_containers=journal.had_containers)
         files = {each.content.key: each.content.files_bytes for each in self.plan.volumes}
         return RestoreOutcome(
             journal, rows, files, size, self._kept_files(journal), self.plan.warnings
