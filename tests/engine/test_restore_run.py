@@ -326,7 +326,7 @@ def test_a_kill(engine: Engine, project: Project, phase: str, way: str) -> None:
         assert_untouched(project)
         return
     resume_restore(
-        engine, project.stack, journal, lambda path: BackupSource(look_at(path)), REQUEST
+        engine, project.stack, journal, lambda paths: BackupSource(look_at(paths[0])), REQUEST
     )
     assert project.sql(STATE) == project.before
     found = read_journal(project.folder)
