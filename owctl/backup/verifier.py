@@ -2,10 +2,12 @@
 
 import queue
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from owctl.backup.encryption import Identity
 from owctl.backup.events import MemberProgress, Receiver
 from owctl.backup.manifest import Member
 from owctl.backup.verify import verify_member
@@ -34,7 +36,10 @@ class BackgroundVerifier:
     raises the first error (BackupInvalid).
     """
 
-    def __init__(self, folder: Path, receive: Receiver) -> None:
+    def __init__(
+        self, folder: Path, receive: Receiver, identities: Sequence[Identity] = ()
+    ) -> None:
+        self._identities = identities
         self._folder = folder
         self._receive = receive
         self._queue: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
@@ -72,7 +77,12 @@ class BackgroundVerifier:
         while (member := self._queue.get()) is not None and not self._cancelled.is_set():
             self._receive(MemberProgress(member.name, "verifying", 0))
             try:
-                verify_member(self._folder, member, cancelled=self._cancelled.is_set)
+                verify_member(
+                    self._folder,
+                    member,
+                    identities=self._identities,
+                    cancelled=self._cancelled.is_set,
+                )
             except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
                 self._error = error
                 return

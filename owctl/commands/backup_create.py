@@ -1,5 +1,6 @@
 """``owctl backup``: parse, call the backup room, render."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from owctl.context import Context
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from owctl.backup.encryption import Encryption
     from owctl.backup.parts import Part
     from owctl.backup.request import BackupRequest, CreatedBackup
 
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     "--quiesce", is_flag=True, help="Stop what writes to the data for the while, then resume it."
 )
 @click.option("--no-verify", is_flag=True, help="Do not read the backup back: it is not verified.")
+@click.option(
+    "--encrypt-to",
+    "encrypt_to",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Encrypt to an age or SSH public key, or to those in @FILE (repeatable).",
+)
 @hook_options
 @lock_wait_option
 @format_option("table", "json")
@@ -33,6 +42,7 @@ def backup_create(
     only: str | None,
     quiesce: bool,
     no_verify: bool,
+    encrypt_to: tuple[str, ...],
     on_failure: str | None,
     ping_url: str | None,
     lock_wait_seconds: float,
@@ -50,6 +60,7 @@ def backup_create(
             parts=parts,
             quiesce=quiesce,
             verify=not no_verify,
+            encryption=_encryption(encrypt_to, context.working_dir),
         )
         with mutation(context, "backup", lock_wait_seconds):
             created = _create(context, request)
@@ -67,6 +78,14 @@ def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
     with context.console.progress("Backing up") as progress:
         display = BackupDisplay(context.console, progress, verify=request.verify)
         return create_backup(engine, stack, request, display)
+
+
+def _encryption(values: tuple[str, ...], working_dir: Path) -> "Encryption | None":
+    if not values:
+        return None
+    from owctl.backup.encryption import Encryption, read_recipients
+
+    return Encryption(read_recipients(values, working_dir))
 
 
 def _parts(only: str | None) -> "frozenset[Part]":
@@ -136,6 +155,7 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
             None if created.downtime_seconds is None else round(created.downtime_seconds, 3)
         ),
         "quiesced": list(manifest.stack["quiesced"]),
+        "encryption": dict(manifest.encryption) if manifest.encryption is not None else None,
         "warnings": list(manifest.warnings),
         "members": [
             {

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from owctl.backup.encryption import Encryption
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import write_small
 from owctl.compose.model import Stack
@@ -25,7 +26,9 @@ def configuration_files(stack: Stack) -> Iterator[tuple[str, Path]]:
         yield str(name), path
 
 
-def store_configuration(stack: Stack, folder: Path) -> Iterator[Member]:
+def store_configuration(
+    stack: Stack, folder: Path, encryption: Encryption | None = None
+) -> Iterator[Member]:
     """Store the files in ``folder`` and yield their members; raises OwctlError."""
     for name, path in configuration_files(stack):
         try:
@@ -35,7 +38,7 @@ def store_configuration(stack: Stack, folder: Path) -> Iterator[Member]:
                 f"Cannot read {path}: {error.strerror or error}.",
                 hint="owctl config --validate",
             ) from error
-        stored = write_small(folder, name, content)
+        stored = write_small(folder, name, content, encryption)
         yield Member(
             name=stored.name,
             kind="configuration",
