@@ -14,7 +14,7 @@ from owctl.backup.interlude.writers import writers
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.members.configuration import store_configuration
-from owctl.backup.members.database import MEMBER_NAME, Database, find_database
+from owctl.backup.members.database import MEMBER_NAME, Database, find_database, wait_for_answer
 from owctl.backup.members.redis import write_out
 from owctl.backup.members.sqlite import copy_database
 from owctl.backup.members.volumes import archive_volume, reachable
@@ -84,7 +84,9 @@ class Capture:
         if "db" in self.request.parts and wake_database(
             self.engine, self.stack, inventory, self.interlude
         ):
-            return take_inventory(self.engine, self.stack)
+            inventory = take_inventory(self.engine, self.stack)
+            # One whose port cannot be reached from here counts as ready as soon as it runs.
+            wait_for_answer(self.engine, find_database(inventory))
         return inventory
 
     def _prepare(self, inventory: Inventory, opened: ExitStack) -> Database | None:
@@ -142,7 +144,7 @@ class Capture:
 
     def _configuration(self, verifier: Verifier) -> None:
         if "config" in self.request.parts:
-            for member in store_configuration(self.stack, self.folder, self.encryption):
+            for member in store_configuration(self.stack, self.folder, self._warn, self.encryption):
                 self._done(member, verifier)
 
     def _volume(

@@ -1,5 +1,6 @@
 """Reading a backup back: sizes, SHA-256, compression, and the structure of what is inside."""
 
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from owctl.backup.member_content import MemberContent
 from owctl.backup.tar_scan import TarScanner
 from owctl.errors import BackupInvalid
 
+_REPORT_BYTES = 8 * 1024 * 1024
 Check = Callable[[Iterator[bytes], Member], None]
 
 
@@ -28,11 +30,13 @@ def verify_member(
     *,
     identities: Sequence[Identity] = (),
     cancelled: Callable[[], bool] = lambda: False,
+    on_bytes: Callable[[int], None] | None = None,
 ) -> None:
     """Read one member back and compare it with what the manifest says.
 
     An encrypted one is read as it is stored, its SHA-256 compared, where no ``identities`` are given.
-    ``cancelled`` is asked now and then; Interrupted is raised when it says so. Raises BackupInvalid.
+    ``cancelled`` is asked now and then; Interrupted is raised when it says so. ``on_bytes`` is told,
+    now and then, how many bytes of content were read. Raises BackupInvalid.
     """
     try:
         _check_size(folder / member.name, member)
@@ -40,7 +44,7 @@ def verify_member(
             if member.name.endswith(SUFFIX) and not identities:
                 content.finish_stored()
                 return
-            _CHECKS[member.kind](iter(content), member)
+            _CHECKS[member.kind](_reported(iter(content), on_bytes), member)
             content.finish()
     except BackupInvalid as error:
         named = error.message.startswith(member.name)
@@ -61,12 +65,25 @@ def dump_head(content: Iterable[bytes]) -> bytes:
     return scanner.head
 
 
+def _reported(content: Iterator[bytes], on_bytes: Callable[[int], None] | None) -> Iterator[bytes]:
+    done_bytes, report_at = 0, _REPORT_BYTES
+    for data in content:
+        yield data
+        done_bytes += len(data)
+        if on_bytes is not None and done_bytes >= report_at:
+            report_at = done_bytes + _REPORT_BYTES
+            on_bytes(done_bytes)
+
+
 def _check_size(path: Path, member: Member) -> None:
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError:
         # Whoever opens it says what is wrong.
         return
+    if not stat.S_ISREG(status.st_mode):
+        raise BackupInvalid("it is not a file.")
+    size = status.st_size
     if size != member.size_bytes:
         raise BackupInvalid(f"it has {size} bytes, the manifest says {member.size_bytes}.")
 

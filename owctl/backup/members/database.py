@@ -1,5 +1,6 @@
 """The database: dumped by the container's own pg_dump, from a snapshot in which rows are counted."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from owctl.backup.verify import dump_head
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, inspect_container
 from owctl.engine.execution import open_exec, run
-from owctl.errors import BackupInvalid, OwctlError
+from owctl.errors import BackupInvalid, OwctlError, TimedOut
 
 MEMBER_NAME = "postgres.dump.zst"
 LOCK_WAIT_MILLISECONDS = 300_000
@@ -23,6 +24,7 @@ LOCK_WAIT_MILLISECONDS = 300_000
 APPLICATION_TABLES = ("user", "chat")
 _COMPLAINT_BYTES = 8192
 _KILLED = 137
+_POLL_SECONDS = 0.1
 # Tables of extensions are made by CREATE EXTENSION; pg_dump leaves their rows out.
 TABLES_QUERY = """
 SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
@@ -214,6 +216,18 @@ def find_database(inventory: Inventory) -> Container:
         f"Cannot back up the database: the container of {service} {state}.",
         hint=f"owctl start {service}",
     )
+
+
+def wait_for_answer(engine: Engine, container: Container, timeout_seconds: float = 300.0) -> None:
+    """Wait until PostgreSQL takes sessions, asked within its container; raises TimedOut."""
+    deadline = time.monotonic() + timeout_seconds
+    while run(engine, container.id, ["pg_isready", "-q"], timeout_seconds=30).exit_code:
+        if time.monotonic() > deadline:
+            raise TimedOut(
+                f"PostgreSQL in {container.name} takes no sessions after {timeout_seconds:.0f} s.",
+                hint=f"owctl logs {container.service}",
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def connection_environment(engine: Engine, container: Container) -> dict[str, str]:

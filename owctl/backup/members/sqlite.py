@@ -196,13 +196,7 @@ def _check(copy: Path) -> tuple[tuple[str, ...], dict[str, int]]:
         with contextlib.closing(sqlite3.connect(copy)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             found = connection.execute(f"PRAGMA integrity_check({_MOST_MESSAGES})").fetchall()
-            for (table,) in connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE"
-                " 'CREATE VIRTUAL%' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-            ).fetchall():
-                quoted = '"' + table.replace('"', '""') + '"'
-                count = connection.execute(f"SELECT count(*) FROM {quoted}")  # noqa: S608
-                rows[table] = count.fetchone()[0]
+            rows = table_rows(connection)
     except sqlite3.Error as error:
         return (str(error),), rows
     return tuple(message for (message,) in found if message != "ok"), rows
@@ -211,3 +205,16 @@ def _check(copy: Path) -> tuple[tuple[str, ...], dict[str, int]]:
 def _clear(work: Path) -> None:
     for path in work.iterdir():
         path.unlink()
+
+
+def table_rows(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the rows of each table, SQLite's own and virtual ones left out."""
+    rows = {}
+    for (table,) in connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE"
+        " 'CREATE VIRTUAL%' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+    ).fetchall():
+        quoted = '"' + table.replace('"', '""') + '"'
+        count = connection.execute(f"SELECT count(*) FROM {quoted}")  # noqa: S608
+        rows[table] = count.fetchone()[0]
+    return rows

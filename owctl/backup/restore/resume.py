@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from owctl.backup.parts import Part
 from owctl.backup.restore.complete import complete_swap
 from owctl.backup.restore.events import Receiver, ignore
 from owctl.backup.restore.journal import Journal
 from owctl.backup.restore.pieces import check_same_engine
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.run import RestoreOutcome, run_restore
-from owctl.backup.restore.source import RestorePart, Source
+from owctl.backup.restore.source import Source
 from owctl.backup.restore.undo import finish_restore, undo_restore
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
@@ -42,7 +43,7 @@ def resume_restore(
     else:
         source = open_source(Path(journal.backup_path))
         undo_restore(engine, stack, journal, receive, timeout_seconds=seconds)
-        parts = frozenset(cast("RestorePart", part) for part in journal.parts)
+        parts = frozenset(cast("Part", part) for part in journal.parts)
         request = replace(request, parts=parts)
         plan = plan_restore(engine, stack, source, request, receive)
         made = None if journal.safety_backup is None else Path(journal.safety_backup)

@@ -4,21 +4,20 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Protocol
 
 from owctl.backup import verification
 from owctl.backup.catalogue import Backup
 from owctl.backup.load import Form
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_content import MemberContent
+from owctl.backup.parts import VolumePart
 from owctl.backup.restore.content import Content
 from owctl.backup.restore.events import Receiver, RestoreProgress
 from owctl.backup.space import readable
 from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid, OwctlError
 
-RestorePart = Literal["db", "files", "redis", "config"]
-RESTORE_PARTS: tuple[RestorePart, ...] = ("db", "files", "redis", "config")
 _ELSEWHERE = "elsewhere"
 
 
@@ -40,13 +39,17 @@ class DatabaseContent:
 
 @dataclass(frozen=True, slots=True)
 class VolumeContent:
-    """A volume's archive, and the consistent copies of the SQLite databases in it."""
+    """A volume's archive, and the consistent copies of the SQLite databases in it.
+
+    ``part`` None: the source does not say, and where it was mounted has to tell.
+    """
 
     key: str
     open: Opener
     files_bytes: int
     mounted_at: tuple[tuple[str, str], ...] = ()
     sqlite: tuple[Opener, ...] = ()
+    part: VolumePart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,14 @@ class Source(Protocol):
 
 
 class BackupSource:
-    """A backup of ours. Raises BackupInvalid where its manifest cannot be read."""
+    """A backup of ours. Raises BackupInvalid where its manifest cannot be read.
 
-    def __init__(self, backup: Backup) -> None:
+    ``record``: whether to write down in its folder how verifying it went.
+    """
+
+    def __init__(self, backup: Backup, *, record: bool = True) -> None:
         self.backup = backup
+        self.record = record
         self.manifest: Manifest = backup.read_manifest()
 
     @property
@@ -147,6 +154,7 @@ class BackupSource:
                     for copy in self._members("sqlite")
                     if copy.detail["volume"] == member.detail["volume"]
                 ),
+                part=member.detail.get("part"),
             )
             for member in self._members("volume")
         )
@@ -175,6 +183,9 @@ class BackupSource:
         self._record(verification.now("ok", drill=drilled))
 
     def _record(self, found: verification.Verification) -> None:
+        if not self.record:
+            return
+        # A backup on a disk that is read-only can be restored all the same.
         with suppress(OwctlError):
             verification.write_record(self.path, found)
 

@@ -47,7 +47,7 @@ def undo_restore(
     pieces = Pieces(engine, stack, journal, services, receive)
     if journal.database is not None:
         services.start_database()
-    services.stop(keep=undisturbed(services, journal))
+    services.stop(keep=services.undisturbed(journal.parts))
     pieces.swap_back()
     pieces.discard_restored()
     _start_again(stack, services, journal)
@@ -80,14 +80,6 @@ def finish_restore(
     Pieces(engine, stack, journal, services, receive).discard_kept()
     services.back_to(journal.running, had_containers=journal.had_containers)
     remove_journal(stack.working_dir)
-
-
-def undisturbed(services: Services, journal: Journal) -> set[str]:
-    """Return the services that go on running while what the journal names is swapped."""
-    if journal.database is None and not journal.volumes:
-        return set(services.stack.services)
-    keep = {services.database} if services.database is not None else set()
-    return keep if "redis" in journal.parts else {*keep, *services.of_kind("redis")}
 
 
 def _start_again(stack: Stack, services: Services, journal: Journal) -> None:
