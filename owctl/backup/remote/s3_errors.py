@@ -53,6 +53,12 @@ def in_words(error: Exception, bucket: str) -> OwctlError:
     )
 
 
+def is_behind_the_end(error: Exception) -> bool:
+    """Return whether a range was asked for that begins where the object ends."""
+    code, status = _answer(error)
+    return code == "InvalidRange" or status == 416
+
+
 def _answer(error: Exception) -> tuple[str, int]:
     """Return S3's error code and the HTTP status, empty and 0 where no server answered."""
     for each in (error, error.__cause__, error.__context__):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from owctl.backup.remote.address import Address
-from owctl.backup.remote.s3_errors import in_words
+from owctl.backup.remote.s3_errors import in_words, is_behind_the_end
 from owctl.backup.remote.store import PIECE_BYTES, ConnectionLost, Content, missing_package
 from owctl.errors import OwctlError
 
@@ -72,6 +72,8 @@ class S3Store:
             try:
                 data = self._s3.cat_file(path, start=start, end=end, timeout=_SILENCE_SECONDS * 3)
             except Exception as error:
+                if is_behind_the_end(error):
+                    return
                 raise in_words(error, self._bucket) from error
             yield data
             if len(data) < end - start:
