@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import (
     dry_run_option,
     format_option,
@@ -17,6 +18,9 @@ from owctl.context import Context
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from owctl.backup.encryption import Identity
     from owctl.backup.parts import Part
     from owctl.backup.restore.plan import RestorePlan, RestoreRequest
     from owctl.backup.restore.source import Source
@@ -33,6 +37,7 @@ _ASKS = "replaces data"
 )
 @click.option("--no-safety-backup", is_flag=True, help="Do not back up what is there before.")
 @click.option("--no-start", is_flag=True, help="Leave the services stopped afterwards.")
+@identity_option
 @yes_option
 @timeout_option
 @dry_run_option
@@ -45,6 +50,7 @@ def restore_run(
     only: str | None,
     no_safety_backup: bool,
     no_start: bool,
+    identity_files: tuple[str, ...],
     yes: bool,
     timeout_seconds: float,
     dry_run: bool,
@@ -65,15 +71,18 @@ def restore_run(
         start=not no_start,
         timeout_seconds=timeout_seconds,
     )
+    identities = given_identities(context, identity_files)
     if dry_run:
-        plan = _plan(context, backup, request, record=False)
+        plan = _plan(context, backup, request, identities, record=False)
         _show_plan(context, plan, output_format)
         return
     require_answerable(yes, _ASKS)
-    _restore(context, backup, request, yes, lock_wait_seconds, output_format)
+    _restore(context, backup, request, identities, yes, lock_wait_seconds, output_format)
 
 
-def open_source(path: Path, *, record: bool = True) -> "Source":
+def open_source(
+    path: Path, *, record: bool = True, identities: "Sequence[Identity]" = ()
+) -> "Source":
     """Return what stands at a path, as a source to restore from; raises BackupInvalid.
 
     ``record``: whether to write down beside it how verifying it went.
@@ -81,11 +90,16 @@ def open_source(path: Path, *, record: bool = True) -> "Source":
     from owctl.backup.catalogue import look_at
     from owctl.backup.restore.source import BackupSource
 
-    return BackupSource(look_at(path), record=record)
+    return BackupSource(look_at(path), record=record, identities=identities)
 
 
 def _plan(
-    context: Context, backup: str, request: "RestoreRequest", *, record: bool = True
+    context: Context,
+    backup: str,
+    request: "RestoreRequest",
+    identities: "Sequence[Identity]",
+    *,
+    record: bool = True,
 ) -> "RestorePlan":
     from owctl.backup.catalogue import find_backup
     from owctl.backup.create import FOLDER_NAME
@@ -94,7 +108,7 @@ def _plan(
 
     stack = context.stack
     found = find_backup(stack.working_dir / FOLDER_NAME, backup, context.working_dir)
-    source = open_source(found.path, record=record)
+    source = open_source(found.path, record=record, identities=identities)
     with context.console.progress(f"Verifying {found.id}") as progress:
         display = RestoreDisplay(context, progress)
         plan = plan_restore(context.engine, stack, source, request, display)
@@ -107,6 +121,7 @@ def _restore(
     context: Context,
     backup: str,
     request: "RestoreRequest",
+    identities: "Sequence[Identity]",
     yes: bool,
     lock_wait_seconds: float,
     output_format: str,
@@ -119,7 +134,7 @@ def _restore(
 
     stack, engine = context.stack, context.engine
     with mutation(context, "restore", lock_wait_seconds):
-        plan = _plan(context, backup, request)
+        plan = _plan(context, backup, request, identities)
         for line in () if yes else plan_lines(plan):
             context.console.info(line)
         what = ", ".join(plan.parts)
