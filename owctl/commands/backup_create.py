@@ -1,5 +1,6 @@
 """``owctl backup``: parse, call the backup room, render."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from owctl.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from owctl.backup.encryption import Encryption
     from owctl.backup.parts import Part
     from owctl.backup.request import BackupRequest, CreatedBackup
     from owctl.backup.retention import Rules
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
     "--quiesce", is_flag=True, help="Stop what writes to the data for the while, then resume it."
 )
 @click.option("--no-verify", is_flag=True, help="Do not read the backup back: it is not verified.")
+@click.option(
+    "--encrypt-to",
+    "encrypt_to",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Encrypt to an age or SSH public key, or to those in @FILE (repeatable).",
+)
 @hook_options
 @retention_options
 @lock_wait_option
@@ -38,6 +47,7 @@ def backup_create(
     only: str | None,
     quiesce: bool,
     no_verify: bool,
+    encrypt_to: tuple[str, ...],
     on_failure: str | None,
     ping_url: str | None,
     rules: "Rules",
@@ -65,6 +75,7 @@ def backup_create(
             parts=parts,
             quiesce=quiesce,
             verify=not no_verify,
+            encryption=_encryption(encrypt_to, context.working_dir),
         )
         with mutation(context, "backup", lock_wait_seconds):
             created = _create(context, request)
@@ -83,6 +94,14 @@ def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
     with context.console.progress("Backing up") as progress:
         display = BackupDisplay(context.console, progress, verify=request.verify)
         return create_backup(engine, stack, request, display)
+
+
+def _encryption(values: tuple[str, ...], working_dir: Path) -> "Encryption | None":
+    if not values:
+        return None
+    from owctl.backup.encryption import Encryption, read_recipients
+
+    return Encryption(read_recipients(values, working_dir))
 
 
 def chosen_parts(only: str | None) -> "frozenset[Part]":
@@ -155,6 +174,7 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
             None if created.downtime_seconds is None else round(created.downtime_seconds, 3)
         ),
         "quiesced": list(manifest.stack["quiesced"]),
+        "encryption": dict(manifest.encryption) if manifest.encryption is not None else None,
         "warnings": list(manifest.warnings),
         "members": [
             {

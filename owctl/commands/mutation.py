@@ -52,7 +52,7 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
     identity, project = context.engine.engine_id, context.stack.project
     with (
         project_lock(identity, project, command, wait_seconds=lock_wait_seconds),
-        _recorded(context, command),
+        recorded(context, command),
     ):
         if command not in _ALLOWED_ON_HALF_THE_DATA:
             _refuse_half_restored(context)
@@ -112,12 +112,13 @@ def folder_mutation(
                 project_lock(identity, project, command, wait_seconds=lock_wait_seconds)
             )
         held.enter_context(folder_lock(folder, command, wait_seconds=lock_wait_seconds))
-        held.enter_context(_recorded(context, command))
+        held.enter_context(recorded(context, command))
         yield
 
 
 @contextmanager
-def _recorded(context: Context, command: str) -> Iterator[None]:
+def recorded(context: Context, command: str) -> Iterator[None]:
+    """Leave a line in the history for what happens in a block."""
     outcome, exit_code, began = "done", 0, time.monotonic()
     try:
         yield

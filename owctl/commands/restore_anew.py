@@ -9,6 +9,7 @@ from owctl.errors import ConfigurationError
 if TYPE_CHECKING:
     from owctl.backup.restore.plan import RestoreRequest
     from owctl.backup.restore.source import Source
+    from owctl.backup.restore.sources import Wanted
 
 
 def has_no_project(context: Context) -> bool:
@@ -24,7 +25,7 @@ def has_no_project(context: Context) -> bool:
         return not any(_folder(context).glob("*.y*ml"))
 
 
-def bring_configuration(context: Context, backup: tuple[str, ...]) -> None:
+def bring_configuration(context: Context, wanted: "Wanted") -> None:
     """Write the backup's configuration into the folder, and read it from there.
 
     A source without compose files changes nothing: then whoever reads the stack says what is
@@ -32,7 +33,7 @@ def bring_configuration(context: Context, backup: tuple[str, ...]) -> None:
     """
     from owctl.backup.restore.empty_machine import configuration_of, write_configuration
 
-    source = _source(context, backup)
+    source = _source(context, wanted)
     if not configuration_of(source).compose_files:
         return
     written = write_configuration(_folder(context), source)
@@ -42,12 +43,12 @@ def bring_configuration(context: Context, backup: tuple[str, ...]) -> None:
         context.__dict__.pop(name, None)
 
 
-def show_configuration(context: Context, backup: tuple[str, ...], output_format: str) -> None:
+def show_configuration(context: Context, wanted: "Wanted", output_format: str) -> None:
     """Say what would be written and restored, after everything was verified."""
     from owctl.backup.restore.empty_machine import configuration_of
     from owctl.commands.restore_display import RestoreDisplay
 
-    source = _source(context, backup, record=False)
+    source = _source(context, wanted, record=False)
     with context.console.progress(f"Verifying {source.id}") as progress:
         source.verify(RestoreDisplay(context, progress))
     found = configuration_of(source)
@@ -81,7 +82,7 @@ def starts_anew(context: Context) -> bool:
 
 def restore_into_nothing(
     context: Context,
-    backup: tuple[str, ...],
+    wanted: "Wanted",
     request: "RestoreRequest",
     lock_wait_seconds: float,
     output_format: str,
@@ -94,7 +95,7 @@ def restore_into_nothing(
     from owctl.commands.restore_report import outcome_document, show_outcome
 
     stack, engine = context.stack, context.engine
-    source = _source(context, backup, folder=stack.working_dir)
+    source = _source(context, wanted, folder=stack.working_dir)
     before = source.manifest.project if isinstance(source, BackupSource) else None
     with (
         mutation(context, "restore", lock_wait_seconds),
@@ -110,16 +111,15 @@ def restore_into_nothing(
 
 def _source(
     context: Context,
-    backup: tuple[str, ...],
+    wanted: "Wanted",
     *,
     folder: Path | None = None,
     record: bool = True,
 ) -> "Source":
     from owctl.backup.create import FOLDER_NAME
-    from owctl.backup.restore.sources import find_source
 
     parent = (folder or _folder(context)) / FOLDER_NAME
-    return find_source(parent, backup, context.working_dir, record=record)
+    return wanted.find(parent, record=record)
 
 
 def _folder(context: Context) -> Path:

@@ -1,7 +1,10 @@
 """``owctl restore resume``: an interrupted restore, undo or finish brought to its end."""
 
+from functools import partial
+
 import click
 
+from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import (
     format_option,
     lock_wait_option,
@@ -12,12 +15,17 @@ from owctl.context import Context
 
 
 @click.command("resume")
+@identity_option
 @timeout_option
 @lock_wait_option
 @format_option("table", "json")
 @pass_context
 def restore_resume(
-    context: Context, timeout_seconds: float, lock_wait_seconds: float, output_format: str
+    context: Context,
+    identity_files: tuple[str, ...],
+    timeout_seconds: float,
+    lock_wait_seconds: float,
+    output_format: str,
 ) -> None:
     """Go on with a restore that was interrupted."""
     from owctl.backup.restore.plan import RestoreRequest
@@ -28,6 +36,7 @@ def restore_resume(
     from owctl.commands.restore_display import RestoreDisplay
     from owctl.commands.restore_report import outcome_document, show_outcome
 
+    identities = given_identities(context, identity_files)
     stack, engine = context.stack, context.engine
     with mutation(context, "restore resume", lock_wait_seconds):
         journal = require_journal(stack)
@@ -36,7 +45,7 @@ def restore_resume(
                 engine,
                 stack,
                 journal,
-                open_source,
+                partial(open_source, identities=identities),
                 RestoreRequest(timeout_seconds=timeout_seconds),
                 RestoreDisplay(context, progress),
             )

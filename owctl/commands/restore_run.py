@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import (
     dry_run_option,
     format_option,
@@ -18,6 +19,7 @@ from owctl.errors import UsageError
 if TYPE_CHECKING:
     from owctl.backup.parts import Part
     from owctl.backup.restore.plan import RestorePlan, RestoreRequest
+    from owctl.backup.restore.sources import Wanted
 
 _ASKS = "replaces data"
 
@@ -31,6 +33,7 @@ _ASKS = "replaces data"
 )
 @click.option("--no-safety-backup", is_flag=True, help="Do not back up what is there before.")
 @click.option("--no-start", is_flag=True, help="Leave the services stopped afterwards.")
+@identity_option
 @yes_option
 @timeout_option
 @dry_run_option
@@ -43,6 +46,7 @@ def restore_run(
     only: str | None,
     no_safety_backup: bool,
     no_start: bool,
+    identity_files: tuple[str, ...],
     yes: bool,
     timeout_seconds: float,
     dry_run: bool,
@@ -72,33 +76,34 @@ def restore_run(
         start=not no_start,
         timeout_seconds=timeout_seconds,
     )
+    from owctl.backup.restore.sources import Wanted
+
+    wanted = Wanted(backup, context.working_dir, given_identities(context, identity_files))
     if has_no_project(context):
         if dry_run:
-            show_configuration(context, backup, output_format)
+            show_configuration(context, wanted, output_format)
             return
-        bring_configuration(context, backup)
+        bring_configuration(context, wanted)
     if dry_run:
-        plan = _plan(context, backup, request, record=False)
+        plan = _plan(context, wanted, request, record=False)
         _show_plan(context, plan, output_format)
         return
     if starts_anew(context):
-        restore_into_nothing(context, backup, request, lock_wait_seconds, output_format)
+        restore_into_nothing(context, wanted, request, lock_wait_seconds, output_format)
         return
     require_answerable(yes, _ASKS)
-    _restore(context, backup, request, yes, lock_wait_seconds, output_format)
+    _restore(context, wanted, request, yes, lock_wait_seconds, output_format)
 
 
 def _plan(
-    context: Context, backup: tuple[str, ...], request: "RestoreRequest", *, record: bool = True
+    context: Context, wanted: "Wanted", request: "RestoreRequest", *, record: bool = True
 ) -> "RestorePlan":
     from owctl.backup.create import FOLDER_NAME
     from owctl.backup.restore.plan import plan_restore
-    from owctl.backup.restore.sources import find_source
     from owctl.commands.restore_display import RestoreDisplay
 
     stack = context.stack
-    parent = stack.working_dir / FOLDER_NAME
-    source = find_source(parent, backup, context.working_dir, record=record)
+    source = wanted.find(stack.working_dir / FOLDER_NAME, record=record)
     with context.console.progress(f"Verifying {source.id}") as progress:
         display = RestoreDisplay(context, progress)
         plan = plan_restore(context.engine, stack, source, request, display)
@@ -109,7 +114,7 @@ def _plan(
 
 def _restore(
     context: Context,
-    backup: tuple[str, ...],
+    wanted: "Wanted",
     request: "RestoreRequest",
     yes: bool,
     lock_wait_seconds: float,
@@ -123,7 +128,7 @@ def _restore(
 
     stack, engine = context.stack, context.engine
     with mutation(context, "restore", lock_wait_seconds):
-        plan = _plan(context, backup, request)
+        plan = _plan(context, wanted, request)
         for line in () if yes else plan_lines(plan):
             context.console.info(line)
         what = ", ".join(plan.parts)

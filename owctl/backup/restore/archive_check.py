@@ -5,11 +5,12 @@ ask for things that no backup has, makes it invalid. A symbolic link by itself i
 it leads; an entry behind one is not.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from owctl.backup import tar_header
+from owctl.backup.encryption import Identity
 from owctl.backup.manifest import Member
 from owctl.backup.member_content import MemberContent
 from owctl.backup.tar_header import DIRECTORY, FIFO, HARD_LINK, SYMBOLIC_LINK, TarHeader
@@ -107,15 +108,19 @@ def check_archive(pieces: Iterable[bytes]) -> ArchiveSummary:
 
 
 def check_volume(
-    folder: Path, member: Member, *, cancelled: Callable[[], bool] = lambda: False
+    folder: Path,
+    member: Member,
+    *,
+    identities: Sequence[Identity] = (),
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> ArchiveSummary:
     """Read a volume's member back, as ``verify_member`` does, and refuse what would do harm.
 
-    It must unpack to just what the manifest says, for which there is room. ``cancelled`` is asked
+    ``identities`` decrypt an encrypted one. It must unpack to just what the manifest says, for which there is room. ``cancelled`` is asked
     now and then; Interrupted is raised when it says so. Raises BackupInvalid.
     """
     try:
-        with MemberContent(folder, member, cancelled=cancelled) as content:
+        with MemberContent(folder, member, identities=identities, cancelled=cancelled) as content:
             try:
                 found = check_archive(content)
             except BackupInvalid:

@@ -1,6 +1,6 @@
 """Where a restore takes the data from: what any source offers, and a backup of ours as one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from owctl.backup import verification
 from owctl.backup.catalogue import Backup
+from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.load import Form
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_content import MemberContent
@@ -96,13 +97,19 @@ class Source(Protocol):
 class BackupSource:
     """A backup of ours. Raises BackupInvalid where its manifest cannot be read.
 
-    ``record``: whether to write down in its folder how verifying it went.
+    ``record``: whether to write down in its folder how verifying it went. ``identities`` decrypt an
+    encrypted one; without any, UsageError is raised.
     """
 
-    def __init__(self, backup: Backup, *, record: bool = True) -> None:
+    def __init__(
+        self, backup: Backup, *, record: bool = True, identities: Sequence[Identity] = ()
+    ) -> None:
         self.backup = backup
         self.record = record
         self.manifest: Manifest = backup.read_manifest()
+        self.identities = tuple(identities)
+        if self.manifest.encryption is not None and not identities:
+            raise identity_needed(backup.id)
 
     @property
     def id(self) -> str:
@@ -174,10 +181,8 @@ class BackupSource:
             for member in self.manifest.members:
                 size = readable(member.content_size_bytes)
                 receive(RestoreProgress(member.name, "working", f"verifying {size}"))
-                if member.kind == "volume":
-                    check_volume(self.backup.path, member)
-                else:
-                    verify_member(self.backup.path, member)
+                check = check_volume if member.kind == "volume" else verify_member
+                check(self.backup.path, member, identities=self.identities)
                 receive(RestoreProgress(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
             self._record(verification.now("failed", problem=error.message))
@@ -197,11 +202,11 @@ class BackupSource:
         return [member for member in self.manifest.members if member.kind == kind]
 
     def _opener(self, member: Member) -> Opener:
-        return lambda: MemberContent(self.backup.path, member)
+        return lambda: MemberContent(self.backup.path, member, identities=self.identities)
 
     def _reader(self, member: Member) -> Callable[[], bytes]:
         def read() -> bytes:
-            with MemberContent(self.backup.path, member) as content:
+            with MemberContent(self.backup.path, member, identities=self.identities) as content:
                 data = b"".join(content)
                 content.finish()
             return data
@@ -210,5 +215,5 @@ class BackupSource:
 
 
 def _project_path(member: Member) -> str | None:
-    path = PurePosixPath(*PurePosixPath(member.name).parts[1:])
+    path = PurePosixPath(*PurePosixPath(member.name.removesuffix(SUFFIX)).parts[1:])
     return None if path.parts[:1] == (_ELSEWHERE,) else str(path)
