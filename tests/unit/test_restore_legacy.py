@@ -11,7 +11,7 @@ from test_restore_sql_scan import BODY, HEAD, TABLE, TAIL
 
 from owctl.backup.restore.events import RestoreProgress
 from owctl.backup.restore.legacy import LegacySource
-from owctl.backup.restore.sources import find_source, open_source
+from owctl.backup.restore.sources import Wanted, open_source
 from owctl.errors import BackupInvalid, UsageError
 
 SQL = "db_backup_20250131_031500.sql"
@@ -47,7 +47,7 @@ def verified(*paths: Path) -> LegacySource:
 def test_both_files_are_one_source(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TZ", "UTC")
     told: list[object] = []
-    source = find_source(folder / "backups", [UPLOADS, f"./{SQL}"], folder)
+    source = Wanted((UPLOADS, f"./{SQL}"), folder).find(folder / "backups")
     source.verify(told.append)
     assert [each.subject for each in told if isinstance(each, RestoreProgress)] == [
         SQL, SQL, UPLOADS, UPLOADS
@@ -126,4 +126,4 @@ def test_other_files(folder: Path):
     with pytest.raises(UsageError, match="takes one backup, and got 2"):
         open_source([folder, folder])
     with pytest.raises(UsageError, match="There is no backup"):
-        find_source(folder / "backups", ["latest"], folder)
+        Wanted(("latest",), folder).find(folder / "backups")
