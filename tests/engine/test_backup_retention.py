@@ -11,6 +11,7 @@ import pytest
 from backup_project import Project
 
 from owctl.engine.connection import Engine
+from owctl.engine.execution import run
 
 pytestmark = pytest.mark.engine
 OWCTL = Path(sys.executable).parent / "owctl"
@@ -56,7 +57,9 @@ def test_older_ones_go_after_a_backup_and_none_after_a_failure(project: Project)
     left = {path.name for path in (project.folder / "backups").iterdir()}
     assert left == {third["id"], part["id"]}
 
-    project.engine.api.remove_container(project.containers["postgres"], force=True)
+    # A removed container would be made again for the backup; one without pg_dump cannot be backed up.
+    hide = 'mv "$(command -v pg_dump)" /tmp/pg_dump'
+    assert run(project.engine, project.containers["postgres"], ["sh", "-c", hide]).exit_code == 0
     failed = owctl(project, "--only", "db", "--keep-last", "1")
     assert failed.returncode != 0
     assert {path.name for path in (project.folder / "backups").iterdir()} == left
