@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_hooks import hook_options, hooks
-from owctl.commands.options import format_option, lock_wait_option, pass_context
+from owctl.commands.options import dry_run_option, format_option, lock_wait_option, pass_context
 from owctl.commands.retention_options import prune_after_backup, retention_options
 from owctl.context import Context
 from owctl.errors import UsageError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--no-verify", is_flag=True, help="Do not read the backup back: it is not verified.")
 @hook_options
 @retention_options
+@dry_run_option
 @lock_wait_option
 @format_option("table", "json")
 @pass_context
@@ -41,6 +42,7 @@ def backup_create(
     on_failure: str | None,
     ping_url: str | None,
     rules: "Rules",
+    dry_run: bool,
     lock_wait_seconds: float,
     output_format: str,
 ) -> None:
@@ -55,22 +57,36 @@ def backup_create(
             "--no-verify and --keep-… exclude each other: only a verified backup lets older ones go.",
             hint="owctl backup prune, later, with the same rules",
         )
-    with hooks(context, on_failure, ping_url):
-        from owctl.backup.request import BackupRequest
-        from owctl.commands.mutation import mutation
+    from owctl.backup.request import BackupRequest
+    from owctl.commands.mutation import mutation
 
-        request = BackupRequest(
-            parent=(context.working_dir / output).resolve() if output else None,
-            label=label,
-            parts=parts,
-            quiesce=quiesce,
-            verify=not no_verify,
+    request = BackupRequest(
+        parent=(context.working_dir / output).resolve() if output else None,
+        label=label,
+        parts=parts,
+        quiesce=quiesce,
+        verify=not no_verify,
+    )
+    if dry_run:
+        _foresee(context, request)
+        return
+    with hooks(context, on_failure, ping_url), mutation(context, "backup", lock_wait_seconds):
+        created = _create(context, request)
+        # While services are not what they were, nothing older goes.
+        removed = (
+            ()
+            if created.failures
+            else prune_after_backup(context, created.path, context.stack.project, rules)
         )
-        with mutation(context, "backup", lock_wait_seconds):
-            created = _create(context, request)
-            removed = prune_after_backup(context, created.path, context.stack.project, rules)
-            _render(context, created, removed, output_format)
-            _raise_failures(created)
+        _render(context, created, removed, output_format)
+        raise_failures(created)
+
+
+def _foresee(context: Context, request: "BackupRequest") -> None:
+    from owctl.backup.foresight import foresee
+
+    for line in foresee(context.engine, context.stack, request):
+        context.console.result(line)
 
 
 def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
@@ -128,7 +144,7 @@ def _render(
     console.result(f"Try: owctl backup verify {manifest.id}")
 
 
-def _raise_failures(created: "CreatedBackup") -> None:
+def raise_failures(created: "CreatedBackup") -> None:
     """Raise why services are not as they were, the backup notwithstanding."""
     if not created.failures:
         return
