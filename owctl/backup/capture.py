@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from owctl import __version__
+from owctl.backup.encryption import stored_name
 from owctl.backup.events import BackupWarning, MemberProgress, Receiver
 from owctl.backup.interlude.changes import Interlude
 from owctl.backup.interlude.needs import check_something_exists, wake_database
@@ -48,6 +49,8 @@ class Capture:
         self.partial = partial
         self.folder = partial.folder
         self.receive = receive
+        self.encryption = request.encryption
+        self.identities = (self.encryption.read_back,) if self.encryption is not None else ()
         self.members: list[Member] = []
         self.warnings: list[str] = []
         self.started = time.monotonic()
@@ -109,7 +112,7 @@ class Capture:
     def _verifier(self) -> Verifier:
         if not self.request.verify:
             return NoVerifier()
-        return BackgroundVerifier(self.folder, self.receive)
+        return BackgroundVerifier(self.folder, self.receive, self.identities)
 
     def _files_bytes(self, inventory: Inventory) -> int:
         sources = inventory.volumes_of(self.request.parts)
@@ -121,8 +124,12 @@ class Capture:
                 f"PostgreSQL's database {database.about['database']} has no tables of Open WebUI "
                 f"({len(database.tables)} tables in all): the application keeps its data elsewhere."
             )
-        member = database.dump(self.folder, self._progress(MEMBER_NAME))
-        self._done(member, verifier, lambda: database.check_with_pg_restore(self.folder, member))
+        member = database.dump(self.folder, self._progress(MEMBER_NAME), self.encryption)
+        self._done(
+            member,
+            verifier,
+            lambda: database.check_with_pg_restore(self.folder, member, self.identities),
+        )
 
     def _volumes(self, inventory: Inventory, database: Database | None, verifier: Verifier) -> None:
         with_files = "files" in self.request.parts
@@ -139,7 +146,7 @@ class Capture:
 
     def _configuration(self, verifier: Verifier) -> None:
         if "config" in self.request.parts:
-            for member in store_configuration(self.stack, self.folder, self._warn):
+            for member in store_configuration(self.stack, self.folder, self._warn, self.encryption):
                 self._done(member, verifier)
 
     def _volume(
@@ -152,7 +159,13 @@ class Capture:
         name = f"volumes/{source.key}.tar.zst"
         with reachable(self.engine, inventory, source, self.stack.project) as place:
             archived = archive_volume(
-                self.engine, source, place, self.folder, named_files, self._progress(name)
+                self.engine,
+                source,
+                place,
+                self.folder,
+                named_files,
+                self._progress(name),
+                self.encryption,
             )
             self._done(archived.member, verifier)
             for path in archived.sqlite_files:
@@ -161,7 +174,7 @@ class Capture:
     def _sqlite(
         self, place: tuple[str, str], path: str, source: VolumeSource, verifier: Verifier
     ) -> None:
-        copy = copy_database(self.engine, place, path, self.folder, source)
+        copy = copy_database(self.engine, place, path, self.folder, source, self.encryption)
         where = f"The SQLite database {path} in the volume {source.key}"
         if copy is None:
             self._warn(
@@ -179,7 +192,8 @@ class Capture:
                 f"A consistent, checked copy is in {copy.member.name}."
             )
 
-    def _progress(self, name: str) -> Callable[[int], None]:
+    def _progress(self, member_name: str) -> Callable[[int], None]:
+        name = stored_name(member_name, self.encryption)
         self.receive(MemberProgress(name, "writing", 0))
         return lambda done: self.receive(MemberProgress(name, "writing", done))
 
@@ -211,4 +225,5 @@ class Capture:
                 "quiesced": list(self.interlude.quiesced),
             },
             warnings=tuple(self.warnings),
+            encryption=self.encryption.to_json() if self.encryption is not None else None,
         )

@@ -1,10 +1,11 @@
 """The drill: a backup is restored for a while, beside the stack, and compared with its manifest."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from owctl.backup.encryption import Identity
 from owctl.backup.load import count_rows, load_dump
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_content import MemberContent
@@ -76,10 +77,11 @@ def drill(
     receive: Receiver,
     *,
     configured_image: str | None = None,
+    identities: Sequence[Identity] = (),
 ) -> DrillReport:
     """Restore the databases of a backup, compare them with the manifest, and remove them again.
 
-    ``configured_image`` is what the stack runs PostgreSQL from; it is pulled if no image that the
+    ``identities`` read an encrypted backup. ``configured_image`` is what the stack runs PostgreSQL from; it is pulled if no image that the
     backup names is on the engine. The caller sees to it that this is the project's only drill.
     Raises OwctlError where the drill could not be made: that says nothing about the backup.
     """
@@ -89,12 +91,14 @@ def drill(
     for member in manifest.members:
         if member.kind == "database":
             image = find_image(engine, manifest, member, configured_image, receive)
-            report = _drill_dump(engine, project, folder, manifest.id, member, image, receive)
+            report = _drill_dump(
+                engine, project, folder, manifest.id, member, image, receive, identities
+            )
     problems, databases = list(report.problems), 0
     for member in manifest.members:
         if member.kind == "sqlite":
             receive(DrillEvent(member.name, "checking"))
-            problems += check_sqlite_member(folder, member)
+            problems += check_sqlite_member(folder, member, identities)
             databases += 1
             receive(DrillEvent(member.name, "checked by SQLite", is_done=True))
     return DrillReport(
@@ -144,6 +148,7 @@ def _drill_dump(
     member: Member,
     image: Image,
     receive: Receiver,
+    identities: Sequence[Identity],
 ) -> DrillReport:
     check_engine_room(engine, member.content_size_bytes)
     receive(DrillEvent(member.name, "starting a PostgreSQL of its own"))
@@ -151,7 +156,7 @@ def _drill_dump(
     with throwaway_server(engine, project, image, backup_id, user=user) as server:
         version = _check_version(server, member, image)
         _make_database(server, member)
-        problems, found = _load(server, folder, member, receive), dict[str, int]()
+        problems, found = _load(server, folder, member, receive, identities), dict[str, int]()
         if not problems:
             receive(DrillEvent(member.name, "counting the rows"))
             found = count_rows(engine, server.container, server.environment, _DATABASE)
@@ -187,12 +192,18 @@ def _make_database(server: Server, member: Member) -> None:
         server.ask(_CREATE, collation="C", **values)
 
 
-def _load(server: Server, folder: Path, member: Member, receive: Receiver) -> list[str]:
+def _load(
+    server: Server,
+    folder: Path,
+    member: Member,
+    receive: Receiver,
+    identities: Sequence[Identity],
+) -> list[str]:
     def report(done_bytes: int) -> None:
         receive(DrillEvent(member.name, "restoring", done_bytes))
 
     receive(DrillEvent(member.name, "restoring"))
-    with MemberContent(folder, member) as content:
+    with MemberContent(folder, member, identities=identities) as content:
         try:
             load_dump(
                 server.engine,

@@ -133,13 +133,13 @@ def _candidate(backup: Backup) -> Candidate:
 
 def _condition(backup: Backup) -> tuple[Condition, str]:
     if backup.manifest is None:
-        return "untouchable", f"whose it is cannot be told: {backup.problem}"
+        return "untouchable", f"left alone, whose it is cannot be told: {backup.problem}"
     if not has_own_name(backup):
-        return "untouchable", "it does not have the name that owctl gave it"
+        return "untouchable", "left alone, it is renamed or a link"
     if backup.broken_because is not None:
         return "broken", backup.broken_because
     if not backup.is_verified:
-        return "unverified", "not verified, so it does not count"
+        return "unverified", "not verified, does not count"
     return "sound", ""
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from owctl.backup.member_file import cannot_write
-from owctl.errors import OwctlError
+from owctl.errors import Locked, OwctlError
 
 PARTIAL_SUFFIX = ".partial"
 REMOVING_SUFFIX = ".removing"
@@ -41,13 +41,36 @@ def partial_folder(parent: Path, backup_id: str) -> Iterator["PartialBackup"]:
         backup.close()
 
 
+@contextmanager
+def resumable_folder(parent: Path, backup_id: str, suffix: str) -> Iterator["PartialBackup"]:
+    """Yield a folder to fill that stays when the block is left early, for another try.
+
+    Raises Locked while another process fills it, OwctlError where nothing can be written.
+    """
+    folder = parent / (backup_id + suffix)
+    try:
+        if not parent.is_dir():
+            parent.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        _take(lock, folder)
+        yield PartialBackup(parent, backup_id, lock, suffix)
+    finally:
+        os.close(lock)
+
+
 class PartialBackup:
     """A backup's folder before it is one; ``folder`` is where its files go."""
 
-    def __init__(self, parent: Path, backup_id: str, lock: int) -> None:
+    def __init__(
+        self, parent: Path, backup_id: str, lock: int, suffix: str = PARTIAL_SUFFIX
+    ) -> None:
         self.id = backup_id
         self.parent = parent
-        self.folder = parent / (backup_id + PARTIAL_SUFFIX)
+        self.folder = parent / (backup_id + suffix)
         self._lock = lock
         self._published = False
 
@@ -177,6 +200,18 @@ def _create(parent: Path, backup_id: str) -> PartialBackup:
     except OSError as error:
         raise cannot_write(folder, error) from error
     return PartialBackup(parent, backup_id, lock)
+
+
+def _take(lock: int, folder: Path) -> None:
+    """Take the lock of a folder that is still there; raises Locked."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), (folder / LOCK_NAME).stat()):
+            return
+    except (BlockingIOError, FileNotFoundError):
+        # Held, or published by who held it a moment ago.
+        pass
+    raise Locked(f"Another owctl is filling {folder}.", hint="wait until it is done")
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Looking at a whole backup again: every member is read, and what was found is written down."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from owctl.backup import verification
+from owctl.backup.encryption import Identity
 from owctl.backup.events import MemberProgress, Receiver, ignore
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
 from owctl.backup.publish import LOCK_NAME
@@ -32,8 +34,18 @@ class ReadBack:
         return not self.problems
 
 
-def read_back(folder: Path, manifest: Manifest, receive: Receiver = ignore) -> ReadBack:
-    """Read every member of a backup, also after one that is damaged; raises Interrupted only."""
+def read_back(
+    folder: Path,
+    manifest: Manifest,
+    receive: Receiver = ignore,
+    *,
+    identities: Sequence[Identity] = (),
+) -> ReadBack:
+    """Read every member of a backup, also after one that is damaged.
+
+    Of an encrypted one only the SHA-256 is compared where no ``identities`` are given. Raises
+    Interrupted, and ConfigurationError for identities that do not fit.
+    """
     began = time.monotonic()
     problems = []
     for member in manifest.members:
@@ -43,7 +55,7 @@ def read_back(folder: Path, manifest: Manifest, receive: Receiver = ignore) -> R
             receive(MemberProgress(name, "verifying", done_bytes))
 
         try:
-            verify_member(folder, member, on_bytes=report)
+            verify_member(folder, member, identities=identities, on_bytes=report)
         except BackupInvalid as error:
             problems.append(" ".join([error.message, *error.details]))
             receive(MemberProgress(member.name, "damaged", 0))
@@ -68,7 +80,7 @@ def write_down(
     earlier = read_record(folder)
     drilled = drill or (earlier is not None and earlier.status == "ok" and earlier.drill)
     found = (
-        verification.now("failed", drill=drill, problem="; ".join(problems))
+        verification.now("failed", drill=drill, problem=_sentence(problems))
         if problems
         else verification.now("ok", drill=drilled)
     )
@@ -77,6 +89,10 @@ def write_down(
     except OwctlError as error:
         return found, error.message
     return found, None
+
+
+def _sentence(problems: tuple[str, ...]) -> str:
+    return "; ".join(each.rstrip(".") for each in problems) + "."
 
 
 def _extra_files(folder: Path, manifest: Manifest) -> tuple[str, ...]:

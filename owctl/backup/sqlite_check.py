@@ -6,10 +6,11 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from owctl.backup.encryption import Identity
 from owctl.backup.manifest import Member
 from owctl.backup.member_content import MemberContent
 from owctl.backup.space import check_reserve, free_bytes, readable
@@ -22,7 +23,9 @@ _CHECK_ROOM_EVERY_BYTES = 64 * 1024 * 1024
 _STEPS = 100_000
 
 
-def check_sqlite_member(folder: Path, member: Member) -> list[str]:
+def check_sqlite_member(
+    folder: Path, member: Member, identities: Sequence[Identity] = ()
+) -> list[str]:
     """Return what is wrong with the database in the backup in ``folder``, nothing if it is sound.
 
     What SQLite said when the backup was made is not wrong again. Raises OwctlError where there is
@@ -31,7 +34,7 @@ def check_sqlite_member(folder: Path, member: Member) -> list[str]:
     with _scratch(folder, member.content_size_bytes) as scratch:
         path = scratch / "database"
         try:
-            _take_out(folder, member, path)
+            _take_out(folder, member, path, identities)
         except BackupInvalid as error:
             return [f"{member.name}: {error.message}"]
         except OSError as error:
@@ -48,8 +51,8 @@ def check_sqlite_member(folder: Path, member: Member) -> list[str]:
     return problems
 
 
-def _take_out(folder: Path, member: Member, path: Path) -> None:
-    with MemberContent(folder, member) as content, path.open("xb") as file:
+def _take_out(folder: Path, member: Member, path: Path, identities: Sequence[Identity]) -> None:
+    with MemberContent(folder, member, identities=identities) as content, path.open("xb") as file:
         unchecked_bytes = 0
         for data in content:
             file.write(data)

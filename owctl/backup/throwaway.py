@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def throwaway_server(
     password = secrets.token_urlsafe(24)
     body = _body(image, project, purpose, {"POSTGRES_USER": user, "POSTGRES_PASSWORD": password})
     name = f"{project}-owctl-drill-{secrets.token_hex(3)}"
-    container_id = create_container(engine, name, body)
+    container_id = _create(engine, name, body)
     try:
         start_container(engine, container_id, name)
         # While it initialises itself, the server does not listen on TCP: so this asks the final one.
@@ -86,6 +87,22 @@ def check_engine_room(engine: Engine, dump_bytes: int) -> None:
             f"restoring a dump of {readable(dump_bytes)} may take {readable(needed)}.",
             hint="make room there, or drill on another machine",
         )
+
+
+def _create(engine: Engine, name: str, body: Mapping[str, Any]) -> str:
+    """Create the container and return its id.
+
+    The engine goes on making it when owctl is interrupted meanwhile, so its answer is waited for: only
+    then can the container be removed.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="owctl-drill") as pool:
+        answer = pool.submit(create_container, engine, name, body)
+        try:
+            return answer.result()
+        except BaseException:
+            if answer.exception() is None:
+                remove_container(engine, answer.result(), force=True, volumes=True)
+            raise
 
 
 def _body(

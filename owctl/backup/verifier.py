@@ -2,11 +2,12 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from owctl.backup.encryption import Identity
 from owctl.backup.events import MemberProgress, Receiver
 from owctl.backup.manifest import Member
 from owctl.backup.verify import verify_member
@@ -35,7 +36,10 @@ class BackgroundVerifier:
     raises the first error (BackupInvalid).
     """
 
-    def __init__(self, folder: Path, receive: Receiver) -> None:
+    def __init__(
+        self, folder: Path, receive: Receiver, identities: Sequence[Identity] = ()
+    ) -> None:
+        self._identities = identities
         self._folder = folder
         self._receive = receive
         self._queue: queue.SimpleQueue[tuple[Member, Callable[[], None] | None] | None] = (
@@ -76,7 +80,12 @@ class BackgroundVerifier:
             member, also = item
             self._receive(MemberProgress(member.name, "verifying", 0))
             try:
-                verify_member(self._folder, member, cancelled=self._cancelled.is_set)
+                verify_member(
+                    self._folder,
+                    member,
+                    identities=self._identities,
+                    cancelled=self._cancelled.is_set,
+                )
                 if also is not None:
                     also()
             except BaseException as error:  # noqa: BLE001  # handed to the thread that waits

@@ -1,5 +1,6 @@
 """``owctl backup``: parse, call the backup room, render."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from owctl.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from owctl.backup.encryption import Encryption
     from owctl.backup.parts import Part
     from owctl.backup.request import BackupRequest, CreatedBackup
     from owctl.backup.retention import Rules
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
     "--quiesce", is_flag=True, help="Stop what writes to the data for the while, then resume it."
 )
 @click.option("--no-verify", is_flag=True, help="Do not read the backup back: it is not verified.")
+@click.option(
+    "--encrypt-to",
+    "encrypt_to",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Encrypt to an age or SSH public key, or to those in @FILE (repeatable).",
+)
 @hook_options
 @retention_options
 @dry_run_option
@@ -39,6 +48,7 @@ def backup_create(
     only: str | None,
     quiesce: bool,
     no_verify: bool,
+    encrypt_to: tuple[str, ...],
     on_failure: str | None,
     ping_url: str | None,
     rules: "Rules",
@@ -51,7 +61,7 @@ def backup_create(
     With --keep-last and its kin, older backups that no rule keeps are removed once the new one was
     verified; see `owctl backup prune --help`.
     """
-    parts = _parts(only)
+    parts = chosen_parts(only)
     if no_verify and rules:
         raise UsageError(
             "--no-verify and --keep-… exclude each other: only a verified backup lets older ones go.",
@@ -60,26 +70,29 @@ def backup_create(
     from owctl.backup.request import BackupRequest
     from owctl.commands.mutation import mutation
 
-    request = BackupRequest(
-        parent=(context.working_dir / output).resolve() if output else None,
-        label=label,
-        parts=parts,
-        quiesce=quiesce,
-        verify=not no_verify,
-    )
     if dry_run:
-        _foresee(context, request)
-        return
-    with hooks(context, on_failure, ping_url), mutation(context, "backup", lock_wait_seconds):
-        created = _create(context, request)
-        # While services are not what they were, nothing older goes.
-        removed = (
-            ()
-            if created.failures
-            else prune_after_backup(context, created.path, context.stack.project, rules)
+        # Nothing happens that anybody would have to be told of.
+        on_failure = ping_url = None
+    with hooks(context, on_failure, ping_url):
+        request = BackupRequest(
+            parent=(context.working_dir / output).resolve() if output else None,
+            label=label,
+            parts=parts,
+            quiesce=quiesce,
+            verify=not no_verify,
+            encryption=_encryption(encrypt_to, context.working_dir),
         )
-        _render(context, created, removed, output_format)
-        raise_failures(created)
+        if dry_run:
+            _foresee(context, request)
+            return
+        with mutation(context, "backup", lock_wait_seconds):
+            created = _create(context, request)
+            removed: Sequence[str] = ()
+            if not created.failures:
+                # While services are not what they were, nothing older goes.
+                removed = prune_after_backup(context, created.path, context.stack.project, rules)
+            _render(context, created, removed, output_format)
+            raise_failures(created)
 
 
 def _foresee(context: Context, request: "BackupRequest") -> None:
@@ -101,7 +114,16 @@ def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
         return create_backup(engine, stack, request, display)
 
 
-def _parts(only: str | None) -> "frozenset[Part]":
+def _encryption(values: tuple[str, ...], working_dir: Path) -> "Encryption | None":
+    if not values:
+        return None
+    from owctl.backup.encryption import Encryption, read_recipients
+
+    return Encryption(read_recipients(values, working_dir))
+
+
+def chosen_parts(only: str | None) -> "frozenset[Part]":
+    """Return the parts that ``--only`` names, all without it; raises UsageError."""
     from owctl.backup.parts import PARTS
 
     if only is None:
@@ -170,6 +192,7 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
             None if created.downtime_seconds is None else round(created.downtime_seconds, 3)
         ),
         "quiesced": list(manifest.stack["quiesced"]),
+        "encryption": dict(manifest.encryption) if manifest.encryption is not None else None,
         "warnings": list(manifest.warnings),
         "members": [
             {

@@ -29,8 +29,9 @@ def backup_list(context: Context, output: str | None, output_format: str) -> Non
     """Show the backups: age, size, contents, verified or broken.
 
     The newest is on top. VERIFIED says when a backup was last read back and found sound, and `drill` if
-    it was restored into a database of its own, too. Broken ones are shown, with what is wrong. Nothing
-    but the folder is looked at: no engine is needed.
+    it was restored into a database of its own, too. CONTENTS is `all` for database, files, Redis and
+    configuration. Broken ones are shown, with what is wrong. Nothing but the folder is looked at: no
+    engine is needed.
     """
     from owctl.backup.catalogue import list_backups
     from owctl.backup.publish import find_leftovers
@@ -93,13 +94,13 @@ def _show(context: Context, backups: "list[Backup]", project: str | None) -> Non
         Column("ID"),
         Column("AGE", right=True),
         Column("SIZE", right=True),
-        Column("CONTENTS", narrow="fold"),
+        Column("CONTENTS"),
         Column("VERIFIED"),
     ]
     projects = {each.manifest.project for each in backups if each.manifest} - {project}
     labelled = any(each.manifest and each.manifest.label for each in backups)
-    columns += [Column("PROJECT", narrow="fold")] if projects else []
-    columns += [Column("LABEL", narrow="fold")] if labelled else []
+    columns += [Column("PROJECT", narrow="crop")] if projects else []
+    columns += [Column("LABEL", narrow="crop")] if labelled else []
     rows = []
     for backup in backups:
         row = _row(backup)
@@ -114,6 +115,7 @@ def _show(context: Context, backups: "list[Backup]", project: str | None) -> Non
 
 
 def _row(backup: "Backup") -> "list[str | Cell]":
+    from owctl.backup.parts import PARTS
     from owctl.backup.space import readable
     from owctl.ui.table import Cell
 
@@ -122,14 +124,14 @@ def _row(backup: "Backup") -> "list[str | Cell]":
         verified = Cell("BROKEN", "bold red")
     elif backup.is_verified and seen is not None:
         drill = "drill, " if seen.drill else ""
-        verified = Cell(f"{drill}{age(seen.checked_at)}", "green")
+        verified = Cell(f"{drill}{age(seen.checked_at)} ago", "green")
     else:
         verified = Cell("no", "yellow")
     return [
         backup.id,
         age(manifest.created_at) if manifest else "?",
         readable(manifest.size_bytes) if manifest else "?",
-        ", ".join(backup.parts) or "?",
+        "all" if set(backup.parts) >= set(PARTS) else ", ".join(backup.parts) or "?",
         verified,
     ]
 

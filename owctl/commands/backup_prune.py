@@ -68,7 +68,7 @@ def backup_prune(
         if dry_run or not find_leftovers(parent):
             return
     elif not yes:
-        _ask(context, plan)
+        _ask(context, plan, output_format)
     with folder_mutation(context, "backup prune", parent, lock_wait_seconds):
         # What came or went meanwhile counts; what the user has not seen stays.
         plan = plan_prune(parent, project, rules, remove_broken=remove_broken)
@@ -78,8 +78,9 @@ def backup_prune(
         _report(context, plan, pruned, output_format)
 
 
-def _ask(context: Context, plan: "PrunePlan") -> None:
-    _table(context, plan)
+def _ask(context: Context, plan: "PrunePlan", output_format: str) -> None:
+    if output_format != "json":
+        _table(context, plan)
     count, size = len(plan.removals), _freed(plan)
     answer = context.console.confirm(f"Remove {_backups(count)} ({size})?")
     if answer is None:
@@ -130,7 +131,8 @@ def _table(context: Context, plan: "PrunePlan") -> None:
                 age(manifest.created_at) if manifest else "?",
                 readable(manifest.size_bytes) if manifest else "?",
                 Cell("keep", "green") if verdict.keep else Cell("remove", "red"),
-                verdict.reason,
+                # What is wrong with it, `backup list` says.
+                "damaged" if verdict.candidate.condition == "broken" else verdict.reason,
             ]
         )
     columns = [

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_place import BackupPlace, find_place, output_option
+from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import format_option, pass_context
 from owctl.context import Context
 from owctl.errors import BackupInvalid, ConfigurationError, OwctlError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from owctl.backup.catalogue import Backup
     from owctl.backup.drill import DrillEvent, DrillReport
+    from owctl.backup.encryption import Identity
     from owctl.backup.manifest import Manifest
     from owctl.backup.read_back import ReadBack
-    from owctl.ui.progress import Progress
+    from owctl.ui.progress import Progress, RowState
 
 _EXAMPLES = """\b
 Examples:
@@ -27,19 +31,21 @@ Examples:
 
 @dataclass(slots=True)
 class Outcome:
-    """What is known of one backup after the look at it."""
+    """What is known of one backup after the look at it; ``by_hash``: not decrypted for it."""
 
     backup: "Backup"
     problems: tuple[str, ...]
     found: "ReadBack | None" = None
     report: "DrillReport | None" = None
     recorded: bool = False
+    by_hash: bool = False
 
 
 @click.command("verify", epilog=_EXAMPLES)
 @click.argument("reference", required=False, metavar="[ID]")
 @click.option("--all", "every", is_flag=True, help="All backups of this project.")
 @click.option("--drill", is_flag=True, help="Also restore it into a PostgreSQL of its own.")
+@identity_option
 @output_option
 @format_option("table", "json")
 @pass_context
@@ -48,6 +54,7 @@ def backup_verify(
     reference: str | None,
     every: bool,
     drill: bool,
+    identity_files: tuple[str, ...],
     output: str | None,
     output_format: str,
 ) -> None:
@@ -60,18 +67,21 @@ def backup_verify(
     --drill starts a PostgreSQL from the stack's own image, without a network, restores the dump into
     it, counts the rows of every table, has SQLite check its databases, and removes all that again. Only
     --drill needs the engine.
+
+    An encrypted backup is read back by hash; with --identity it is decrypted, and its contents, too.
     """
     if reference and every:
         raise UsageError("--all and an ID were given.", hint="one of the two")
     place = find_place(context, output)
+    identities = given_identities(context, identity_files)
     backups = _chosen(context, place, reference, every)
-    outcomes = []
     with ExitStack() as held, context.console.progress("Reading back") as progress:
         if drill:
             held.enter_context(_drill_lock(context, place))
-        for backup in backups:
-            prefix = f"{backup.id[-6:]} " if len(backups) > 1 else ""
-            outcomes.append(_look(context, backup, drill, progress, prefix))
+        several = len(backups) > 1
+        outcomes = [
+            _look(context, each, drill, identities, progress, several=several) for each in backups
+        ]
     _render(context, place, outcomes, output_format)
 
 
@@ -102,19 +112,28 @@ def _drill_lock(context: Context, place: BackupPlace) -> Any:  # noqa: ANN401  #
 
 
 def _look(
-    context: Context, backup: "Backup", drill: bool, progress: "Progress", prefix: str
+    context: Context,
+    backup: "Backup",
+    drill: bool,
+    identities: "Sequence[Identity]",
+    progress: "Progress",
+    *,
+    several: bool,
 ) -> Outcome:
     from owctl.backup.publish import in_use
     from owctl.backup.read_back import read_back, write_down
-    from owctl.commands.backup_progress import progress_receiver
+    from owctl.commands.backup_progress import one_row_receiver, progress_receiver
 
     if backup.manifest is None:
         return Outcome(backup, (backup.problem or "its manifest cannot be read",))
     manifest = backup.manifest
     with in_use(backup.path):
-        found = read_back(
-            backup.path, manifest, progress_receiver(progress, context.console, prefix)
+        receive = (
+            one_row_receiver(progress, context.console, backup.id)
+            if several
+            else progress_receiver(progress, context.console)
         )
+        found = read_back(backup.path, manifest, receive, identities=identities)
         if found.extra_files:
             context.console.warn(
                 f"{backup.id} has files that are no part of it: {', '.join(found.extra_files)}"
@@ -123,32 +142,45 @@ def _look(
         _, unwritten = write_down(backup.path, problems)
         if drill and found.is_sound:
             # Where the drill cannot be made, that it reads well is known all the same.
-            report = _drill(context, backup, manifest, progress, prefix)
+            report = _drill(context, backup, manifest, identities, progress, several=several)
         if report is not None:
             problems = report.problems
             _, unwritten = write_down(backup.path, problems, drill=True)
+    if several:
+        state: RowState = "failed" if problems else "done"
+        progress.update(backup.id, state, "damaged" if problems else "sound")
     if unwritten is not None:
         context.console.warn(f"What was found is not kept. {unwritten}")
-    return Outcome(backup, problems, found, report, unwritten is None)
+    by_hash = manifest.encryption is not None and not identities
+    return Outcome(backup, problems, found, report, unwritten is None, by_hash)
 
 
 def _drill(
-    context: Context, backup: "Backup", manifest: "Manifest", progress: "Progress", prefix: str
+    context: Context,
+    backup: "Backup",
+    manifest: "Manifest",
+    identities: "Sequence[Identity]",
+    progress: "Progress",
+    *,
+    several: bool,
 ) -> "DrillReport | None":
     from owctl.backup.drill import can_be_drilled, drill
+    from owctl.backup.encryption import identity_needed
 
     if not can_be_drilled(manifest):
         context.console.warn(f"{backup.id} holds no database: there is nothing to drill.")
         return None
+    if manifest.encryption is not None and not identities:
+        raise identity_needed(backup.id)
 
     def receive(event: "DrillEvent") -> None:
         from owctl.backup.space import readable
 
         size = f": {readable(event.done_bytes)}" if event.done_bytes else ""
         progress.update(
-            f"{prefix}{event.subject} (drill)",
-            "done" if event.is_done else "working",
-            event.text + size,
+            backup.id if several else f"{event.subject} (drill)",
+            "done" if event.is_done and not several else "working",
+            f"{event.subject}: {event.text}{size}" if several else event.text + size,
         )
 
     # A backup that came from elsewhere keeps its name; what is started here belongs to this project.
@@ -157,7 +189,15 @@ def _drill(
     except ConfigurationError:
         project = manifest.project
     image = _configured_image(context)
-    return drill(context.engine, project, backup.path, manifest, receive, configured_image=image)
+    return drill(
+        context.engine,
+        project,
+        backup.path,
+        manifest,
+        receive,
+        configured_image=image,
+        identities=identities,
+    )
 
 
 def _configured_image(context: Context) -> str | None:
@@ -196,6 +236,12 @@ def _sentence(outcome: Outcome) -> str:
 
     found, report = outcome.found, outcome.report
     assert found is not None, "only what was read is sound"
+    if outcome.by_hash:
+        size = outcome.backup.read_manifest().size_bytes
+        return (
+            f"{outcome.backup.id} is as it was stored: {readable(size)} read back by hash in "
+            f"{found.seconds:.1f} s; its contents can be verified with the identity."
+        )
     text = (
         f"{outcome.backup.id} is sound: {readable(found.content_bytes)} read back in "
         f"{found.seconds:.1f} s"
@@ -235,6 +281,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "status": "failed" if outcome.problems else "ok",
         "problems": list(outcome.problems),
         "extra_files": list(found.extra_files) if found else [],
+        "by_hash": outcome.by_hash,
         "content_bytes": found.content_bytes if found else None,
         "duration_ms": round(found.seconds * 1000) if found else None,
         "recorded": outcome.recorded,

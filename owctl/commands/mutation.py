@@ -29,13 +29,22 @@ WORDS: dict[StepKind, str] = {
     "remove-image": "removing",
 }
 
+_ALLOWED_ON_HALF_THE_DATA = {
+    "clean",
+    "restore",
+    "restore finish",
+    "restore resume",
+    "restore undo",
+    "stop",
+}
+
 
 @contextmanager
 def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> Iterator[None]:
     """Hold the project's lock for a block, and leave a line in the history.
 
     What a killed backup left stopped or started is set right first. Raises Locked when another
-    owctl holds the lock.
+    owctl holds the lock, OwctlError where an interrupted restore left half of the data swapped.
     """
     from owctl.project.lock import project_lock
 
@@ -43,10 +52,26 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
     identity, project = context.engine.engine_id, context.stack.project
     with (
         project_lock(identity, project, command, wait_seconds=lock_wait_seconds),
-        _recorded(context, command),
+        recorded(context, command),
     ):
+        if command not in _ALLOWED_ON_HALF_THE_DATA:
+            _refuse_half_restored(context)
         _heal(context)
         yield
+
+
+def _refuse_half_restored(context: Context) -> None:
+    from owctl.backup.restore.journal import HALF_DONE, path_of, read_journal
+
+    if not path_of(context.stack.working_dir).exists():
+        return
+    journal = read_journal(context.stack.working_dir)
+    if journal is not None and journal.phase in HALF_DONE:
+        raise OwctlError(
+            f"The restore of {journal.backup_id} was interrupted while the data was swapped: "
+            "some of it is the backup's, some is from before.",
+            hint="owctl restore resume; or owctl restore undo",
+        )
 
 
 def _heal(context: Context) -> None:
@@ -87,12 +112,13 @@ def folder_mutation(
                 project_lock(identity, project, command, wait_seconds=lock_wait_seconds)
             )
         held.enter_context(folder_lock(folder, command, wait_seconds=lock_wait_seconds))
-        held.enter_context(_recorded(context, command))
+        held.enter_context(recorded(context, command))
         yield
 
 
 @contextmanager
-def _recorded(context: Context, command: str) -> Iterator[None]:
+def recorded(context: Context, command: str) -> Iterator[None]:
+    """Leave a line in the history for what happens in a block."""
     outcome, exit_code, began = "done", 0, time.monotonic()
     try:
         yield

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from owctl.backup.encryption import Encryption
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import write_small
 from owctl.compose.model import Stack
@@ -27,7 +28,10 @@ def configuration_files(stack: Stack) -> Iterator[tuple[str, Path]]:
 
 
 def store_configuration(
-    stack: Stack, folder: Path, warn: Callable[[str], None]
+    stack: Stack,
+    folder: Path,
+    warn: Callable[[str], None],
+    encryption: Encryption | None = None,
 ) -> Iterator[Member]:
     """Store the files in ``folder`` and yield their members; raises OwctlError.
 
@@ -47,7 +51,7 @@ def store_configuration(
                 f"Cannot read {path}: {reason}.",
                 hint="owctl config --validate",
             ) from error
-        stored = write_small(folder, name, content)
+        stored = write_small(folder, name, content, encryption)
         yield Member(
             name=stored.name,
             kind="configuration",

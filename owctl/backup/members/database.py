@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from owctl.backup.encryption import Encryption, Identity
 from owctl.backup.inventory import Inventory
 from owctl.backup.manifest import Member
 from owctl.backup.member_content import MemberContent
@@ -97,12 +98,17 @@ class Database:
         names = {table.name for table in self.tables}
         return all(name in names for name in APPLICATION_TABLES)
 
-    def dump(self, folder: Path, on_bytes: Callable[[int], None]) -> Member:
+    def dump(
+        self,
+        folder: Path,
+        on_bytes: Callable[[int], None],
+        encryption: Encryption | None = None,
+    ) -> Member:
         """Write the dump into ``folder``, and count the rows of every table meanwhile."""
         counts = count_query(self.tables)
         if counts:
             self.session.send(f"COPY ({counts}) TO STDOUT;")
-        stored = self._dump(folder, on_bytes)
+        stored = self._dump(folder, on_bytes, encryption)
         rows = {}
         for number, count in self.session.answer() if counts else ():
             rows[self.tables[int(number)].key] = int(count)
@@ -123,12 +129,14 @@ class Database:
         for row in self.session.answer():
             yield row[0]
 
-    def _dump(self, folder: Path, on_bytes: Callable[[int], None]) -> Stored:
+    def _dump(
+        self, folder: Path, on_bytes: Callable[[int], None], encryption: Encryption | None
+    ) -> Stored:
         argv = ["pg_dump", "-Fc", "-Z0", "--no-password", f"--snapshot={self.session.snapshot_id}"]
         argv.append(f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}")
         complaints = b""
         with (
-            MemberFile(folder, MEMBER_NAME, on_bytes=on_bytes) as file,
+            MemberFile(folder, MEMBER_NAME, on_bytes=on_bytes, encryption=encryption) as file,
             open_exec(
                 self.engine,
                 self.container.id,
@@ -163,9 +171,11 @@ class Database:
             details=complaints.decode("utf-8", "replace").splitlines()[-5:],
         )
 
-    def check_with_pg_restore(self, folder: Path, member: Member) -> None:
+    def check_with_pg_restore(
+        self, folder: Path, member: Member, identities: Sequence[Identity] = ()
+    ) -> None:
         """Have the container's pg_restore list the dump in ``folder``; raises BackupInvalid."""
-        with MemberContent(folder, member) as content:
+        with MemberContent(folder, member, identities=identities) as content:
             head = dump_head(content)
         listing = run(
             self.engine,

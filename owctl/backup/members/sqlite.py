@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
+from owctl.backup.encryption import Encryption
 from owctl.backup.inventory import VolumeSource
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile, cannot_write
@@ -56,7 +57,12 @@ class _State:
 
 
 def copy_database(
-    engine: Engine, place: tuple[str, str], name: str, folder: Path, source: VolumeSource
+    engine: Engine,
+    place: tuple[str, str],
+    name: str,
+    folder: Path,
+    source: VolumeSource,
+    encryption: Encryption | None = None,
 ) -> SqliteCopy | None:
     """Copy the database ``name`` of the volume at ``place``, check it, and store it in ``folder``.
 
@@ -75,7 +81,7 @@ def copy_database(
                 attempts += 1
                 with contextlib.suppress(_Changed):
                     _copy(engine, container_id, path, work / "copy")
-                    return _store(work / "copy", folder, source, name)
+                    return _store(work / "copy", folder, source, name, encryption)
                 if attempts >= _ATTEMPTS and time.monotonic() - began > _PATIENCE_SECONDS:
                     return None
         finally:
@@ -171,9 +177,11 @@ class _Reader:
         return data
 
 
-def _store(copy: Path, folder: Path, volume: VolumeSource, name: str) -> SqliteCopy:
+def _store(
+    copy: Path, folder: Path, volume: VolumeSource, name: str, encryption: Encryption | None
+) -> SqliteCopy:
     problems, rows = _check(copy)
-    with MemberFile(folder, f"sqlite/{volume.key}/{name}.zst") as file:
+    with MemberFile(folder, f"sqlite/{volume.key}/{name}.zst", encryption=encryption) as file:
         with copy.open("rb") as source:
             while data := source.read(_COPY_BYTES):
                 file.write(data)
