@@ -80,9 +80,7 @@ class Capture:
         inventory = take_inventory(self.engine, self.stack)
         if self.request.parts != {"config"}:
             check_something_exists(self.engine, self.stack, inventory)
-        if "db" in self.request.parts and wake_database(
-            self.engine, self.stack, inventory, self.interlude
-        ):
+        if "db" in self.request.parts and wake_database(self.engine, inventory, self.interlude):
             inventory = take_inventory(self.engine, self.stack)
             # One whose port cannot be reached from here counts as ready as soon as it runs.
             wait_for_answer(self.engine, find_database(inventory))

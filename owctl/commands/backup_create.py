@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_hooks import hook_options, hooks
-from owctl.commands.options import format_option, lock_wait_option, pass_context
+from owctl.commands.options import dry_run_option, format_option, lock_wait_option, pass_context
 from owctl.commands.retention_options import prune_after_backup, retention_options
 from owctl.context import Context
 from owctl.errors import UsageError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @hook_options
 @retention_options
+@dry_run_option
 @lock_wait_option
 @format_option("table", "json")
 @pass_context
@@ -51,6 +52,7 @@ def backup_create(
     on_failure: str | None,
     ping_url: str | None,
     rules: "Rules",
+    dry_run: bool,
     lock_wait_seconds: float,
     output_format: str,
 ) -> None:
@@ -65,10 +67,13 @@ def backup_create(
             "--no-verify and --keep-… exclude each other: only a verified backup lets older ones go.",
             hint="owctl backup prune, later, with the same rules",
         )
-    with hooks(context, on_failure, ping_url):
-        from owctl.backup.request import BackupRequest
-        from owctl.commands.mutation import mutation
+    from owctl.backup.request import BackupRequest
+    from owctl.commands.mutation import mutation
 
+    if dry_run:
+        # Nothing happens that anybody would have to be told of.
+        on_failure = ping_url = None
+    with hooks(context, on_failure, ping_url):
         request = BackupRequest(
             parent=(context.working_dir / output).resolve() if output else None,
             label=label,
@@ -77,11 +82,24 @@ def backup_create(
             verify=not no_verify,
             encryption=_encryption(encrypt_to, context.working_dir),
         )
+        if dry_run:
+            _foresee(context, request)
+            return
         with mutation(context, "backup", lock_wait_seconds):
             created = _create(context, request)
-            removed = prune_after_backup(context, created.path, context.stack.project, rules)
+            removed: Sequence[str] = ()
+            if not created.failures:
+                # While services are not what they were, nothing older goes.
+                removed = prune_after_backup(context, created.path, context.stack.project, rules)
             _render(context, created, removed, output_format)
-            _raise_failures(created)
+            raise_failures(created)
+
+
+def _foresee(context: Context, request: "BackupRequest") -> None:
+    from owctl.backup.foresight import foresee
+
+    for line in foresee(context.engine, context.stack, request):
+        context.console.result(line)
 
 
 def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
@@ -148,7 +166,7 @@ def _render(
     console.result(f"Try: owctl backup verify {manifest.id}")
 
 
-def _raise_failures(created: "CreatedBackup") -> None:
+def raise_failures(created: "CreatedBackup") -> None:
     """Raise why services are not as they were, the backup notwithstanding."""
     if not created.failures:
         return

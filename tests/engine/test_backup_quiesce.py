@@ -13,9 +13,10 @@ from interlude_project import backups, fill, finished, history, owctl, recorded,
 
 from owctl.backup.create import BackupRequest, create_backup
 from owctl.backup.events import BackupEvent, MemberProgress
+from owctl.commands.backup_create import raise_failures
 from owctl.engine.connection import Engine
-from owctl.engine.execution import open_exec
-from owctl.errors import OwctlError, ServiceFailed
+from owctl.engine.execution import open_exec, run
+from owctl.errors import OwctlError
 from owctl.lifecycle.plan import StepEvent
 
 pytestmark = pytest.mark.engine
@@ -112,9 +113,12 @@ def test_sqlite_that_is_written_to_flat_out_needs_it(engine: Engine, project: Pr
     with writer:
         assert next(iter(writer))[1].startswith(b"ready")
         live = create_backup(engine, project.stack, BackupRequest(parts=files))
-        assert "owctl backup --quiesce" in live.manifest.warnings[0]
         quiet = create_backup(engine, project.stack, BackupRequest(parts=files, quiesce=True))
-    assert [member.kind for member in live.manifest.members] == ["volume"]
+    # How busy the writer is depends on the disk: live there is a sound copy, or the way to one.
+    for member in live.manifest.members[1:]:
+        assert member.detail["integrity_check"] == ["ok"]
+    if len(live.manifest.members) == 1:
+        assert "owctl backup --quiesce" in live.manifest.warnings[0]
     copy = quiet.manifest.members[1]
     assert copy.name == "sqlite/rust_backend_data/webui.db.zst"
     assert copy.detail["integrity_check"] == ["ok"]
@@ -207,19 +211,69 @@ def test_another_projects_record_is_left_alone(project: Project, engine: Engine)
         record.unlink()
 
 
-def test_a_service_that_does_not_come_back(engine: Engine, tmp_path: Path) -> None:
-    project = Project(engine, tmp_path)
-    once = "test ! -e /app/data/once && touch /app/data/once && exec sleep 3600"
+HALF_DONE = """
+import os, sqlite3
+db = sqlite3.connect('/app/data/half.db', isolation_level=None)
+db.execute('CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT)')
+db.execute('INSERT INTO user (name) VALUES ("before")')
+db.execute('PRAGMA cache_size = 1')
+db.execute('BEGIN')
+for number in range(2000):
+    db.execute('INSERT INTO user (name) VALUES (?)', ('x' * 500,))
+os._exit(9)
+"""
+
+
+def test_what_a_killed_program_left_half_done_is_rolled_back(
+    engine: Engine, project: Project
+) -> None:
+    backend = project.containers["rust-backend"]
+    assert run(engine, backend, ["python3", "-c", HALF_DONE]).exit_code == 9
+    assert run(engine, backend, ["test", "-s", "/app/data/half.db-journal"]).exit_code == 0
     try:
-        project.start("rust-backend", {"Cmd": ["sh", "-c", once]})
-        words = ("backup", "--quiesce", "--only", "files,config", "--json")
-        code, stdout, stderr = finished(project, *words)
-        assert code == ServiceFailed.exit_code
-        (name,) = backups(project)
-        assert f'"id": "{name}"' in stdout
-        assert f"The backup {name} is made, but: rust-backend" in stderr
-        assert history(project)[-1]["outcome"] == "failed"
-        assert (project.folder / "backups" / name / "verification.json").exists()
+        request = BackupRequest(parts=frozenset({"files"}), quiesce=True)
+        created = create_backup(engine, project.stack, request)
+    finally:
+        run(engine, backend, ["sh", "-c", "rm /app/data/half.db*"])
+    (copy,) = [m for m in created.manifest.members if m.name.endswith("half.db.zst")]
+    assert copy.detail["integrity_check"] == ["ok"]
+    assert copy.detail["rows"] == {"user": 1}
+
+
+def test_a_service_that_does_not_come_back(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    needed = tmp_path / "needed"
+    needed.mkdir()
+    project = Project(engine, tmp_path / "project")
+
+    def receive(event: BackupEvent) -> None:
+        if step("start")(event):
+            needed.rmdir()
+
+    try:
+        # Without its folder the engine cannot start it.
+        volume = f"{project.name}_rust_backend_data"
+        mounts = [
+            {"Type": "volume", "Source": volume, "Target": "/app/data"},
+            {"Type": "bind", "Source": str(needed), "Target": "/needed", "ReadOnly": True},
+        ]
+        project.start("rust-backend", Mounts=mounts)
+        request = BackupRequest(parts=frozenset({"files", "config"}), quiesce=True)
+        created = create_backup(engine, project.stack, request, receive)
+        assert created.failures
+        assert created.verified
+        assert backups(project) == [created.manifest.id]
+        assert recorded(project)["stopped"][0]["service"] == "rust-backend"
+
+        with pytest.raises(OwctlError) as caught:
+            raise_failures(created)
+        assert f"The backup {created.manifest.id} is made, but: " in caught.value.message
+
+        needed.mkdir()
+        code, _, stderr = finished(project, "backup", "--only", "config")
+        assert code == 0, stderr
+        assert "left rust-backend stopped; started again" in stderr
+        assert states(project) == {"rust-backend": "running"}
     finally:
         project.remove()
 

@@ -99,6 +99,23 @@ def test_without_containers_the_database_is_created_and_removed(
     assert recorded(project) is None
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_dry_run_tells_it_and_does_nothing(project: Project, exists: bool) -> None:
+    if not exists:
+        remove_containers(project)
+    before = states(project)
+    code, stdout, stderr = finished(project, "backup", "--dry-run")
+    assert code == 0, stderr
+    lines = stdout.splitlines()
+    name = f"{project.name}-fixed-postgres"
+    assert lines[0] == (f"start {name}" if exists else "create and start postgres")
+    assert lines[-1] == (f"stop {name} again" if exists else "stop and remove postgres again")
+    assert f"archive the volume {project.name}_redis_data (redis)" in lines
+    assert states(project) == before
+    assert backups(project) == []
+    assert recorded(project) is None
+
+
 def test_files_alone_start_nothing(engine: Engine, project: Project) -> None:
     remove_containers(project)
     request = BackupRequest(parts=frozenset({"files"}))

@@ -4,30 +4,40 @@ from owctl.backup.interlude.changes import Interlude
 from owctl.backup.inventory import Inventory
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
+from owctl.engine.containers import Container
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import OwctlError
 
 _CAN_BE_STARTED = ("created", "exited")
 
 
-def wake_database(engine: Engine, stack: Stack, inventory: Inventory, interlude: Interlude) -> bool:
-    """Have the database run for the length of the interlude; return whether it had to be started.
+def dormant_database(engine: Engine, inventory: Inventory) -> Container | str | None:
+    """Return what a dump needs first: a container to start, or the service to make one of.
 
+    None where the database runs, or is in a state of which the dump itself says what is wrong.
     Raises OwctlError if there is no database that could be started.
     """
     service = inventory.database_service
     containers = inventory.database_containers()
     if service is None or any(container.is_running for container in containers):
-        return False
+        return None
     if containers:
-        able = [each for each in containers if each.state in _CAN_BE_STARTED]
-        if able:
-            interlude.wake(able[0])
-        # Of one that is paused or dead the dump itself says what is wrong.
-        return bool(able)
+        return next((each for each in containers if each.state in _CAN_BE_STARTED), None)
     _check_data(engine, service, inventory)
-    interlude.create(service)
-    return True
+    return service
+
+
+def wake_database(engine: Engine, inventory: Inventory, interlude: Interlude) -> bool:
+    """Have the database run for the length of the interlude; return whether it had to be started.
+
+    Raises OwctlError if there is no database that could be started.
+    """
+    dormant = dormant_database(engine, inventory)
+    if isinstance(dormant, str):
+        interlude.create(dormant)
+    elif dormant is not None:
+        interlude.wake(dormant)
+    return dormant is not None
 
 
 def check_something_exists(engine: Engine, stack: Stack, inventory: Inventory) -> None:

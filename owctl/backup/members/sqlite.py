@@ -3,7 +3,8 @@
 A database with a write-ahead log is its file plus that log. As long as the log was not begun anew
 (its header tells: salts, checkpoint number), file first and log second make a whole, whatever was
 written meanwhile: every page that changed under the copy is in the log. Without such a log, a
-transaction changes the counter in the file's header, and one under way shows by its journal.
+transaction changes the counter in the file's header, and one under way shows by its journal: then
+file and journal make a whole if neither moved while both were read.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from owctl.errors import NotFound
 
 _HEADER_BYTES = 100
 _LOG_HEADER_BYTES = 32
+_JOURNAL_HEADER_BYTES = 28
 _ATTEMPTS = 5
 # A small file is tried more often than that: its writer's pauses are long enough for a copy.
 _PATIENCE_SECONDS = 5.0
@@ -51,6 +53,7 @@ class _State:
     header: bytes = b""
     journal: bytes = b""
     modified_at: datetime | None = None
+    journal_modified_at: datetime | None = None
 
 
 def copy_database(
@@ -99,7 +102,11 @@ def _copy(engine: Engine, container_id: str, path: str, target: Path) -> None:
     _fetch(engine, container_id, path, target)
     if before.log_header:
         _fetch(engine, container_id, path + "-wal", target.with_name(target.name + "-wal"))
-    if any(before.journal) or _state(engine, container_id, path) != before:
+    if any(before.journal):
+        # A transaction under way, or one that a killed program left: if nothing moves while both
+        # are read, they are what a crash would leave, and SQLite rolls it back.
+        _fetch(engine, container_id, path + "-journal", target.with_name(target.name + "-journal"))
+    if _state(engine, container_id, path) != before:
         raise _Changed
 
 
@@ -110,8 +117,15 @@ def _state(engine: Engine, container_id: str, path: str) -> _State:
     if log and header[_LOG_VERSION] == b"\2\2":
         # With a log, only checkpoints write to the file, and they write what the log holds.
         return _State(log)
-    journal = _first(engine, container_id, path + "-journal", 8)
-    return _State(log, header, journal, stat.modified_at if stat else None)
+    journal_stat = stat_path(engine, container_id, path + "-journal")
+    journal = _first(engine, container_id, path + "-journal", _JOURNAL_HEADER_BYTES)
+    return _State(
+        log,
+        header,
+        journal,
+        stat.modified_at if stat else None,
+        journal_stat.modified_at if journal_stat else None,
+    )
 
 
 def _first(engine: Engine, container_id: str, path: str, size: int) -> bytes:
