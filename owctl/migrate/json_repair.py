@@ -28,6 +28,7 @@ _SPACE = re.compile(rb"[ \t\n\r]*+")
 _MAY_BE_REFUSED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE_PAIR = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]")
+_FEW_MATCHES_BYTES = 1024 * 1024
 _ESCAPE = re.compile(rb"(\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|(\\u[dD][89a-fA-F]..)|(\\u0000)|\\.")
 _PAIR, _LONE, _NUL = 1, 2, 3
 
@@ -48,8 +49,14 @@ def is_plain(raw: bytes, start: int = 0, end: int | None = None) -> bool:
         return True
     if raw.find(b"\\u0000", start, stop) >= 0 or raw.find(b"\\\\u", start, stop) >= 0:
         return False
-    pairs = len(_SURROGATE_PAIR.findall(raw, start, stop))
-    return len(_SURROGATE.findall(raw, start, stop)) == 2 * pairs
+    pairs = _count(_SURROGATE_PAIR, raw, start, stop)
+    return _count(_SURROGATE, raw, start, stop) == 2 * pairs
+
+
+def _count(pattern: "re.Pattern[bytes]", raw: bytes, start: int, stop: int) -> int:
+    if stop - start > _FEW_MATCHES_BYTES:
+        return sum(1 for _ in pattern.finditer(raw, start, stop))
+    return len(pattern.findall(raw, start, stop))  # twice as fast, but holds all matches
 
 
 def repair(text: bytes) -> tuple[bytes, tuple[str, ...]]:

@@ -7,7 +7,6 @@ of its tokens, never of the text as a whole: ``\\\\u0000`` in it is a backslash 
 
 import json
 import re
-from typing import Any
 
 from owctl.migrate.json_repair import JsonUnusable, is_plain, repair
 from owctl.migrate.text import clean_text
@@ -59,7 +58,7 @@ def clean_json(raw: bytes | float | None) -> tuple[bytes | None, tuple[str, ...]
     return text, changes + repairs
 
 
-def parsed(text: bytes | None) -> Any:
+def parsed(text: bytes | None) -> object:
     """Return the value of a text that came from clean_json."""
     return None if text is None else json.loads(text)
 
