@@ -114,10 +114,7 @@ class Source:
         try:
             self._connection.execute("PRAGMA trusted_schema = OFF")
             self._connection.execute("PRAGMA mmap_size = 0")
-            tables = self._connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' "
-                "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-            ).fetchall()
+            tables = self._table_names()
             for (name,) in tables:
                 table = name.decode("utf-8", "replace")
                 found = self._connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
@@ -128,6 +125,18 @@ class Source:
                 f"cannot read {self.path}: {error}",
                 hint="its first pages are damaged: recover it with `sqlite3 webui.db .recover`",
             ) from error
+
+    def _table_names(self) -> list[tuple[bytes]]:
+        statement = (
+            "SELECT name FROM sqlite_master WHERE type = 'table' "
+            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+        )
+        try:
+            return self._connection.execute(statement).fetchall()
+        except sqlite3.DatabaseError:
+            # A file that lost its end is opened only with this; nothing is ever written.
+            self._connection.execute("PRAGMA writable_schema = ON")
+            return self._connection.execute(statement).fetchall()
 
     def _check(self) -> tuple[str, ...]:
         try:
