@@ -80,14 +80,20 @@ class Conversion:
                 detail = f"the row lies on a damaged page: {found.problem}"
                 yield self._reject(found.rowid, "unreadable", detail)
                 continue
-            rowid, raw = found
+            rowid, raw = found[0], dict(zip(self._read, found[1], strict=True))
             del found
-            try:
-                yield self._convert(rowid, dict(zip(self._read, raw, strict=True)))
-            except Rejected as rejected:
-                yield self._reject(rowid, rejected.reason, rejected.detail)
-            except RecursionError:
-                yield self._reject(rowid, "json-too-deep", "JSON nested too deep to be changed")
+            result = self._result(rowid, raw)
+            del raw  # a large row is held once, by what is made of it
+            yield result
+            del result
+
+    def _result(self, rowid: int, raw: dict[str, Raw]) -> Converted | Reject:
+        try:
+            return self._convert(rowid, raw)
+        except Rejected as rejected:
+            return self._reject(rowid, rejected.reason, rejected.detail)
+        except RecursionError:
+            return self._reject(rowid, "json-too-deep", "JSON nested too deep to be changed")
 
     def _convert(self, rowid: int, raw: dict[str, Raw]) -> Converted:
         pending: list[tuple[str, str]] = []

@@ -81,8 +81,11 @@ class Source:
             return
         statement = f"SELECT rowid, {names} FROM {quoted(table)} ORDER BY rowid"
         try:
-            for row in self._connection.execute(statement):
-                yield row[0], row[1:]
+            found = self._connection.execute(statement)
+            while (row := found.fetchone()) is not None:
+                result, row = (row[0], row[1:]), None
+                yield result
+                del result  # two rows of 200 MB are not held at once
         except sqlite3.DatabaseError as error:
             raise OwctlError(f"cannot read {self.path}: {table}: {error}") from error
 
