@@ -8,9 +8,11 @@ from tests.migrate_sources.builder import ADMIN, NOW, Builder
 USER = "user-0002"
 
 
-def build_with_traps(path: Path, version: str = "0.6.32", *, seed: int = 1) -> Builder:
+def build_with_traps(
+    path: Path, version: str = "0.6.32", *, seed: int = 1, constraints: bool = True
+) -> Builder:
     """Write a database with all traps but those that stop a migration (addresses, versions)."""
-    builder = Builder(path, version, seed=seed)
+    builder = Builder(path, version, seed=seed, constraints=constraints)
     _accounts(builder)
     _chats(builder)
     _json(builder)
