@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from owctl.migrate.explanations import CHANGES, REJECTIONS
 from owctl.migrate.identifiers import quoted
 from owctl.migrate.mapping import convert, overflows, plan_tables
 from owctl.migrate.model import Notes, Options, Reject
@@ -42,6 +43,7 @@ FOREIGN = (("auth", "id", "user"), ("channel_member", "channel_id", "channel"),
 class Outcome:
     rows: dict[str, list[dict[str, Any]]]
     rejects: list[Reject]
+    kinds: set[str]
 
 
 def mutate(path: Path, choice: random.Random, changes: int) -> None:
@@ -72,9 +74,10 @@ def outcome(path: Path, choice: Options) -> Outcome:
         rows: dict[str, list[dict[str, Any]]] = {}
         rejects: list[Reject] = []
         counted: Counter[str] = Counter()
+        notes = Notes()
         for table_map in plan_tables(source, choice):
             found = rows.setdefault(table_map.target, [])
-            for result in convert(source, table_map, choice, Notes()):
+            for result in convert(source, table_map, choice, notes):
                 counted[table_map.source] += 1
                 if isinstance(result, Reject):
                     rejects.append(result)
@@ -86,7 +89,7 @@ def outcome(path: Path, choice: Options) -> Outcome:
         assert counted == {t: source.rows_in(t) for t in source.tables if source.rows_in(t)}
         overflows(source, choice)
         describe(source, choice)
-    return Outcome(rows, rejects)
+    return Outcome(rows, rejects, {kind for _, _, kind, _ in notes})
 
 
 def check_values(found: Outcome, choice: Options) -> None:
@@ -153,6 +156,8 @@ def test_anything_anywhere_is_accounted_for_and_fits(template: Path, tmp_path: P
         assert "\n" not in line
         assert json.loads(line)["reason"] == reject.reason
         assert "secret-" not in line
+    assert found.kinds <= CHANGES.keys()
+    assert {reject.reason for reject in found.rejects} <= REJECTIONS.keys()
 
 
 def test_orphans_of_any_kind_find_their_heir(template: Path, tmp_path: Path):
