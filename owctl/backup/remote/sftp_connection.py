@@ -82,16 +82,23 @@ class SftpConnection:
                 "The SSH key is protected by a passphrase, and no agent has it.",
                 hint="ssh-add",
             ) from error
-        except paramiko.AuthenticationException as error:
-            raise OwctlError(
-                f"{self.host} does not let {self.user} in with any of the keys at hand.",
-                hint=self.login,
-            ) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
+            if _is_refusal(error):
+                raise OwctlError(
+                    f"{self.host} does not let {self.user} in with any of the keys at hand.",
+                    hint=self.login,
+                ) from error
             raise ConnectionLost(
                 f"{self.host} cannot be reached at port {self.port}: {error}.",
                 hint=self.login,
             ) from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    # Without any key paramiko does not even ask, and has no class for that.
+    return isinstance(error, _paramiko().AuthenticationException) or (
+        "No authentication methods" in str(error)
+    )
 
 
 def fingerprint(key: Any) -> str:  # noqa: ANN401  # paramiko has no types
