@@ -2,9 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from remote_places import (
     use_environment,
 )
 
-from owctl.backup.remote import persistence
+from owctl.backup.remote import persistence, s3_store, sftp_connection
 from owctl.backup.remote.address import Address, parse_address
 from owctl.backup.remote.contents import list_remote
 from owctl.backup.remote.push import push_backup
@@ -160,6 +163,53 @@ def test_nobody_listens(
     values = aws_environment(s3, tmp_path) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent}"}
     use_environment(monkeypatch, values)
     assert isinstance(trouble("s3://backups", tmp_path), ConnectionLost)
+
+
+def test_a_server_that_never_says_anything(
+    at_home: SshServer,
+    s3: CheckedS3,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    impatient: None,
+) -> None:
+    monkeypatch.setattr(sftp_connection, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(s3_store, "_SILENCE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        found = trouble(at_home.address(tmp_path, port), tmp_path)
+        assert isinstance(found, ConnectionLost)
+        values = aws_environment(s3, tmp_path) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        use_environment(monkeypatch, values)
+        found = trouble("s3://backups", tmp_path)
+        assert isinstance(found, ConnectionLost)
+        assert "does not answer" in found.message
+
+
+def test_libraries_print_nothing_of_their_own(ssh: SshServer, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("name: owls\nservices: {web: {image: web}}\n")
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                while True:
+                    rude.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        remote = ssh.address("/x", rude.getsockname()[1])
+        answer = subprocess.run(
+            [sys.executable, "-m", "owctl", "backup", "pull", remote],
+            cwd=tmp_path,
+            env={**os.environ, "HOME": str(ssh.home)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        rude.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert answer.returncode == 1
+    assert [line.split(":")[0] for line in answer.stderr.splitlines()] == ["Error", "Try"]
 
 
 def test_a_folder_that_may_not_be_written(at_home: SshServer, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from owctl.backup.remote.address import Address
-from owctl.backup.remote.store import ConnectionLost, missing_package
+from owctl.backup.remote.store import ConnectionLost, missing_package, silence
 from owctl.errors import OwctlError
 
 CONNECT_SECONDS = 15
@@ -142,4 +142,5 @@ def _paramiko() -> Any:  # noqa: ANN401  # it has no types
         import paramiko
     except ImportError:
         raise missing_package("paramiko") from None
+    silence("paramiko")
     return paramiko
