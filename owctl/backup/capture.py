@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -71,8 +72,6 @@ class Capture:
                 self.interlude.resume()
                 self._configuration(verifier)
                 verifier.finish()
-                if database is not None and self.request.verify:
-                    database.check_with_pg_restore(self.folder, self.members[0], self.identities)
             self.interlude.settle()
         return self._manifest(inventory)
 
@@ -91,8 +90,15 @@ class Capture:
 
     def _prepare(self, inventory: Inventory, opened: ExitStack) -> Database | None:
         """Check that there is room, stop what is to stand still, and take the snapshot."""
-        database = self._open_database(inventory, opened)
-        self._preflight(inventory, database)
+        # Both ask in containers, which takes its time.
+        with ThreadPoolExecutor(1, "owctl-backup-sizes") as beside:
+            files_bytes = beside.submit(self._files_bytes, inventory)
+            database = self._open_database(inventory, opened)
+            check_estimate(
+                self.partial.parent,
+                database_bytes=database.size_bytes if database else 0,
+                files_bytes=files_bytes.result(),
+            )
         if not self.request.quiesce:
             return database
         # The snapshot that counts is taken when nobody writes any more.
@@ -110,15 +116,9 @@ class Capture:
             return NoVerifier()
         return BackgroundVerifier(self.folder, self.receive, self.identities)
 
-    def _preflight(self, inventory: Inventory, database: Database | None) -> None:
-        check_estimate(
-            self.partial.parent,
-            database_bytes=database.size_bytes if database else 0,
-            files_bytes=sum(
-                volume_bytes(self.engine, source)
-                for source in inventory.volumes_of(self.request.parts)
-            ),
-        )
+    def _files_bytes(self, inventory: Inventory) -> int:
+        sources = inventory.volumes_of(self.request.parts)
+        return sum(self.engine.map(lambda source: volume_bytes(self.engine, source), sources))
 
     def _database(self, database: Database, verifier: Verifier) -> None:
         if not database.has_application_tables:
@@ -127,7 +127,11 @@ class Capture:
                 f"({len(database.tables)} tables in all): the application keeps its data elsewhere."
             )
         member = database.dump(self.folder, self._progress(MEMBER_NAME), self.encryption)
-        self._done(member, verifier)
+        self._done(
+            member,
+            verifier,
+            lambda: database.check_with_pg_restore(self.folder, member, self.identities),
+        )
 
     def _volumes(self, inventory: Inventory, database: Database | None, verifier: Verifier) -> None:
         with_files = "files" in self.request.parts
@@ -195,10 +199,12 @@ class Capture:
         self.receive(MemberProgress(name, "writing", 0))
         return lambda done: self.receive(MemberProgress(name, "writing", done))
 
-    def _done(self, member: Member, verifier: Verifier) -> None:
+    def _done(
+        self, member: Member, verifier: Verifier, also: Callable[[], None] | None = None
+    ) -> None:
         self.members.append(member)
         self.receive(MemberProgress(member.name, "written", member.content_size_bytes))
-        verifier.submit(member)
+        verifier.submit(member, also)
 
     def _warn(self, text: str) -> None:
         self.warnings.append(text)

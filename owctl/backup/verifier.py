@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +22,7 @@ class NoVerifier:
     def __exit__(self, *_: object) -> None:
         return
 
-    def submit(self, member: Member) -> None:
+    def submit(self, member: Member, also: Callable[[], None] | None = None) -> None:
         """Let a member pass."""
 
     def finish(self) -> None:
@@ -42,7 +42,9 @@ class BackgroundVerifier:
         self._identities = identities
         self._folder = folder
         self._receive = receive
-        self._queue: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Member, Callable[[], None] | None] | None] = (
+            queue.SimpleQueue()
+        )
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="owctl-backup-verifier")
@@ -58,10 +60,10 @@ class BackgroundVerifier:
         self._queue.put(None)
         self._thread.join()
 
-    def submit(self, member: Member) -> None:
-        """Have a member verified; raises what an earlier one brought to light."""
+    def submit(self, member: Member, also: Callable[[], None] | None = None) -> None:
+        """Have a member verified, by ``also`` as well; raises what an earlier one brought to light."""
         self._raise()
-        self._queue.put(member)
+        self._queue.put((member, also))
 
     def finish(self) -> None:
         """Wait until all that was submitted is verified; raises BackupInvalid."""
@@ -74,7 +76,8 @@ class BackgroundVerifier:
             raise self._error
 
     def _work(self) -> None:
-        while (member := self._queue.get()) is not None and not self._cancelled.is_set():
+        while (item := self._queue.get()) is not None and not self._cancelled.is_set():
+            member, also = item
             self._receive(MemberProgress(member.name, "verifying", 0))
             try:
                 verify_member(
@@ -83,6 +86,8 @@ class BackgroundVerifier:
                     identities=self._identities,
                     cancelled=self._cancelled.is_set,
                 )
+                if also is not None:
+                    also()
             except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
                 self._error = error
                 return

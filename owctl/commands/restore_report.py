@@ -42,7 +42,7 @@ def plan_document(project: str, plan: "RestorePlan") -> dict[str, Any]:
         "schema": 1,
         "project": project,
         "dry_run": True,
-        "backup": {"id": plan.source.id, "path": str(plan.source.path)},
+        "backup": {"id": plan.source.id, "path": str(plan.source.paths[0])},
         "parts": list(plan.parts),
         "database": None
         if database is None
@@ -72,8 +72,10 @@ def plan_document(project: str, plan: "RestorePlan") -> dict[str, Any]:
     }
 
 
-def outcome_document(project: str, outcome: "RestoreOutcome") -> dict[str, Any]:
-    """Return a restore that is done as ``--json`` prints it."""
+def outcome_document(
+    project: str, outcome: "RestoreOutcome", *, finished: bool = False
+) -> dict[str, Any]:
+    """Return a restore that is done as ``--json`` prints it; ``finished``: nothing is kept."""
     return {
         "schema": 1,
         "project": project,
@@ -83,6 +85,7 @@ def outcome_document(project: str, outcome: "RestoreOutcome") -> dict[str, Any]:
         "files_bytes": outcome.files_bytes,
         "kept_database_bytes": outcome.kept_database_bytes,
         "kept_files_bytes": outcome.kept_files_bytes,
+        "finished": finished,
         "warnings": list(outcome.warnings),
     }
 
@@ -95,8 +98,8 @@ def journal_document(journal: "Journal") -> dict[str, Any]:
     return document
 
 
-def show_outcome(context: Context, outcome: "RestoreOutcome") -> None:
-    """Say what was restored, what is kept, and the two ways on."""
+def show_outcome(context: Context, outcome: "RestoreOutcome", *, finished: bool = False) -> None:
+    """Say what was restored, what is kept, and the two ways on; ``finished``: nothing is kept."""
     console, journal = context.console, outcome.journal
     if console.quiet:
         console.result(journal.id)
@@ -104,6 +107,8 @@ def show_outcome(context: Context, outcome: "RestoreOutcome") -> None:
     console.result(f"Restored {journal.backup_id}:")
     for line in _restored(outcome):
         console.result(f"  {line}")
+    if finished:
+        return
     console.result("What was there before is kept:")
     for line in _kept(outcome):
         console.result(f"  {line}")

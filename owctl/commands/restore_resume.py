@@ -30,11 +30,11 @@ def restore_resume(
     """Go on with a restore that was interrupted."""
     from owctl.backup.restore.plan import RestoreRequest
     from owctl.backup.restore.resume import resume_restore
+    from owctl.backup.restore.sources import open_source
     from owctl.commands.mutation import mutation
     from owctl.commands.restore_after import report, require_journal
     from owctl.commands.restore_display import RestoreDisplay
     from owctl.commands.restore_report import outcome_document, show_outcome
-    from owctl.commands.restore_run import open_source
 
     identities = given_identities(context, identity_files)
     stack, engine = context.stack, context.engine

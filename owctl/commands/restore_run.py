@@ -1,6 +1,5 @@
 """``owctl restore BACKUP``: parse, verify, ask, call the restore room, render."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,18 +17,15 @@ from owctl.context import Context
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from owctl.backup.encryption import Identity
     from owctl.backup.parts import Part
     from owctl.backup.restore.plan import RestorePlan, RestoreRequest
-    from owctl.backup.restore.source import Source
+    from owctl.backup.restore.sources import Wanted
 
 _ASKS = "replaces data"
 
 
 @click.command("run")
-@click.argument("backup")
+@click.argument("backup", nargs=-1, required=True)
 @click.option(
     "--only",
     metavar="PARTS",
@@ -46,7 +42,7 @@ _ASKS = "replaces data"
 @pass_context
 def restore_run(
     context: Context,
-    backup: str,
+    backup: tuple[str, ...],
     only: str | None,
     no_safety_backup: bool,
     no_start: bool,
@@ -59,11 +55,20 @@ def restore_run(
 ) -> None:
     """Put a backup back; what `owctl restore BACKUP` does.
 
-    BACKUP is an id, the beginning of one, `latest`, or a path. Everything is verified first and
-    staged beside what is there; what is replaced is kept until `owctl restore finish`.
+    BACKUP is an id, the beginning of one, `latest`, or a path; or files of docker-manage.sh, a
+    .sql and a .tar.gz. Everything is verified first and staged beside what is there; what is
+    replaced is kept until `owctl restore finish`. In an empty folder, a backup's path brings the
+    whole stack: configuration, images, volumes and data.
     """
     from owctl.backup.restore.plan import RestoreRequest
     from owctl.commands.confirmation import require_answerable
+    from owctl.commands.restore_anew import (
+        bring_configuration,
+        has_no_project,
+        restore_into_nothing,
+        show_configuration,
+        starts_anew,
+    )
 
     request = RestoreRequest(
         parts=_parts(only),
@@ -71,45 +76,35 @@ def restore_run(
         start=not no_start,
         timeout_seconds=timeout_seconds,
     )
-    identities = given_identities(context, identity_files)
+    from owctl.backup.restore.sources import Wanted
+
+    wanted = Wanted(backup, context.working_dir, given_identities(context, identity_files))
+    if has_no_project(context):
+        if dry_run:
+            show_configuration(context, wanted, output_format)
+            return
+        bring_configuration(context, wanted)
     if dry_run:
-        plan = _plan(context, backup, request, identities, record=False)
+        plan = _plan(context, wanted, request, record=False)
         _show_plan(context, plan, output_format)
         return
+    if starts_anew(context):
+        restore_into_nothing(context, wanted, request, lock_wait_seconds, output_format)
+        return
     require_answerable(yes, _ASKS)
-    _restore(context, backup, request, identities, yes, lock_wait_seconds, output_format)
-
-
-def open_source(
-    path: Path, *, record: bool = True, identities: "Sequence[Identity]" = ()
-) -> "Source":
-    """Return what stands at a path, as a source to restore from; raises BackupInvalid.
-
-    ``record``: whether to write down beside it how verifying it went.
-    """
-    from owctl.backup.catalogue import look_at
-    from owctl.backup.restore.source import BackupSource
-
-    return BackupSource(look_at(path), record=record, identities=identities)
+    _restore(context, wanted, request, yes, lock_wait_seconds, output_format)
 
 
 def _plan(
-    context: Context,
-    backup: str,
-    request: "RestoreRequest",
-    identities: "Sequence[Identity]",
-    *,
-    record: bool = True,
+    context: Context, wanted: "Wanted", request: "RestoreRequest", *, record: bool = True
 ) -> "RestorePlan":
-    from owctl.backup.catalogue import find_backup
     from owctl.backup.create import FOLDER_NAME
     from owctl.backup.restore.plan import plan_restore
     from owctl.commands.restore_display import RestoreDisplay
 
     stack = context.stack
-    found = find_backup(stack.working_dir / FOLDER_NAME, backup, context.working_dir)
-    source = open_source(found.path, record=record, identities=identities)
-    with context.console.progress(f"Verifying {found.id}") as progress:
+    source = wanted.find(stack.working_dir / FOLDER_NAME, record=record)
+    with context.console.progress(f"Verifying {source.id}") as progress:
         display = RestoreDisplay(context, progress)
         plan = plan_restore(context.engine, stack, source, request, display)
     for warning in plan.warnings:
@@ -119,9 +114,8 @@ def _plan(
 
 def _restore(
     context: Context,
-    backup: str,
+    wanted: "Wanted",
     request: "RestoreRequest",
-    identities: "Sequence[Identity]",
     yes: bool,
     lock_wait_seconds: float,
     output_format: str,
@@ -134,7 +128,7 @@ def _restore(
 
     stack, engine = context.stack, context.engine
     with mutation(context, "restore", lock_wait_seconds):
-        plan = _plan(context, backup, request, identities)
+        plan = _plan(context, wanted, request)
         for line in () if yes else plan_lines(plan):
             context.console.info(line)
         what = ", ".join(plan.parts)

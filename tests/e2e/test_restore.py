@@ -17,7 +17,7 @@ from tests.e2e.conftest import (
     remove_project,
 )
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 DATA = "/app/data"
 # Archives have whole seconds.
 LIST = (
@@ -136,6 +136,11 @@ def test_there_and_back_and_there_to_stay(stack: Project, two_states: States):
 
 def test_finished_and_told_as_json(stack: Project, two_states: States):
     backup, before, _ = two_states
+    plan = json.loads(stack.succeed("restore", backup, "--dry-run", "--json").stdout)
+    assert plan["dry_run"] is True
+    assert plan["parts"] == ["db", "files", "redis"]
+    assert set(plan["stops"]) == set(stack.status()) - {"postgres"}
+    assert {need["what"] for need in plan["room"]} >= {"the database", "rust_backend_data"}
     words = ("restore", backup, "--yes", "--no-safety-backup", "--json")
     document = json.loads(stack.succeed(*words).stdout)
     assert document["schema"] == 1

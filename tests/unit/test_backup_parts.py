@@ -13,7 +13,7 @@ from owctl.backup.manifest import Member
 from owctl.backup.members.configuration import configuration_files, store_configuration
 from owctl.backup.named_files import NamedFiles
 from owctl.backup.parts import part_of
-from owctl.commands.backup_create import _parts
+from owctl.commands.backup_create import chosen_parts
 from owctl.compose.loader import load
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError, UsageError
@@ -150,8 +150,8 @@ def test_which_part_a_member_belongs_to() -> None:
 
 
 def test_parts() -> None:
-    assert _parts(None) == {"db", "files", "redis", "config"}
-    assert _parts("db, files") == {"db", "files"}
+    assert chosen_parts(None) == {"db", "files", "redis", "config"}
+    assert chosen_parts("db, files") == {"db", "files"}
     for text in ("", ",", "db,everything"):
         with pytest.raises(UsageError):
-            _parts(text)
+            chosen_parts(text)

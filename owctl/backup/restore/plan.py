@@ -87,9 +87,12 @@ def plan_restore(
     source: Source,
     request: RestoreRequest,
     receive: Receiver = ignore,
+    *,
+    verified: bool = False,
 ) -> RestorePlan:
     """Verify the source, look at the stack, and return what would be done; changes nothing.
 
+    ``verified``: it was, a moment ago.
     Raises BackupInvalid for a damaged source, UsageError for a part that it lacks, OwctlError for
     what makes the restore impossible.
     """
@@ -98,7 +101,8 @@ def plan_restore(
     services = Services(engine, stack, receive, request.timeout_seconds)
     redis = frozenset(services.of_kind("redis"))
     parts = _parts(source, request.parts, redis)
-    source.verify(receive)
+    if not verified:
+        source.verify(receive)
     targets, missing = _targets(engine, stack, source, parts, redis)
     running = services.running()
     keep = services.undisturbed(parts)

@@ -128,6 +128,8 @@ class _Run:
             size = DatabaseSwap(self.services.server(), names).size_bytes(names.kept)
         if self.request.start:
             start_again(self.services, journal)
+        else:
+            self.services.back_to(journal.running, had_containers=journal.had_containers)
         files = {each.content.key: each.content.files_bytes for each in self.plan.volumes}
         return RestoreOutcome(
             journal, rows, files, size, self._kept_files(journal), self.plan.warnings
@@ -233,7 +235,8 @@ def _begin(
         engine_id=engine.engine_id,
         phase="staging",
         backup_id=plan.source.id,
-        backup_path=str(plan.source.path),
+        backup_path=str(plan.source.paths[0]),
+        other_paths=tuple(str(path) for path in plan.source.paths[1:]),
         parts=plan.parts,
         started_at=now(),
         running=plan.running,

@@ -13,6 +13,7 @@ from owctl.backup.load import Form
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_content import MemberContent
 from owctl.backup.parts import VolumePart
+from owctl.backup.restore.archive_check import check_volume
 from owctl.backup.restore.content import Content
 from owctl.backup.restore.events import Receiver, RestoreProgress
 from owctl.backup.space import readable
@@ -70,8 +71,8 @@ class Source(Protocol):
         """How the user calls it."""
 
     @property
-    def path(self) -> Path:
-        """Where it is."""
+    def paths(self) -> tuple[Path, ...]:
+        """The folder or the files that it is."""
 
     @property
     def created_at(self) -> str:
@@ -116,9 +117,9 @@ class BackupSource:
         return self.backup.id
 
     @property
-    def path(self) -> Path:
+    def paths(self) -> tuple[Path, ...]:
         """The backup's folder."""
-        return self.backup.path
+        return (self.backup.path,)
 
     @property
     def created_at(self) -> str:
@@ -180,7 +181,8 @@ class BackupSource:
             for member in self.manifest.members:
                 size = readable(member.content_size_bytes)
                 receive(RestoreProgress(member.name, "working", f"verifying {size}"))
-                verify_member(self.path, member, identities=self.identities)
+                check = check_volume if member.kind == "volume" else verify_member
+                check(self.backup.path, member, identities=self.identities)
                 receive(RestoreProgress(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
             self._record(verification.now("failed", problem=error.message))
@@ -194,17 +196,17 @@ class BackupSource:
             return
         # A backup on a disk that is read-only can be restored all the same.
         with suppress(OwctlError):
-            verification.write_record(self.path, found)
+            verification.write_record(self.backup.path, found)
 
     def _members(self, kind: str) -> list[Member]:
         return [member for member in self.manifest.members if member.kind == kind]
 
     def _opener(self, member: Member) -> Opener:
-        return lambda: MemberContent(self.path, member, identities=self.identities)
+        return lambda: MemberContent(self.backup.path, member, identities=self.identities)
 
     def _reader(self, member: Member) -> Callable[[], bytes]:
         def read() -> bytes:
-            with MemberContent(self.path, member, identities=self.identities) as content:
+            with MemberContent(self.backup.path, member, identities=self.identities) as content:
                 data = b"".join(content)
                 content.finish()
             return data

@@ -38,9 +38,13 @@ def undo_restore(
         services.back_to(journal.running, had_containers=journal.had_containers)
         remove_journal(stack.working_dir)
         return
-    running = services.running() if journal.phase == "swapped" else journal.running
+    running, had_containers = journal.running, journal.had_containers
+    if journal.phase == "swapped":
+        had_containers = services.have_containers()
+        now = services.running()
+        # Also those that ran and did not start any more: that may be why it is undone.
+        running = tuple(dict.fromkeys((*now, *journal.running))) if now else ()
     if journal.phase != "undoing":
-        had_containers = services.have_containers() if journal.phase == "swapped" else True
         journal = advance(
             stack.working_dir, journal, "undoing", running=running, had_containers=had_containers
         )

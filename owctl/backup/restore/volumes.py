@@ -192,6 +192,12 @@ def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same bytes in pieces that are worth a call to the engine."""
     waiting = bytearray()
     for data in pieces:
+        if len(data) >= _PIECE_BYTES:
+            # To copy it once more would take longer than a call.
+            yield bytes(waiting)
+            waiting.clear()
+            yield data
+            continue
         waiting += data
         if len(waiting) >= _PIECE_BYTES:
             yield bytes(waiting)
