@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -406,3 +408,16 @@ def test_listing_and_finding_among_several(tmp_path: Path) -> None:
             find_remote(store, "20250131")
         with pytest.raises(UsageError, match="no backup"):
             find_remote(store, "2024")
+
+
+def test_the_page_tells_how_to_get_it_back_by_hand(backup: Backup, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "off-site.md").read_text()
+    (block,) = [each for each in re.findall(r"```sh\n(.*?)```", page, re.S) if "joined" in each]
+    lines = [line for line in block.splitlines() if not line.startswith(("aws", "cd", "jq"))]
+    assert len(lines) == 3
+    with open_store(parse_address(str(tmp_path / "remote"), tmp_path)) as store:
+        push(backup, store)
+    folder = tmp_path / "remote" / BACKUP_ID
+    subprocess.run(["sh", "-ec", "\n".join(lines)], cwd=folder, check=True, timeout=60)
+    (folder / PARTS_NAME).unlink()
+    assert contents(folder) == contents(backup.path)

@@ -32,15 +32,15 @@ def in_words(error: Exception, bucket: str) -> OwctlError:
         return MissingRemotely(
             f"It is not in the bucket {bucket}.", hint="owctl backup pull REMOTE"
         )
-    if isinstance(error, PermissionError) or status in (401, 403):
-        return OwctlError(
-            f"Access to the bucket {bucket} is denied ({code or error}).",
-            hint="rights to list, get, put and delete objects, for the credentials in use",
-        )
     if code in _FULL or status == 507:
         return OwctlError(
             f"No space is left in the bucket {bucket} ({code}).",
             hint="make room there; the same command then goes on where it stopped",
+        )
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return OwctlError(
+            f"Access to the bucket {bucket} is denied ({code or error}).",
+            hint="rights to list, get, put and delete objects, for the credentials in use",
         )
     if status and status < 500:
         return OwctlError(

@@ -10,13 +10,20 @@ from typing import Any, Self
 
 from owctl.backup.remote.address import Address
 from owctl.backup.remote.s3_errors import in_words, is_behind_the_end
-from owctl.backup.remote.store import PIECE_BYTES, ConnectionLost, Content, missing_package
+from owctl.backup.remote.store import (
+    PIECE_BYTES,
+    ConnectionLost,
+    Content,
+    missing_package,
+    silence,
+)
 from owctl.errors import OwctlError
 
 _CONNECT_SECONDS = 10
 _SILENCE_SECONDS = 60
 # Slower than this for a whole part is taken for a connection that hangs.
 _LEAST_BYTES_A_SECOND = 32 * 1024
+_LOGGERS = ("aiobotocore", "asyncio", "botocore", "fsspec", "s3fs")
 _PROBE = ".owctl-checksum-probe"
 
 
@@ -128,9 +135,10 @@ class S3Store:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def _call(self, method: str, *, seconds: float = _SILENCE_SECONDS, **arguments: Any) -> Any:  # noqa: ANN401
+    def _call(self, method: str, *, seconds: float | None = None, **arguments: Any) -> Any:  # noqa: ANN401
+        limit = seconds or _SILENCE_SECONDS
         try:
-            return self._s3.call_s3(method, Bucket=self._bucket, timeout=seconds, **arguments)
+            return self._s3.call_s3(method, Bucket=self._bucket, timeout=limit, **arguments)
         except Exception as error:
             raise in_words(error, self._bucket) from error
 
@@ -140,13 +148,17 @@ def _file_system() -> Any:  # noqa: ANN401  # s3fs has no types
         import s3fs
     except ImportError:
         raise missing_package("s3fs") from None
-    return s3fs.S3FileSystem(
+    silence(*_LOGGERS)
+    opened = s3fs.S3FileSystem(
         anon=False,
         skip_instance_cache=True,
         use_listings_cache=False,
         config_kwargs={
             "connect_timeout": _CONNECT_SECONDS,
             "read_timeout": _SILENCE_SECONDS,
-            "retries": {"mode": "standard", "total_max_attempts": 3},
+            "retries": {"mode": "standard", "total_max_attempts": 2},
         },
     )
+    # Who calls tries again, and says so.
+    opened.retries = 1
+    return opened

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from owctl.backup.remote.address import Address
-from owctl.backup.remote.store import ConnectionLost, missing_package
+from owctl.backup.remote.store import ConnectionLost, missing_package, silence
 from owctl.errors import OwctlError
 
 CONNECT_SECONDS = 15
@@ -82,16 +82,23 @@ class SftpConnection:
                 "The SSH key is protected by a passphrase, and no agent has it.",
                 hint="ssh-add",
             ) from error
-        except paramiko.AuthenticationException as error:
-            raise OwctlError(
-                f"{self.host} does not let {self.user} in with any of the keys at hand.",
-                hint=self.login,
-            ) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
+            if _is_refusal(error):
+                raise OwctlError(
+                    f"{self.host} does not let {self.user} in with any of the keys at hand.",
+                    hint=self.login,
+                ) from error
             raise ConnectionLost(
                 f"{self.host} cannot be reached at port {self.port}: {error}.",
                 hint=self.login,
             ) from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    # Without any key paramiko does not even ask, and has no class for that.
+    return isinstance(error, _paramiko().AuthenticationException) or (
+        "No authentication methods" in str(error)
+    )
 
 
 def fingerprint(key: Any) -> str:  # noqa: ANN401  # paramiko has no types
@@ -135,4 +142,5 @@ def _paramiko() -> Any:  # noqa: ANN401  # it has no types
         import paramiko
     except ImportError:
         raise missing_package("paramiko") from None
+    silence("paramiko")
     return paramiko

@@ -17,7 +17,7 @@ from owctl.errors import OwctlError
 
 _WRITE_BYTES = 256 * 1024
 _READ_BYTES = 32 * 1024
-_REQUESTS = 64
+_WINDOW_BYTES = 8 * 1024 * 1024
 _EXTENDED = 200
 
 
@@ -87,10 +87,14 @@ class SftpStore:
         """Yield what is stored, ``size_bytes`` of it at the most."""
         path = posixpath.join(self._root, name)
         with self._translated(path, "read"), self._sftp.open(path, "rb") as file:
-            file.prefetch(size_bytes, max_concurrent_requests=_REQUESTS)
-            while size_bytes and (data := file.read(min(_READ_BYTES, size_bytes))):
-                size_bytes -= len(data)
-                yield data
+            # In windows: what is asked for at once is kept in memory until it is read.
+            for start in range(0, size_bytes, _WINDOW_BYTES):
+                end = min(start + _WINDOW_BYTES, size_bytes)
+                pieces = [(at, min(_READ_BYTES, end - at)) for at in range(start, end, _READ_BYTES)]
+                for data in file.readv(pieces):
+                    if not data:
+                        return
+                    yield data
 
     def server_sha256(self, _: str) -> str | None:
         """Return None: SFTP as it is spoken everywhere has no such request."""

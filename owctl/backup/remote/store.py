@@ -1,6 +1,7 @@
 """What a place for backups can do, whichever it is; small enough to be written three times."""
 
 import io
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
@@ -130,6 +131,14 @@ def open_store(address: "Address", *, host_key: str | None = None) -> Store:
     from owctl.backup.remote.folder_store import FolderStore
 
     return FolderStore(Path(address.path))
+
+
+def silence(*names: str) -> None:
+    """Keep libraries from printing: what goes wrong is told by the errors that they raise."""
+    for name in names:
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
 
 
 def missing_package(package: str) -> OwctlError:

@@ -1,0 +1,296 @@
+"""What is left when a push or a pull is killed, or its connection cut: something to go on from."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from remote_places import (
+    BACKUP_ID,
+    MIB,
+    CheckedS3,
+    SshServer,
+    aws_environment,
+    make_backup,
+    ssh_server,
+    use_environment,
+)
+
+from owctl.backup.catalogue import Backup
+from owctl.backup.manifest import MANIFEST_NAME
+from owctl.backup.remote import persistence
+from owctl.backup.remote.address import parse_address
+from owctl.backup.remote.events import TransferProgress
+from owctl.backup.remote.pull import pull_backup
+from owctl.backup.remote.push import push_backup
+from owctl.backup.remote.store import Content, open_store
+
+# Tells each event on stdout and waits for a line, so that a kill comes at a known moment.
+PROGRAM = """
+import sys
+from pathlib import Path
+from owctl.backup.catalogue import look_at
+from owctl.backup.remote.address import parse_address
+from owctl.backup.remote.pull import pull_backup
+from owctl.backup.remote.push import push_backup
+from owctl.backup.remote.store import open_store
+what, address, folder = sys.argv[1:]
+def receive(event):
+    if event.member.startswith("volumes") and event.stage in ("sending", "checking", "fetching"):
+        print(event.stage, event.done_bytes, flush=True)
+        sys.stdin.readline()
+with open_store(parse_address(address, Path("/"))) as store:
+    if what == "push":
+        push_backup(look_at(Path(folder)), store, receive, part_bytes=1 << 20)
+    else:
+        pull_backup(store, Path(folder).name, Path(folder).parent, receive)
+"""
+
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with ssh_server(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[CheckedS3]:
+    server = CheckedS3()
+    server.client().create_bucket(Bucket=server.bucket)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "file":
+        return f"file://{tmp_path}/remote"
+    if request.param == "sftp":
+        server: SshServer = request.getfixturevalue("ssh")
+        use_environment(monkeypatch, {"HOME": str(server.home)})
+        return server.address(tmp_path / "remote")
+    s3: CheckedS3 = request.getfixturevalue("s3")
+    use_environment(monkeypatch, aws_environment(s3, tmp_path))
+    return f"s3://{s3.bucket}/{tmp_path.name}"
+
+
+EACH = pytest.mark.parametrize("place", ["file", "sftp", "s3"], indirect=True)
+
+
+def kill_at(what: str, address: str, folder: Path, events: int, number: signal.Signals) -> int:
+    """Let a transfer run for so many events, and kill it; returns its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, what, address, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for _ in range(events):
+        assert process.stdout.readline(), "it ended by itself"
+        process.stdin.write("\n")
+        with suppress(BrokenPipeError):
+            process.stdin.flush()
+    process.send_signal(number)
+    with suppress(BrokenPipeError):
+        process.communicate(timeout=60)
+    return process.wait(60)
+
+
+def same(one: Path, other: Path) -> bool:
+    names = [path.relative_to(one) for path in one.rglob("*.*") if path.is_file()]
+    return all(
+        (one / name).read_bytes() == (other / name).read_bytes()
+        for name in names
+        if name.name != "verification.json"
+    )
+
+
+@EACH
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_push_that_was_killed_goes_on(place: str, tmp_path: Path, number: signal.Signals) -> None:
+    backup = make_backup(tmp_path / "backups")
+    dice = random.Random(f"{place.split(':')[0]}{number}")
+    sent: list[str] = []
+    for _ in range(2):
+        with open_store(parse_address(place, tmp_path)) as store:
+            before = {n for n in store.files(BACKUP_ID) if not n.endswith(".tmp")}
+            kill_at("push", place, backup.path, dice.randrange(4, 9), number)
+            after = {n for n in store.files(BACKUP_ID) if not n.endswith(".tmp")}
+        assert before <= after
+        assert MANIFEST_NAME not in after
+    with open_store(parse_address(place, tmp_path)) as store:
+        real_send = store.send
+
+        def count(name: str, content: Content) -> None:
+            sent.append(name.removeprefix(f"{BACKUP_ID}/"))
+            real_send(name, content)
+
+        store.send = count  # type: ignore[method-assign]
+        pushed = push_backup(backup, store, part_bytes=MIB)
+        assert after
+        # What was there whole was not sent again.
+        assert not after & set(sent)
+        assert pushed.sent_parts == pushed.parts - len(after) == len(sent) - 2
+        pulled = pull_backup(store, BACKUP_ID, tmp_path / "elsewhere")
+    assert same(backup.path, pulled.path)
+
+
+@EACH
+def test_a_pull_that_was_killed_goes_on(place: str, tmp_path: Path) -> None:
+    backup = make_backup(tmp_path / "backups")
+    target = tmp_path / "elsewhere" / BACKUP_ID
+    with open_store(parse_address(place, tmp_path)) as store:
+        whole = push_backup(backup, store, part_bytes=MIB)
+        events = 120 if place.startswith("sftp") else 4
+        kill_at("pull", place, target, events, signal.SIGKILL)
+        assert not target.exists()
+        pulled = pull_backup(store, BACKUP_ID, target.parent)
+    assert 0 < pulled.fetched_parts < whole.parts - 1
+    assert same(backup.path, pulled.path)
+    assert [path.name for path in target.parent.iterdir()] == [BACKUP_ID]
+
+
+class CuttingProxy:
+    """A TCP port that hands on to another, and cuts each connection after so many bytes.
+
+    ``cuts`` is how many connections are cut; the ones after that live.
+    """
+
+    def __init__(self, port: int, *, after_bytes: int, cuts: int) -> None:
+        self.after_bytes, self.cuts_left, self.cut = after_bytes, cuts, 0
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self._sockets: list[socket.socket] = []
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [client, server]
+                allowance = [self.after_bytes]
+                for one, other in ((client, server), (server, client)):
+                    thread = threading.Thread(target=self._pass_on, args=(one, other, allowance))
+                    thread.start()
+                    self._threads.append(thread)
+
+    def _pass_on(self, one: socket.socket, other: socket.socket, allowance: list[int]) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                allowance[0] -= len(data)
+                if allowance[0] < 0 and self.cuts_left > 0:
+                    self.cuts_left -= 1
+                    self.cut += 1
+                    break
+                other.sendall(data)
+        for each in (one, other):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        for each in self._sockets:
+            each.close()
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Backup:
+    return make_backup(tmp_path / "backups")
+
+
+def there_and_back(address: str, backup: Backup, tmp_path: Path) -> list[TransferProgress]:
+    events: list[TransferProgress] = []
+    with open_store(parse_address(address, tmp_path)) as store:
+        push_backup(backup, store, events.append, part_bytes=MIB)
+        pulled = pull_backup(store, BACKUP_ID, tmp_path / "elsewhere", events.append)
+    assert same(backup.path, pulled.path)
+    return events
+
+
+def test_an_ssh_connection_that_breaks(
+    ssh: SshServer, backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persistence, "PAUSES_SECONDS", (0.05, 0.05))
+    use_environment(monkeypatch, {"HOME": str(ssh.home)})
+    proxy = CuttingProxy(ssh.port, after_bytes=4 * MIB, cuts=4)
+    known = ssh.home / ".ssh" / "known_hosts"
+    try:
+        known.write_text(known.read_text().replace(str(ssh.port), str(proxy.port)))
+        address = ssh.address(tmp_path / "remote", proxy.port)
+        events = there_and_back(address, backup, tmp_path)
+    finally:
+        ssh.know_host()
+        proxy.close()
+    assert proxy.cut == 4
+    assert any(event.stage == "trying again" for event in events)
+
+
+def test_a_server_whose_connections_break(
+    s3: CheckedS3, backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persistence, "PAUSES_SECONDS", (0.05, 0.05))
+    proxy = CuttingProxy(s3.port, after_bytes=700_000, cuts=5)
+    values = aws_environment(s3, tmp_path)
+    values["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{proxy.port}"
+    use_environment(monkeypatch, values)
+    try:
+        there_and_back(f"s3://{s3.bucket}/{tmp_path.name}", backup, tmp_path)
+    finally:
+        proxy.close()
+    assert proxy.cut == 5
+
+
+def test_memory_stays_flat(s3: CheckedS3, ssh: SshServer, tmp_path: Path) -> None:
+    """Parts of their real size, in a process of its own: never as much as a part in memory."""
+    backup = make_backup(tmp_path / "backups", volume_bytes=80 * MIB)
+    code = """
+import sys
+from pathlib import Path
+from owctl.backup.catalogue import look_at
+from owctl.backup.remote.address import parse_address
+from owctl.backup.remote.pull import pull_backup
+from owctl.backup.remote.push import push_backup
+from owctl.backup.remote.store import open_store
+address, folder, target = sys.argv[1:]
+def peak():
+    # Not getrusage: that remembers what the process was forked from.
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(status["VmHWM"].split()[0]) // 1024
+with open_store(parse_address(address, Path("/"))) as store:
+    list(store.folders())
+    before = peak()
+    backup = look_at(Path(folder))
+    assert push_backup(backup, store).parts == 5
+    pull_backup(store, backup.id, Path(target))
+    print(peak() - before)
+"""
+    base = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    for name, address, values in (
+        ("s3", f"s3://{s3.bucket}/{tmp_path.name}", aws_environment(s3, tmp_path)),
+        ("sftp", ssh.address(tmp_path / "remote"), {"HOME": str(ssh.home)}),
+    ):
+        argv = [sys.executable, "-c", code, address, str(backup.path), str(tmp_path / name)]
+        answer = subprocess.run(
+            argv, capture_output=True, text=True, check=True, timeout=100, env=base | values
+        )
+        assert int(answer.stdout) < 40, (name, answer.stdout)
