@@ -1,0 +1,255 @@
+"""The load: one transaction that inserts, verifies, accounts for every row, and only then commits.
+
+Killed at any moment, the target is as it was before; run again, the result is the same.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from owctl.migrate import preparation
+from owctl.migrate.copying import Refused, copy_all, copy_around, failed
+from owctl.migrate.events import Receiver, TableProgress, TableStage, ignore
+from owctl.migrate.mapping import convert, plan_tables
+from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
+from owctl.migrate.rejects import FOLDER_NAME, RejectFile
+from owctl.migrate.source import Source
+from owctl.migrate.target import look, refuse_unless_empty
+from owctl.migrate.unmapped import unmapped
+from owctl.migrate.verify import account, hasher_for, verify_table
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+_REPORT_ROWS = 500
+_REPORT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """What became of a source table. ``merged`` of the ``rejected`` live on in other rows.
+
+    ``target`` is None for a table that has none; ``reasons`` counts the rejects.
+    """
+
+    source: str
+    target: str | None
+    source_rows: int
+    inserted: int
+    rejected: int
+    merged: int = 0
+    sent_bytes: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    examples: tuple[Reject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """A load that was verified and committed.
+
+    ``notes`` are (table, column, kind, count) of what was changed on the way; ``changes`` are
+    sentences about what was altered in the target beyond its rows.
+    """
+
+    tables: tuple[TableResult, ...]
+    notes: tuple[tuple[str, str, str, int], ...]
+    changes: tuple[str, ...]
+    rejects_path: Path
+    schema: str
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """What to load. ``folder`` gets the rejects; ``mark`` is left in the database as its sign.
+
+    ``options.target_columns`` is looked up anew in the transaction. ``replace``: remove what is
+    there; the caller has seen to a backup.
+    """
+
+    source: Source
+    options: Options
+    folder: Path
+    mark: str
+    replace: bool = False
+
+
+def load(connection: "Connection", request: LoadRequest, receive: Receiver = ignore) -> LoadResult:
+    """Load the source into the target's empty tables, verify, and commit.
+
+    Raises OwctlError (VerificationFailed among them), and then nothing was changed.
+    """
+    import psycopg
+
+    try:
+        with connection.transaction():
+            return _Load(connection, request, receive).run()
+    except psycopg.Error as error:
+        raise preparation.server_failed(error) from error
+
+
+class _Load:
+    """One load within its transaction."""
+
+    def __init__(self, connection: "Connection", request: LoadRequest, receive: Receiver) -> None:
+        self.connection = connection
+        self.request = request
+        self.receive = receive
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+
+    def run(self) -> LoadResult:
+        """Do everything but the commit."""
+        began = time.monotonic()
+        connection, request = self.connection, self.request
+        preparation.configure(connection)
+        preparation.lock(connection)
+        found = look(connection)
+        refuse_unless_empty(found, replace=request.replace)
+        changes = preparation.relax(connection, request.source, found)
+        options = replace(request.options, target_columns=look(connection).columns)
+        if options.on_overflow == "widen":
+            changes += preparation.widen(connection, request.source, options)
+            options = replace(options, target_columns=look(connection).columns)
+        plan = plan_tables(request.source, options)
+        preparation.clear(connection, found, plan, replace=request.replace)
+        tables = [self._table(each, options) for each in plan]
+        rejects = request.folder / FOLDER_NAME
+        tables += unmapped_results(request.source, rejects)
+        preparation.set_sequences(connection, options.target_columns)
+        preparation.mark(connection, request.mark)
+        notes = tuple((*where, count) for where, count in sorted(self.counts.items()))
+        seconds = time.monotonic() - began
+        return LoadResult(tuple(tables), notes, tuple(changes), rejects, found.schema, seconds)
+
+    def _table(self, table_map: TableMap, options: Options) -> TableResult:
+        try:
+            attempt = _Attempt(self, table_map, options)
+            attempt.whole()
+        except Refused:
+            attempt = _Attempt(self, table_map, options)
+            attempt.around()
+        for table, column, kind, count in attempt.notes.items():
+            self.counts[table, column, kind] += count
+        result = attempt.result()
+        account(table_map.source, result.source_rows, result.inserted, result.rejected)
+        attempt.tell("verifying")
+        columns = options.target_columns[table_map.target]
+        verify_table(self.connection, table_map, columns, attempt.hasher)
+        attempt.tell("verified")
+        return result
+
+
+class _Attempt:
+    """One table's rows on their way: converted, counted, hashed, rejected."""
+
+    def __init__(self, run: _Load, table_map: TableMap, options: Options) -> None:
+        self.run = run
+        self.table_map = table_map
+        self.options = options
+        self.notes = Notes()
+        self.hasher = hasher_for(table_map, options.target_columns[table_map.target])
+        self.source_rows = run.request.source.rows_in(table_map.source)
+        self.rejects = RejectFile(run.request.folder / FOLDER_NAME, table_map.source)
+        self.read = 0
+        self.sent_bytes = 0
+        self._told = 0.0
+
+    def whole(self) -> None:
+        """Copy all rows in one stream; raises Refused."""
+        import psycopg
+
+        try:
+            with self.rejects:
+                self.sent_bytes = copy_all(self.run.connection, self.table_map, self._hashed())
+        except psycopg.Error as error:
+            raise failed(self.table_map, error) from error
+
+    def around(self) -> None:
+        """Copy all rows but those that the server refuses."""
+        import psycopg
+
+        def accepted(row: Converted) -> None:
+            self.hasher.add(row.values)
+
+        connection, rows = self.run.connection, self._converted()
+        try:
+            with self.rejects:
+                for reject in copy_around(connection, self.table_map, rows, accepted):
+                    self.rejects.add(reject)
+        except psycopg.Error as error:
+            raise failed(self.table_map, error) from error
+
+    def result(self) -> TableResult:
+        """Return the counts."""
+        return table_result(
+            self.rejects,
+            self.table_map.target,
+            self.source_rows,
+            self.hasher.rows,
+            self.sent_bytes,
+        )
+
+    def tell(self, stage: TableStage) -> None:
+        """Report how far the table is."""
+        self.run.receive(
+            TableProgress(
+                self.table_map.target, stage, self.read, self.source_rows, self.sent_bytes
+            )
+        )
+
+    def _hashed(self) -> Iterator[tuple[Value, ...]]:
+        add = self.hasher.add
+        for row in self._converted():
+            add(row.values)
+            yield row.values
+
+    def _converted(self) -> Iterator[Converted]:
+        """Yield the rows that convert; the others go into the rejects."""
+        source = self.run.request.source
+        for row in convert(source, self.table_map, self.options, self.notes):
+            self.read += 1
+            if self.read % _REPORT_ROWS == 0 and time.monotonic() - self._told > _REPORT_SECONDS:
+                self._told = time.monotonic()
+                self.tell("loading")
+            if isinstance(row, Reject):
+                self.rejects.add(row)
+            else:
+                yield row
+
+
+def table_result(
+    rejects: RejectFile, target: str | None, source_rows: int, inserted: int, sent_bytes: int = 0
+) -> TableResult:
+    """Return a table's result from its counts and its rejects."""
+    return TableResult(
+        rejects.table,
+        target,
+        source_rows,
+        inserted,
+        rejects.total,
+        rejects.merged,
+        sent_bytes,
+        dict(rejects.counts),
+        tuple(rejects.examples),
+    )
+
+
+def unmapped_results(source: Source, folder: Path) -> list[TableResult]:
+    """Write the rows of tables without a target to the rejects; return what was found, by table."""
+    results = []
+    files: dict[str, RejectFile] = {}
+    for reject in unmapped(source):
+        if reject.source_table not in files:
+            files[reject.source_table] = RejectFile(folder, reject.source_table).__enter__()
+        files[reject.source_table].add(reject)
+    for table, rejects in files.items():
+        rejects.__exit__(None, None, None)
+        rows = source.rows_in(table)
+        account(table, rows, 0, rejects.total)
+        results.append(table_result(rejects, None, rows, 0))
+    return results
