@@ -15,7 +15,7 @@ from owctl.migrate.copying import Refused, copy_all, copy_around, failed
 from owctl.migrate.events import Receiver, TableProgress, TableStage, ignore
 from owctl.migrate.mapping import convert, plan_tables
 from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
-from owctl.migrate.rejects import FOLDER_NAME, RejectFile
+from owctl.migrate.reject_files import FOLDER_NAME, RejectFile
 from owctl.migrate.source import Source
 from owctl.migrate.target import look, refuse_unless_empty
 from owctl.migrate.unmapped import unmapped
