@@ -5,10 +5,12 @@ log, checked to belong together. That needs no program in the container, writes 
 client of SQLite's would, in the folder of the database), and works on one that is stopped.
 """
 
+import contextlib
 import hashlib
 import shutil
+import sqlite3
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +49,6 @@ class Captured:
     uploads: Member | None = None
     uploads_dir: Path | None = None
     vector_data: bool = False
-    settings: tuple[str, ...] = field(default=())
 
     @property
     def database(self) -> Path:
@@ -74,6 +75,7 @@ def capture_place(
             f"{place.database} was written to all the while: no consistent copy could be had.",
             hint=f"docker stop {place.name}, then the same command again",
         )
+    _work_log_in(target)
     member = _archive_uploads(engine, place, folder, on_bytes) if uploads else None
     return _record(
         Captured(
@@ -90,10 +92,11 @@ def capture_place(
 
 def capture_file(path: Path, uploads_dir: Path | None, folder: Path) -> Captured:
     """Copy a database file of this machine, its write-ahead log beside it; raises OwctlError."""
-    from owctl.migrate.source import copy_database
+    from owctl.migrate.private_copy import copy_database
 
     target = _prepare(folder)
     copy_database(path, target)
+    _work_log_in(target)
     if uploads_dir is None and (path.parent / "uploads").is_dir():
         uploads_dir = path.parent / "uploads"
     vector_data = path.parent / "vector_db"
@@ -125,7 +128,6 @@ def read_captured(folder: Path) -> Captured | None:
         uploads=Member(**uploads) if uploads else None,
         uploads_dir=Path(uploads_dir) if uploads_dir else None,
         vector_data=document["vector_data"],
-        settings=tuple(document["settings"]),
     )
 
 
@@ -148,6 +150,15 @@ def _prepare(folder: Path) -> Path:
     except OSError as error:
         raise cannot("write", source, error) from error
     return source / DATABASE_NAME
+
+
+def _work_log_in(database: Path) -> None:
+    """Make one file of a database and its log; a damaged one stays as it is, for the salvage."""
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(database)) as connection,
+    ):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _archive_uploads(

@@ -5,8 +5,8 @@ Killed at any moment, the target is as it was before; run again, the result is t
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,9 @@ from owctl.migrate.events import Receiver, TableProgress, TableStage, ignore
 from owctl.migrate.mapping import convert, plan_tables
 from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
 from owctl.migrate.reject_files import FOLDER_NAME, RejectFile
+from owctl.migrate.results import LoadResult, TableResult, table_result, unmapped_results
 from owctl.migrate.source import Source
 from owctl.migrate.target import look, refuse_unless_empty
-from owctl.migrate.unmapped import unmapped
 from owctl.migrate.verify import account, hasher_for, verify_table
 
 if TYPE_CHECKING:
@@ -31,45 +31,11 @@ _REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class TableResult:
-    """What became of a source table. ``merged`` of the ``rejected`` live on in other rows.
-
-    ``target`` is None for a table that has none; ``reasons`` counts the rejects.
-    """
-
-    source: str
-    target: str | None
-    source_rows: int
-    inserted: int
-    rejected: int
-    merged: int = 0
-    sent_bytes: int = 0
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    examples: tuple[Reject, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LoadResult:
-    """A load that was verified and committed.
-
-    ``notes`` are (table, column, kind, count) of what was changed on the way; ``changes`` are
-    sentences about what was altered in the target beyond its rows.
-    """
-
-    tables: tuple[TableResult, ...]
-    notes: tuple[tuple[str, str, str, int], ...]
-    changes: tuple[str, ...]
-    rejects_path: Path
-    schema: str
-    duration_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class LoadRequest:
     """What to load. ``folder`` gets the rejects; ``mark`` is left in the database as its sign.
 
     ``options.target_columns`` is looked up anew in the transaction. ``replace``: remove what is
-    there; the caller has seen to a backup.
+    there; the caller has seen to a backup. ``before_commit`` gets the result when all is verified.
     """
 
     source: Source
@@ -77,6 +43,7 @@ class LoadRequest:
     folder: Path
     mark: str
     replace: bool = False
+    before_commit: Callable[["LoadResult"], None] = lambda _: None
 
 
 def load(connection: "Connection", request: LoadRequest, receive: Receiver = ignore) -> LoadResult:
@@ -88,7 +55,9 @@ def load(connection: "Connection", request: LoadRequest, receive: Receiver = ign
 
     try:
         with connection.transaction():
-            return _Load(connection, request, receive).run()
+            result = _Load(connection, request, receive).run()
+            request.before_commit(result)
+        return result
     except psycopg.Error as error:
         raise preparation.server_failed(error) from error
 
@@ -220,36 +189,3 @@ class _Attempt:
                 self.rejects.add(row)
             else:
                 yield row
-
-
-def table_result(
-    rejects: RejectFile, target: str | None, source_rows: int, inserted: int, sent_bytes: int = 0
-) -> TableResult:
-    """Return a table's result from its counts and its rejects."""
-    return TableResult(
-        rejects.table,
-        target,
-        source_rows,
-        inserted,
-        rejects.total,
-        rejects.merged,
-        sent_bytes,
-        dict(rejects.counts),
-        tuple(rejects.examples),
-    )
-
-
-def unmapped_results(source: Source, folder: Path) -> list[TableResult]:
-    """Write the rows of tables without a target to the rejects; return what was found, by table."""
-    results = []
-    files: dict[str, RejectFile] = {}
-    for reject in unmapped(source):
-        if reject.source_table not in files:
-            files[reject.source_table] = RejectFile(folder, reject.source_table).__enter__()
-        files[reject.source_table].add(reject)
-    for table, rejects in files.items():
-        rejects.__exit__(None, None, None)
-        rows = source.rows_in(table)
-        account(table, rows, 0, rejects.total)
-        results.append(table_result(rejects, None, rows, 0))
-    return results

@@ -1,6 +1,5 @@
 """The rows that stay behind, each with its reason: one file of JSON lines a source table."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -9,7 +8,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from owctl.migrate.model import Reject
-from owctl.project.private_file import cannot
+from owctl.migrate.rejects import to_json_line
+from owctl.project.private_file import PRIVATE_MODE, cannot
 
 FOLDER_NAME = "rejects"
 _FIRST_EXAMPLES = 5
@@ -18,11 +18,13 @@ _FIRST_EXAMPLES = 5
 class RejectFile:
     """The rejects of one table; the file appears with the first of them, mode 0600.
 
-    ``counts`` is by reason, ``examples`` the first few. Opening it again begins anew.
+    ``counts`` is by reason, ``examples`` the first few. Opening it again begins anew. Without a
+    folder they are only counted.
     """
 
-    def __init__(self, folder: Path, table: str) -> None:
-        self.path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', table)}.jsonl"
+    def __init__(self, folder: Path | None, table: str) -> None:
+        name = f"{re.sub(r'[^A-Za-z0-9._-]', '_', table)}.jsonl"
+        self.path = folder / name if folder is not None else None
         self.table = table
         self.counts: Counter[str] = Counter()
         self.merged = 0
@@ -40,22 +42,18 @@ class RejectFile:
         self.merged += reject.merged
         if len(self.examples) < _FIRST_EXAMPLES:
             self.examples.append(reject)
-        document = {
-            "table": reject.source_table,
-            "key": dict(reject.key),
-            "reason": reject.reason,
-            "detail": reject.detail,
-            "row": dict(reject.row),
-        }
+        if self.path is None:
+            return
         try:
             if self._file is None:
-                self._file = self._open()
-            self._file.write(json.dumps(document, ensure_ascii=False, default=_shown) + "\n")
+                self._file = _open(self.path)
+            self._file.write(to_json_line(reject) + "\n")
         except OSError as error:
             raise cannot("write", self.path, error) from error
 
     def __enter__(self) -> Self:
-        self.path.unlink(missing_ok=True)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
         return self
 
     def __exit__(
@@ -65,15 +63,12 @@ class RejectFile:
             try:
                 self._file.close()
             except OSError as problem:
-                if error is None:
+                if error is None and self.path is not None:
                     raise cannot("write", self.path, problem) from problem
 
-    def _open(self) -> IO[str]:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(self.path, flags, 0o600)
-        return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
 
-
-def _shown(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _open(path: Path) -> IO[str]:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(path, flags, PRIVATE_MODE)
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")

@@ -130,7 +130,7 @@ def find_target(engine: "Engine", stack: Stack) -> Target:
 
 
 def connect(target: Target) -> "psycopg.Connection[tuple[Any, ...]]":
-    """Sign in; raises OwctlError with the server's words."""
+    """Sign in, every statement a transaction of its own; raises OwctlError with the server's words."""
     import psycopg
 
     try:
@@ -144,6 +144,7 @@ def connect(target: Target) -> "psycopg.Connection[tuple[Any, ...]]":
             application_name="owctl migrate",
             client_encoding="utf8",
             keepalives_idle=30,
+            autocommit=True,
         )
     except psycopg.Error as error:
         raise OwctlError(
