@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -91,24 +91,38 @@ def make_passwords(
     ``on_account`` is told how many were made. Raises OwctlError where the list cannot be written.
     """
     everyone = list(accounts)
-    useless = [account for account in everyone if account.active and not account.is_usable]
-    inactive = sum(not account.active for account in everyone)
-    kept = sum(account.active and account.is_usable for account in everyone)
     if choice == "keep":
-        return Passwords({}, kept=kept, locked_out=len(useless), inactive=inactive)
+        return count(everyone, choice, folder)
     path = folder / FILE_NAME
+    useless = [account for account in everyone if account.active and not account.is_usable]
     known = read_passwords(path)
     words = {account.id: known.get(account.id) or generate() for account in useless}
     if useless:
         _write(path, useless, words)
-    hashes = dict(_hashed(words, on_account))
-    return Passwords(
-        hashes,
-        one_time=len(useless),
-        kept=kept,
-        inactive=inactive,
-        path=path if useless else None,
-    )
+    return replace(count(everyone, choice, folder), hashes=dict(_hashed(words, on_account)))
+
+
+def count(accounts: Iterable[Account], choice: Choice, folder: Path) -> Passwords:
+    """Return who can sign in by a choice, without the hashes."""
+    useless = kept = inactive = 0
+    for account in accounts:
+        if not account.active:
+            inactive += 1
+        elif account.is_usable:
+            kept += 1
+        else:
+            useless += 1
+    if choice == "keep":
+        return Passwords({}, kept=kept, locked_out=useless, inactive=inactive)
+    path = folder / FILE_NAME if useless else None
+    return Passwords({}, one_time=useless, kept=kept, inactive=inactive, path=path)
+
+
+def rewrite_list(path: Path, accounts: Iterable[Account]) -> None:
+    """Write the list anew with the accounts as the target has them; others are left out of it."""
+    known = read_passwords(path)
+    if known:
+        _write(path, [account for account in accounts if account.id in known], known)
 
 
 def generate() -> str:
