@@ -1,0 +1,206 @@
+"""Converts the rows of one table: reads, applies the rules, checks what the target demands."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from owctl.migrate.column_map import COLUMN_MAP, Column
+from owctl.migrate.json_repair import JsonUnusable
+from owctl.migrate.json_text import clean_json
+from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
+from owctl.migrate.references import References
+from owctl.migrate.rejects import Rejected, make_reject
+from owctl.migrate.row import Context, Row
+from owctl.migrate.row_rules import EARLY_RULES, LATE_RULES, RULES
+from owctl.migrate.source import Source, Unreadable
+from owctl.migrate.text import characters, clean_text
+from owctl.migrate.values import (
+    Changes,
+    Raw,
+    boolean,
+    calendar_date,
+    integer,
+    nanoseconds,
+    seconds,
+    timestamp,
+)
+
+_RULES: dict[str, Callable[[Raw], tuple[Value, Changes]]] = {
+    "text": clean_text,
+    "user": clean_text,
+    "json": clean_json,
+    "lenient-json": clean_json,
+    "boolean": lambda raw: boolean(raw, None),
+    "integer": integer,
+    "seconds": seconds,
+    "nanoseconds": nanoseconds,
+    "date": calendar_date,
+    "timestamp": timestamp,
+    "constant": lambda _raw: (None, ()),
+}
+_INTEGER_LIMITS = {"integer": 2**31, "smallint": 2**15}
+# Read beside the mapped columns, where the source has them.
+_ALSO_READ = {"user": ("oauth",)}
+_PAIRS = (("created_at", "updated_at"), ("updated_at", "created_at"))
+# Known to the whole of a row: its key in the notes.
+_KEYS = {"prompt": "command"}
+
+
+class Conversion:
+    """One pass over one table. ``light`` leaves out the rules that only fill columns."""
+
+    def __init__(
+        self,
+        source: Source,
+        table_map: TableMap,
+        options: Options,
+        notes: Notes,
+        references: References,
+        *,
+        light: bool = False,
+    ) -> None:
+        self._map = table_map
+        self._source = source
+        self._target = options.target_columns[table_map.target]
+        by_name = {column.name: column for column in COLUMN_MAP[table_map.target]}
+        self._columns = [by_name[name] for name in table_map.columns]
+        self._context = Context(source, options, references, notes, {})
+        self._light = light
+        self._key = _KEYS.get(table_map.target, "id")
+        there = source.columns[table_map.source]
+        read = dict.fromkeys(
+            [column.read_from for column in self._columns if column.read_from in there]
+            + [name for name in _ALSO_READ.get(table_map.target, ()) if name in there]
+        )
+        self._read = tuple(read)
+
+    def rows(self) -> Iterator[Converted | Reject]:
+        """Yield one result for each row of the source table, in the order of rowid."""
+        for found in self._source.rows(self._map.source, self._read or ("rowid",)):
+            if isinstance(found, Unreadable):
+                detail = f"the row lies on a damaged page: {found.problem}"
+                yield self._reject(found.rowid, "unreadable", detail)
+                continue
+            rowid, raw = found
+            del found
+            try:
+                yield self._convert(rowid, dict(zip(self._read, raw, strict=True)))
+            except Rejected as rejected:
+                yield self._reject(rowid, rejected.reason, rejected.detail)
+            except RecursionError:
+                yield self._reject(rowid, "json-too-deep", "JSON nested too deep to be changed")
+
+    def _convert(self, rowid: int, raw: dict[str, Raw]) -> Converted:
+        pending: list[tuple[str, str]] = []
+        row = Row(rowid, raw, {}, lambda column, kind: pending.append((column, kind)))
+        target = self._map.target
+        if target in EARLY_RULES:
+            EARLY_RULES[target](row, self._context)
+        for column in self._columns:
+            row.values[column.name] = self._value(row, column)
+        _fill_pairs(row)
+        self._take_user(row)
+        if target in RULES:
+            RULES[target](row, self._context)
+        self._check_key(row)
+        if not self._light and target in LATE_RULES:
+            LATE_RULES[target](row, self._context)
+        for name in self._map.columns:
+            self._check(name, row.values[name])
+        self._count(row, pending)
+        return Converted(tuple(row.values[name] for name in self._map.columns), rowid)
+
+    def _value(self, row: Row, column: Column) -> Value:
+        raw = row.raw.get(column.read_from)
+        try:
+            value, changes = _RULES[column.kind](raw)
+        except JsonUnusable as unusable:
+            if column.kind == "json":
+                detail = f"{column.read_from}: {unusable.detail}"
+                raise Rejected(unusable.reason, detail) from unusable
+            value, changes = None, (f"{unusable.reason}-to-null",)
+        for change in changes:
+            row.note(column.name, change)
+        if value is None and column.default is not None:
+            if column.kind not in ("constant", "boolean"):
+                row.note(column.name, "null-to-default")
+            return column.default
+        return value
+
+    def _take_user(self, row: Row) -> None:
+        options, users = self._context.options, self._context.references
+        for column in self._columns:
+            if column.kind != "user":
+                continue
+            owner = row.text(column.name)
+            if owner is not None and owner in users.ids("user"):
+                continue
+            if options.orphans is None or column.name == "id":
+                name = "nobody" if owner is None else owner.decode()
+                raise Rejected("orphan-user", f"its user ({name}) is not in the new database")
+            row.values[column.name] = options.orphans.encode()
+            row.note(column.name, "orphan-assigned")
+
+    def _check_key(self, row: Row) -> None:
+        key = row.values.get(self._key)
+        if key is None or key == b"":
+            raise Rejected("missing-key", f"{self._key} is empty")
+        text = key if isinstance(key, bytes) else str(key).encode()
+        if not self._context.first("key", text):
+            raise Rejected("duplicate-key", f"another row has the same {self._key}; it was first")
+
+    def _check(self, name: str, value: Value) -> None:
+        info = self._target[name]
+        if value is None:
+            if not info.nullable:
+                raise Rejected("null-not-allowed", f"{name} is empty, the new database demands it")
+        elif isinstance(value, bytes):
+            too_long = info.max_length is not None and len(value) > info.max_length
+            if too_long and self._context.options.on_overflow == "reject":
+                length = characters(value)
+                if length > (info.max_length or 0):
+                    raise Rejected(
+                        "too-long", f"{name} has {length} characters, {info.max_length} are allowed"
+                    )
+        else:
+            limit = _INTEGER_LIMITS.get(info.data_type)
+            if limit is not None and not -limit <= value < limit:
+                raise Rejected("number-out-of-range", f"{name} does not fit in {info.data_type}")
+
+    def _count(self, row: Row, pending: list[tuple[str, str]]) -> None:
+        if pending:
+            key = row.values[self._key]
+            shown = key.decode() if isinstance(key, bytes) else str(key)
+            for column, kind in pending:
+                self._context.notes.add(self._map.target, column, kind, key=shown)
+
+    def _reject(self, rowid: int, reason: str, detail: str) -> Reject:
+        return make_reject(self._source, self._map.source, rowid, reason, detail)
+
+
+def _fill_pairs(row: Row) -> None:
+    """Give a missing time the value of its sister, else 0."""
+    if row.values.get("created_at", 0) is None or row.values.get("updated_at", 0) is None:
+        created, updated = row.values.get("created_at"), row.values.get("updated_at")
+        known = next((value for value in (created, updated) if value is not None), 0)
+        for name, value in (("created_at", created), ("updated_at", updated)):
+            if name in row.values and value is None:
+                row.values[name] = known
+                row.note(name, "time-from-sister" if known else "time-unknown")
+    if row.values.get("last_active_at", 0) is None:
+        row.values["last_active_at"] = row.values.get("updated_at")
+        row.note("last_active_at", "time-from-sister")
+
+
+def accepted_ids(
+    source: Source, table_map: TableMap, options: Options, references: References
+) -> dict[bytes, int]:
+    """Return id and rowid of the rows that a table of the target will get."""
+    position = table_map.columns.index("id")
+    make = partial(Conversion, source, table_map, options, Notes(), references, light=True)
+    found: dict[bytes, int] = {}
+    for result in make().rows():
+        if isinstance(result, Converted):
+            value = result.values[position]
+            assert isinstance(value, bytes)
+            found[value] = result.rowid
+    return found

@@ -1,0 +1,84 @@
+"""Makes the report's entry for a source row that gets no row of its own: key, reason, what it held."""
+
+import json
+import sqlite3
+
+from owctl.errors import OwctlError
+from owctl.migrate.identifiers import quoted
+from owctl.migrate.model import Reject
+from owctl.migrate.source import Source
+
+# Values that let somebody in, or may hold such: they never leave the database for a report.
+SECRET_COLUMNS = frozenset(
+    ("password", "api_key", "key", "token", "oauth", "oauth_sub", "valves", "settings", "info")
+)
+_SECRET_TABLES = {"config": "data", "api_key": "data", "oauth_session": "token"}
+_KEY_COLUMNS = ("id", "command", "email", "tag_name", "name", "version_num")
+_SHOWN_BYTES = 500
+
+
+class Rejected(Exception):
+    """A row that the target does not get; ``reason`` is a code, ``detail`` a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def make_reject(source: Source, table: str, rowid: int, reason: str, detail: str) -> Reject:
+    """Return the reject of a source row: its key, and its values without secrets, shortened."""
+    values = _values(source, table, rowid)
+    key: dict[str, object] = {"rowid": rowid}
+    for column in _KEY_COLUMNS:
+        if values.get(column) is not None:
+            key[column] = values[column]
+            break
+    return Reject(table, key, reason, detail, values)
+
+
+def _values(source: Source, table: str, rowid: int) -> dict[str, object]:
+    columns = [
+        column
+        for column in source.columns[table]
+        if column not in SECRET_COLUMNS and _SECRET_TABLES.get(table) != column
+    ]
+    if not columns:
+        return {}
+    shown = ", ".join(
+        f"CASE typeof({name}) WHEN 'text' THEN substr(CAST({name} AS BLOB), 1, {_SHOWN_BYTES + 1}) "
+        f"WHEN 'blob' THEN substr({name}, 1, {_SHOWN_BYTES + 1}) ELSE {name} END"
+        for name in map(quoted, columns)
+    )
+    try:
+        rows = source.query(f"SELECT {shown} FROM {quoted(table)} WHERE rowid = ?", (rowid,))
+    except (OwctlError, sqlite3.Error):
+        return {}
+    return dict(zip(columns, map(_shown, rows[0]), strict=True)) if rows else {}
+
+
+def _shown(value: object) -> object:
+    if not isinstance(value, bytes):
+        return None if isinstance(value, float) and not _is_finite(value) else value
+    text = (
+        value[:_SHOWN_BYTES].decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )
+    return text + " …" if len(value) > _SHOWN_BYTES else text
+
+
+def _is_finite(value: float) -> bool:
+    return value == value and value not in (float("inf"), float("-inf"))
+
+
+def to_json_line(reject: Reject) -> str:
+    """Return the reject as one line of JSON, for the file beside the report."""
+    return json.dumps(
+        {
+            "table": reject.source_table,
+            "key": dict(reject.key),
+            "reason": reject.reason,
+            "detail": reject.detail,
+            "row": dict(reject.row),
+        },
+        ensure_ascii=False,
+    )

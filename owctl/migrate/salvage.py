@@ -1,0 +1,66 @@
+"""Reads what can be read of a table some pages of which are damaged."""
+
+import sqlite3
+from array import array
+from collections.abc import Sequence
+
+from owctl.migrate.identifiers import quoted
+from owctl.migrate.values import Raw
+
+_RANGE = 2**63 - 1
+
+
+def find_rowids(connection: sqlite3.Connection, table: str) -> Sequence[int]:
+    """Return the rowids of the table, ascending: those that a walk from either end meets, and
+    those that an index still knows of. A row that none of them names cannot be told from nothing.
+    """
+    found: set[int] = set()
+    name = quoted(table)
+    for order in ("ASC", "DESC"):
+        _collect(connection, f"SELECT rowid FROM {name} NOT INDEXED ORDER BY rowid {order}", found)
+    for index in _indexes(connection, table):
+        _collect(connection, f"SELECT rowid FROM {name} INDEXED BY {quoted(index)}", found)
+    _fill_between(connection, name, found)
+    return array("q", sorted(found))
+
+
+def read_row(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str], rowid: int
+) -> tuple[Raw, ...] | str:
+    """Return the columns of a row, or why it cannot be read."""
+    names = ", ".join(quoted(column) for column in columns)
+    try:
+        row: tuple[Raw, ...] | None = connection.execute(
+            f"SELECT {names} FROM {quoted(table)} NOT INDEXED WHERE rowid = ?", (rowid,)
+        ).fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "an index names the row, but the table does not have it" if row is None else row
+
+
+def _collect(connection: sqlite3.Connection, statement: str, found: set[int]) -> None:
+    try:
+        for (rowid,) in connection.execute(statement):
+            found.add(rowid)
+    except sqlite3.DatabaseError:
+        return
+
+
+def _fill_between(connection: sqlite3.Connection, name: str, found: set[int]) -> None:
+    """Walk on behind each damaged page: from every known rowid whose successor is unknown."""
+    known = sorted(found)
+    for rowid, following in zip(known, [*known[1:], _RANGE], strict=True):
+        if following > rowid + 1 and following != _RANGE:
+            _collect(
+                connection,
+                f"SELECT rowid FROM {name} NOT INDEXED WHERE rowid > {rowid} AND rowid < {following}",
+                found,
+            )
+
+
+def _indexes(connection: sqlite3.Connection, table: str) -> list[str]:
+    try:
+        rows = connection.execute(f"PRAGMA index_list({quoted(table)})").fetchall()
+    except sqlite3.DatabaseError:
+        return []
+    return [row[1].decode("utf-8", "replace") for row in rows if not row[4]]
