@@ -38,8 +38,8 @@ class CopyStream:
         """Send a row, or keep it for the next piece."""
         separator = b""
         for value in values:
-            if value.__class__ is bytes:
-                self._text(separator, value)  # type: ignore[arg-type]
+            if isinstance(value, bytes):
+                self._text(separator, value)
             else:
                 self._add(separator + _plain(value))
             separator = b"\t"
@@ -184,7 +184,9 @@ def _chunks(rows: Iterable[Converted]) -> Iterator[list[Converted]]:
 
 def _reject(table_map: TableMap, row: Converted, message: str) -> Reject:
     named = dict(zip(table_map.columns, row.values, strict=True))
-    key = {name: _text(named[name]) for name in ("id", "command") if name in named}
+    key: dict[str, object] = {
+        name: _text(named[name]) for name in ("id", "command") if name in named
+    }
     return Reject(
         source_table=table_map.source,
         key=key or {"rowid": row.rowid},
@@ -198,11 +200,11 @@ def _text(value: Value) -> object:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _plain(value: Value) -> bytes:
+def _plain(value: int | None) -> bytes:
     if value is None:
         return b"\\N"
     if value is True:
         return b"t"
     if value is False:
         return b"f"
-    return b"%d" % value
+    return str(value).encode()

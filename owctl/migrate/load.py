@@ -16,7 +16,13 @@ from owctl.migrate.events import Receiver, TableProgress, TableStage, ignore
 from owctl.migrate.mapping import convert, plan_tables
 from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
 from owctl.migrate.reject_files import FOLDER_NAME, RejectFile
-from owctl.migrate.results import LoadResult, TableResult, table_result, unmapped_results
+from owctl.migrate.results import (
+    LoadResult,
+    TableResult,
+    check_all,
+    table_result,
+    unmapped_results,
+)
 from owctl.migrate.source import Source
 from owctl.migrate.target import look, refuse_unless_empty
 from owctl.migrate.verify import account, hasher_for, verify_table
@@ -88,7 +94,8 @@ class _Load:
         preparation.clear(connection, found, plan, replace=request.replace)
         tables = [self._table(each, options) for each in plan]
         rejects = request.folder / FOLDER_NAME
-        tables += unmapped_results(request.source, rejects)
+        tables += unmapped_results(request.source, options, rejects)
+        check_all(request.source, tables)
         preparation.set_sequences(connection, options.target_columns)
         preparation.mark(connection, request.mark)
         notes = tuple((*where, count) for where, count in sorted(self.counts.items()))

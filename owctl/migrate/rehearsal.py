@@ -10,7 +10,13 @@ from owctl.migrate.events import Receiver, TableProgress, ignore
 from owctl.migrate.mapping import convert, overflows, plan_tables
 from owctl.migrate.model import Notes, Options, Reject, TableMap
 from owctl.migrate.reject_files import RejectFile
-from owctl.migrate.results import TableResult, table_document, table_result, unmapped_results
+from owctl.migrate.results import (
+    TableResult,
+    check_all,
+    table_document,
+    table_result,
+    unmapped_results,
+)
 from owctl.migrate.source import Source
 from owctl.migrate.verify import account
 
@@ -39,14 +45,15 @@ def rehearse(
     options = replace(options, target_columns=_relaxed(source, found))
     if options.on_overflow == "widen":
         changes += [
-            f"{table}.{column} would become text" for table, column in _wide(source, options)
+            f"{table}.{column} would become text" for table, column in overflows(source, options)
         ]
     counts: Counter[tuple[str, str, str]] = Counter()
     tables = [
         _table(source, table_map, options, counts, receive, on_reject)
         for table_map in plan_tables(source, options)
     ]
-    tables += unmapped_results(source, None, on_reject)
+    tables += unmapped_results(source, options, None, on_reject)
+    check_all(source, tables)
     return {
         "tables": [table_document(table) for table in tables],
         "notes": [
@@ -90,7 +97,3 @@ def _relaxed(source: Source, found: "Look") -> dict[str, Any]:
     for name in preparation.needs_null(source, found):
         columns["message"][name] = replace(columns["message"][name], nullable=True)
     return columns
-
-
-def _wide(source: Source, options: Options) -> list[tuple[str, str]]:
-    return [(table, column) for table, column in overflows(source, options)]

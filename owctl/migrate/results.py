@@ -1,15 +1,16 @@
 """What became of each table's rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from owctl.migrate.model import Reject
+from owctl.migrate.accounting import Account, unaccounted
+from owctl.migrate.model import Options, Reject
 from owctl.migrate.reject_files import RejectFile
 from owctl.migrate.source import Source
 from owctl.migrate.unmapped import unmapped
-from owctl.migrate.verify import account
+from owctl.migrate.verify import VerificationFailed, account
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,15 @@ def table_result(
 
 
 def unmapped_results(
-    source: Source, folder: Path | None, on_reject: Callable[[Reject], None] = lambda _: None
+    source: Source,
+    options: Options,
+    folder: Path | None,
+    on_reject: Callable[[Reject], None] = lambda _: None,
 ) -> list[TableResult]:
     """Write the rows of tables without a target to the rejects; return what was found, by table."""
     results = []
     files: dict[str, RejectFile] = {}
-    for reject in unmapped(source):
+    for reject in unmapped(source, options):
         if reject.source_table not in files:
             files[reject.source_table] = RejectFile(folder, reject.source_table).__enter__()
         files[reject.source_table].add(reject)
@@ -113,3 +117,21 @@ def table_document(table: TableResult) -> dict[str, Any]:
             for each in table.examples
         ],
     }
+
+
+def check_all(source: Source, tables: Sequence[TableResult]) -> None:
+    """Raise VerificationFailed if a row of any table of the source is unaccounted for."""
+    accounts = {
+        table.source: Account(
+            table.source_rows, table.inserted, table.rejected - table.merged, table.merged
+        )
+        for table in tables
+    }
+    faults = unaccounted(source, accounts)
+    if faults:
+        raise VerificationFailed(
+            "Rows of the source are unaccounted for: "
+            + ", ".join(f"{table} {count}" for table, count in faults.items())
+            + ". Nothing was changed.",
+            hint="the same command with --debug, and report what it prints",
+        )
