@@ -36,6 +36,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "history": ("history", "Watch", "Show who changed the project, when, and how it ended."),
     "shell": ("shell", "Watch", "Open psql, redis-cli or a shell in a service, or run a command."),
     "backup": ("backup", "Protect", "Back up the database, the files and the configuration."),
+    "migrate": (
+        "migrate",
+        "Protect",
+        "Move accounts, chats and files from the Python backend to this stack.",
+    ),
     "clean": ("clean", "Protect", "Remove the containers, the networks and the data."),
 }
 # owctl makes hundreds of thousands of objects while it imports, and hardly any garbage: Python's own

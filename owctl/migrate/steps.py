@@ -270,7 +270,7 @@ class Steps:
 def _stored_files(connection: "Connection", source: Source) -> list[StoredFile]:
     old = accounts.paths_of(source)
     rows = connection.execute("SELECT id, path FROM public.file WHERE path <> '' ORDER BY id")
-    return [StoredFile(key, old.get(key, path), path) for key, path in rows.fetchall()]
+    return [StoredFile(key, old.get(key) or path, path) for key, path in rows.fetchall()]
 
 
 def _files_document(result: FilesResult) -> dict[str, Any]:
