@@ -67,8 +67,8 @@ COLUMN_MAP: dict[str, tuple[Column, ...]] = {
         Column("id", "user"),
         *_text("email", "password"),
         Column("active", "boolean", True),
-        Column("created_at", "seconds", source=""),
-        Column("updated_at", "seconds", source=""),
+        Column("created_at", "constant", 0, source=""),  # those of the user
+        Column("updated_at", "constant", 0, source=""),
     ),
     "folder": (
         *_text("id"),

@@ -34,6 +34,7 @@ def plan_tables(source: Source, options: Options) -> list[TableMap]:
                 f"no user has the id {options.orphans}, so nobody can take over rows of missing users",
                 hint="name the id of an administrator, as in the user table",
             )
+    references_of(source, options)
     return table_maps(source, options)
 
 
@@ -74,6 +75,15 @@ def references_of(source: Source, options: Options) -> References:
     references = References(source, options, ids_of)
     source.derived["references"] = (options, references)
     return references
+
+
+def last_options(source: Source) -> Options:
+    """Return the options that the source was last planned or converted with."""
+    known = source.derived.get("references")
+    if known is None:
+        raise ValueError("the source was not planned yet")
+    options: Options = known[0]
+    return options
 
 
 def overflows(source: Source, options: Options) -> list[tuple[str, str]]:

@@ -80,8 +80,11 @@ class Source:
                 yield Unreadable(rowid, values) if isinstance(values, str) else (rowid, values)
             return
         statement = f"SELECT rowid, {names} FROM {quoted(table)} ORDER BY rowid"
-        for row in self._connection.execute(statement):
-            yield row[0], row[1:]
+        try:
+            for row in self._connection.execute(statement):
+                yield row[0], row[1:]
+        except sqlite3.DatabaseError as error:
+            raise OwctlError(f"cannot read {self.path}: {table}: {error}") from error
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a statement that yields few; damaged pages raise OwctlError."""

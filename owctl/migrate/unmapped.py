@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from owctl.migrate.column_map import COLUMN_MAP
 from owctl.migrate.derived import Merged
-from owctl.migrate.mapping import references_of
+from owctl.migrate.mapping import last_options, references_of
 from owctl.migrate.model import Options, Reject
 from owctl.migrate.references import References
 from owctl.migrate.rejects import make_reject
@@ -29,12 +29,16 @@ _MERGED: dict[str, Callable[[References], Merged]] = {
 }
 
 
-def unmapped(source: Source, options: Options) -> Iterator[Reject]:
+def unmapped(source: Source, options: Options | None = None) -> Iterator[Reject]:
     """Yield a Reject for each row of each table that plan_tables does not name.
+
+    ``options`` are those of the conversion; left out, those that the source was last used with.
 
     Rows that live on in other rows (members of groups, files of knowledge, API keys) have a reason
     that begins with ``merged-``.
     """
+    if options is None:
+        options = last_options(source)
     for table in unmapped_tables(source, options):
         if table in _MERGED:
             yield from _verdicts(source, table, _MERGED[table](references_of(source, options)))
