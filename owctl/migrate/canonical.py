@@ -24,6 +24,10 @@ class _OddNumber(Exception):
     """A number whose text PostgreSQL's differs from what Python writes."""
 
 
+class TooDeep(Exception):
+    """A row's JSON is nested deeper than Python can follow."""
+
+
 class RowHasher:
     """Adds up the hashes of a table's rows; the order of the rows does not matter.
 
@@ -53,7 +57,7 @@ class RowHasher:
         return self._first, self._second
 
     def add(self, values: Sequence[Value]) -> None:
-        """Take one row's values, in the order of the columns."""
+        """Take one row's values, in the order of the columns; raises TooDeep, then it is not in."""
         digest = self.digest(values)
         self._first += int.from_bytes(digest[:_HALF], "big", signed=True)
         self._second += int.from_bytes(digest[_HALF : 2 * _HALF], "big", signed=True)
@@ -64,7 +68,13 @@ class RowHasher:
         return sha256(self.text(values).encode()).digest()
 
     def text(self, values: Sequence[Value]) -> str:
-        """Return one row's text."""
+        """Return one row's text; raises TooDeep."""
+        try:
+            return self._text(values)
+        except RecursionError as error:
+            raise TooDeep from error
+
+    def _text(self, values: Sequence[Value]) -> str:
         try:
             row: list[Any] = list(values)
             for number in self._json:
@@ -109,10 +119,11 @@ class RowHasher:
         return {name: items[name] for name in order}
 
 
-def digest_query(columns: Sequence[tuple[str, str]], table: str) -> str:
+def digest_query(columns: Sequence[tuple[str, str]], table: str, but: str = "") -> str:
     """Return the SQL of the number of rows and the two sums.
 
-    ``columns`` are (name, type), ``table`` is a name; names are quoted already.
+    ``columns`` are (name, type), ``table`` is a name; names are quoted already. ``but`` is a
+    column: rows whose value there is in the query's parameter, an array, are left out.
     """
     names = ", ".join(
         f"to_char({name}, 'YYYY-MM-DD HH24:MI:SS.US')" if kind.startswith("timestamp") else name
@@ -124,7 +135,8 @@ def digest_query(columns: Sequence[tuple[str, str]], table: str) -> str:
         "::bit(64)::bigint::numeric), 0)"
         for start in (1, 1 + _HALF)
     )
-    return f"SELECT count(*), {halves} FROM (SELECT {digest} AS digest FROM {table}) AS d"
+    where = f" WHERE {but} <> ALL(%s)" if but else ""
+    return f"SELECT count(*), {halves} FROM (SELECT {digest} AS digest FROM {table}{where}) AS d"
 
 
 class _Number(str):

@@ -23,9 +23,10 @@ from owctl.migrate.results import (
     table_result,
     unmapped_results,
 )
+from owctl.migrate.set_aside import SetAside
 from owctl.migrate.source import Source
 from owctl.migrate.target import look, refuse_unless_empty
-from owctl.migrate.verify import account, hasher_for, verify_table
+from owctl.migrate.verify import SentRows, account, verify_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -104,18 +105,24 @@ class _Load:
 
     def _table(self, table_map: TableMap, options: Options) -> TableResult:
         try:
-            attempt = _Attempt(self, table_map, options)
-            attempt.whole()
+            return self._attempt(table_map, options, around=False)
         except Refused:
-            attempt = _Attempt(self, table_map, options)
-            attempt.around()
+            return self._attempt(table_map, options, around=True)
+
+    def _attempt(self, table_map: TableMap, options: Options, *, around: bool) -> TableResult:
+        with SetAside(table_map, self.request.folder) as aside:
+            attempt = _Attempt(self, table_map, options, aside)
+            if around:
+                attempt.around()
+            else:
+                attempt.whole()
+            result = attempt.result()
+            account(table_map.source, result.source_rows, result.inserted, result.rejected)
+            attempt.tell("verifying")
+            columns = options.target_columns[table_map.target]
+            verify_table(self.connection, table_map, columns, attempt.sent)
         for table, column, kind, count in attempt.notes.items():
             self.counts[table, column, kind] += count
-        result = attempt.result()
-        account(table_map.source, result.source_rows, result.inserted, result.rejected)
-        attempt.tell("verifying")
-        columns = options.target_columns[table_map.target]
-        verify_table(self.connection, table_map, columns, attempt.hasher)
         attempt.tell("verified")
         return result
 
@@ -123,12 +130,12 @@ class _Load:
 class _Attempt:
     """One table's rows on their way: converted, counted, hashed, rejected."""
 
-    def __init__(self, run: _Load, table_map: TableMap, options: Options) -> None:
+    def __init__(self, run: _Load, table_map: TableMap, options: Options, aside: SetAside) -> None:
         self.run = run
         self.table_map = table_map
         self.options = options
         self.notes = Notes()
-        self.hasher = hasher_for(table_map, options.target_columns[table_map.target])
+        self.sent = SentRows(table_map, options.target_columns[table_map.target], aside)
         self.source_rows = run.request.source.rows_in(table_map.source)
         self.rejects = RejectFile(run.request.folder / FOLDER_NAME, table_map.source)
         self.read = 0
@@ -150,7 +157,7 @@ class _Attempt:
         import psycopg
 
         def accepted(row: Converted) -> None:
-            self.hasher.add(row.values)
+            self.sent.add(row.values)
 
         connection, rows = self.run.connection, self._converted()
         try:
@@ -166,7 +173,7 @@ class _Attempt:
             self.rejects,
             self.table_map.target,
             self.source_rows,
-            self.hasher.rows,
+            self.sent.rows,
             self.sent_bytes,
         )
 
@@ -179,7 +186,7 @@ class _Attempt:
         )
 
     def _hashed(self) -> Iterator[tuple[Value, ...]]:
-        add = self.hasher.add
+        add = self.sent.add
         for row in self._converted():
             add(row.values)
             yield row.values
