@@ -1,5 +1,8 @@
 """The report of a migration, or of its rehearsal, as text for a terminal."""
 
+import json
+import textwrap
+from pathlib import Path
 from typing import Any
 
 from owctl.backup.space import readable
@@ -8,12 +11,17 @@ from owctl.ui.table import Cell, Column
 
 _STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}
 _SHOWN_ROWS = 5
+_WIDTH = 80
 
 
-def show(console: Console, report: dict[str, Any]) -> None:
-    """Print a report on stdout; who can sign in comes first."""
+def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
+    """Print a report on stdout; who can sign in comes first.
+
+    Paths in the project's folder ``working_dir`` are shown as seen from there.
+    """
+    report = _shortened(report, f"{working_dir}/")
     for line in report["sign_in"]["lines"]:
-        console.result(line)
+        console.result(_filled(line))
     console.result()
     _show_source(console, report)
     _show_tables(console, report)
@@ -59,9 +67,11 @@ def _show_tables(console: Console, report: dict[str, Any]) -> None:
     totals = report["totals"]
     if report["tables"]:
         console.result(
-            f"{totals['source_rows']:,} rows: {totals['inserted']:,} migrated, "
-            f"{totals['rejected'] - totals['merged']:,} rejected, {totals['merged']:,} merged into "
-            f"others, {totals['unaccounted']:,} unaccounted for."
+            _filled(
+                f"{totals['source_rows']:,} rows: {totals['inserted']:,} migrated, "
+                f"{totals['rejected'] - totals['merged']:,} rejected, {totals['merged']:,} merged "
+                f"into others, {totals['unaccounted']:,} unaccounted for."
+            )
         )
 
 
@@ -70,20 +80,24 @@ def _show_rejected(console: Console, report: dict[str, Any]) -> None:
         details = {each["reason"]: each["detail"] for each in reversed(table["examples"])}
         for reason, count in table["reasons"].items():
             detail = f": {details[reason]}" if details.get(reason) else ""
-            console.result(f"  {table['source']}: {count:,} {reason}{detail}")
+            console.result(_filled(f"{table['source']}: {count:,} {reason}{detail}", "  "))
 
 
 def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
     space = report["space"]
     console.result()
     console.result(
-        f"It would take some {space['estimated_seconds']} s and {readable(space['copy_bytes'])} of "
-        f"space beside the uploads ({readable(space['free_bytes'])} are free)."
+        _filled(
+            f"It would take some {space['estimated_seconds']} s and "
+            f"{readable(space['copy_bytes'])} of space beside the uploads "
+            f"({readable(space['free_bytes'])} are free)."
+        )
     )
-    for setting in report["settings"]:
-        console.result(
-            f"Setting: {setting['name']} is {setting['old'] or 'empty'} in the old container and "
-            f"{setting['new'] or 'empty'} here; put it into .env to carry it over."
+    if report["settings"]:
+        console.result("Settings that the old container has otherwise; .env carries them over:")
+        console.table(
+            [Column("NAME"), Column("OLD", narrow="fold"), Column("NEW", narrow="fold")],
+            [(s["name"], s["old"] or "", s["new"] or "") for s in report["settings"]],
         )
     console.result("Nothing was changed.")
 
@@ -91,8 +105,11 @@ def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
 def _show_outcome(console: Console, report: dict[str, Any]) -> None:
     files = report["files"]
     console.result(
-        f"Files: {files['copied']:,} copied and read back ({readable(files['copied_bytes'])}), "
-        f"{len(files['missing'])} missing, {len(files['unreferenced'])} not named by any row."
+        _filled(
+            f"Files: {files['copied']:,} copied and read back "
+            f"({readable(files['copied_bytes'])}), {len(files['missing'])} missing, "
+            f"{len(files['unreferenced'])} not named by any row."
+        )
     )
     for row in files["missing"][:_SHOWN_ROWS]:
         console.result(f"  missing: {row['path']}")
@@ -109,5 +126,23 @@ def _show_outcome(console: Console, report: dict[str, Any]) -> None:
     console.result()
     console.result("Left for you to do:")
     for line in report["to_do"]:
-        console.result(f"  - {line}")
+        console.result(_filled(f"- {line}", "  ", "    "))
     console.result(f"The whole report: {report['folder']}/report.html")
+
+
+def _filled(text: str, indent: str = "", hanging: str | None = None) -> str:
+    """Break a sentence into lines, but no path and no address."""
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _shortened(report: dict[str, Any], folder: str) -> dict[str, Any]:
+    text = json.dumps(report)
+    shortened: dict[str, Any] = json.loads(text.replace(json.dumps(folder)[1:-1], ""))
+    return shortened

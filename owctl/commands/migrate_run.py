@@ -80,7 +80,7 @@ def migrate_run(
     if output_format == "json":
         context.console.json(report)
     else:
-        show(context.console, report)
+        show(context.console, report, context.stack.working_dir)
     return _FAILED if report["status"] == "failed" else 0
 
 

@@ -137,7 +137,7 @@ def _place(engine: "Engine", journal: Journal) -> origin.Place | None:
 
 def _sign_in(source: Source, journal: Journal) -> dict[str, Any]:
     choice = journal.choices.passwords
-    made = passwords.count(accounts.accounts_of(source), choice, journal.folder)
+    made = passwords.count(accounts.accounts_of(source), choice, None)
     return {
         "choice": choice,
         "one_time": made.one_time,

@@ -64,9 +64,10 @@ class Passwords:
         """Return the sentences with which a report begins."""
         found = []
         if self.one_time:
+            where = f"They are listed in {self.path}" if self.path else "They will be listed"
             found.append(
                 f"{_accounts(self.one_time)} can sign in with a one-time password, and with no "
-                f"other. They are listed in {self.path}: hand them out, and have them changed."
+                f"other. {where}: hand them out, and have them changed."
             )
         if self.kept:
             found.append(f"{_accounts(self.kept)} can sign in with their old password.")
@@ -102,8 +103,8 @@ def make_passwords(
     return replace(count(everyone, choice, folder), hashes=dict(_hashed(words, on_account)))
 
 
-def count(accounts: Iterable[Account], choice: Choice, folder: Path) -> Passwords:
-    """Return who can sign in by a choice, without the hashes."""
+def count(accounts: Iterable[Account], choice: Choice, folder: Path | None) -> Passwords:
+    """Return who can sign in by a choice, without the hashes; ``folder`` None: not made yet."""
     useless = kept = inactive = 0
     for account in accounts:
         if not account.active:
@@ -114,7 +115,7 @@ def count(accounts: Iterable[Account], choice: Choice, folder: Path) -> Password
             useless += 1
     if choice == "keep":
         return Passwords({}, kept=kept, locked_out=useless, inactive=inactive)
-    path = folder / FILE_NAME if useless else None
+    path = folder / FILE_NAME if useless and folder is not None else None
     return Passwords({}, one_time=useless, kept=kept, inactive=inactive, path=path)
 
 
