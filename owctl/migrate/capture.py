@@ -22,7 +22,7 @@ from owctl.engine.archives import read_archive, stat_path
 from owctl.errors import OwctlError
 from owctl.migrate.folder import DATABASE_NAME, SOURCE_NAME, read_document, write_document
 from owctl.migrate.origin import Place, has_vector_data
-from owctl.project.private_file import cannot
+from owctl.project.private_file import cannot, restrict
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -159,6 +159,8 @@ def _work_log_in(database: Path) -> None:
         contextlib.closing(sqlite3.connect(database)) as connection,
     ):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    for path in database.parent.iterdir():
+        restrict(path)
 
 
 def _archive_uploads(

@@ -61,7 +61,6 @@ def rehearse(
             for (table, column, kind), count in sorted(counts.items())
         ],
         "changes": changes,
-        "schema": found.schema,
     }
 
 

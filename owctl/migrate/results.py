@@ -96,7 +96,6 @@ def to_document(result: LoadResult) -> dict[str, Any]:
         ],
         "changes": list(result.changes),
         "rejects_path": str(result.rejects_path),
-        "schema": result.schema,
         "duration_ms": round(result.duration_seconds * 1000),
     }
 

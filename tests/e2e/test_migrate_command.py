@@ -264,13 +264,17 @@ def test_a_killed_run_goes_on_where_it_was(stack: Project, source: Path) -> None
     assert rows(stack, "chat") == 200
     listed = passwords_of(report)
     sign_in(stack, "boss@example.org", listed["boss@example.org"]["password"])
-    assert report["backup"] is not None
-    assert Path(report["backup"]["path"], "manifest.json").exists()
     assert max(map(len, result.stdout.splitlines())) <= 100
 
 
-def test_kept_passwords_let_nobody_in(stack: Project, source: Path) -> None:
-    report = migrate(stack, source / "webui.db", "--passwords", "keep", "--replace", "--yes")
+def test_kept_passwords_let_nobody_in_and_replacing_backs_up_first(
+    stack: Project, source: Path
+) -> None:
+    flags = ("--passwords", "keep", "--replace", "--yes")
+    migrate(stack, source / "webui.db", *flags)
+    report = migrate(stack, source / "webui.db", *flags)
+    assert report["target"]["rows_before"]["chat"] == rows(stack, "chat") == 200
+    assert Path(report["backup"]["path"], "manifest.json").exists()
     assert report["sign_in"]["locked_out"] == 2
     assert "CANNOT sign in" in report["sign_in"]["lines"][0]
     assert statuses(report)["sign-in"] == "skipped"
