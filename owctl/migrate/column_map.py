@@ -105,7 +105,7 @@ COLUMN_MAP: dict[str, tuple[Column, ...]] = {
     "channel_member": (
         *_text("id", "channel_id"),
         _USER,
-        Column("created_at", "nanoseconds", 0),
+        Column("created_at", "seconds", 0),
     ),
     "message": (
         *_text("id"),

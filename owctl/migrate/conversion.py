@@ -40,8 +40,8 @@ _RULES: dict[str, Callable[[Raw], tuple[Value, Changes]]] = {
 _INTEGER_LIMITS = {"integer": 2**31, "smallint": 2**15}
 # Read beside the mapped columns, where the source has them.
 _ALSO_READ = {"user": ("oauth",)}
-_PAIRS = (("created_at", "updated_at"), ("updated_at", "created_at"))
-# Known to the whole of a row: its key in the notes.
+_PRIVATE = b"{}"
+# The column that names a row, where it is not ``id``.
 _KEYS = {"prompt": "command"}
 
 
@@ -72,6 +72,8 @@ class Conversion:
             + [name for name in _ALSO_READ.get(table_map.target, ()) if name in there]
         )
         self._read = tuple(read)
+        # Newer sources keep access elsewhere, and NULL would mean: public.
+        self._access_unknown = "access_control" in by_name and "access_control" not in there
 
     def rows(self) -> Iterator[Converted | Reject]:
         """Yield one result for each row of the source table, in the order of rowid."""
@@ -80,14 +82,20 @@ class Conversion:
                 detail = f"the row lies on a damaged page: {found.problem}"
                 yield self._reject(found.rowid, "unreadable", detail)
                 continue
-            rowid, raw = found
+            rowid, raw = found[0], dict(zip(self._read, found[1], strict=True))
             del found
-            try:
-                yield self._convert(rowid, dict(zip(self._read, raw, strict=True)))
-            except Rejected as rejected:
-                yield self._reject(rowid, rejected.reason, rejected.detail)
-            except RecursionError:
-                yield self._reject(rowid, "json-too-deep", "JSON nested too deep to be changed")
+            result = self._result(rowid, raw)
+            del raw  # a large row is held once, by what is made of it
+            yield result
+            del result
+
+    def _result(self, rowid: int, raw: dict[str, Raw]) -> Converted | Reject:
+        try:
+            return self._convert(rowid, raw)
+        except Rejected as rejected:
+            return self._reject(rowid, rejected.reason, rejected.detail)
+        except RecursionError:
+            return self._reject(rowid, "json-too-deep", "JSON nested too deep to be changed")
 
     def _convert(self, rowid: int, raw: dict[str, Raw]) -> Converted:
         pending: list[tuple[str, str]] = []
@@ -120,6 +128,9 @@ class Conversion:
             value, changes = None, (f"{unusable.reason}-to-null",)
         for change in changes:
             row.note(column.name, change)
+        if self._access_unknown and column.name == "access_control":
+            row.note(column.name, "access-made-private")
+            return _PRIVATE
         if value is None and column.default is not None:
             if column.kind not in ("constant", "boolean"):
                 row.note(column.name, "null-to-default")

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from owctl.migrate.source import Source, Unreadable
-from owctl.migrate.text import clean_text
+from owctl.migrate.text import characters, clean_text
 from owctl.migrate.values import Raw, integer, seconds
 
 
@@ -46,8 +46,11 @@ def knowledge_files(source: Source, knowledge: Container[bytes], files: Containe
     )  # fmt: skip
 
 
-def api_keys(source: Source, users: Container[bytes]) -> Merged:
-    """Return the newest key that has not expired, by user: the target has room for one."""
+def api_keys(source: Source, users: Container[bytes], max_length: int | None) -> Merged:
+    """Return the newest key that has not expired, by user: the target has room for one.
+
+    ``max_length`` is what the target's column takes, in characters.
+    """
     now = int(time.time())
     newest: dict[bytes, tuple[int, int, bytes]] = {}
     verdicts = []
@@ -61,6 +64,8 @@ def api_keys(source: Source, users: Container[bytes]) -> Merged:
             verdicts.append(Verdict(rowid, "orphan-user", "its user is not in the new database"))
         elif not value:
             verdicts.append(Verdict(rowid, "empty-api-key", "the key is empty"))
+        elif max_length is not None and characters(value) > max_length:
+            verdicts.append(Verdict(rowid, "too-long", f"the key is longer than {max_length}"))
         elif expiry is not None and expiry <= now:
             verdicts.append(Verdict(rowid, "expired-api-key", "expired; it would be valid again"))
         else:

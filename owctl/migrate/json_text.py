@@ -14,6 +14,7 @@ from owctl.migrate.text import clean_text
 # Up to here a text is parsed by the C parser, which makes objects of it; longer ones are walked
 # through token by token, which takes no memory and knows jsonb's limit of size.
 PARSED_BYTES = 16 * 1024 * 1024
+_MAYBE_NULL_BYTES = 64
 _SPACE = " \t\r\n"
 _LONG_EXPONENT = re.compile(r"[eE][+-]?\d{4,}")
 _LONG_NUMBER = 60
@@ -46,13 +47,15 @@ def clean_json(raw: bytes | float | None) -> tuple[bytes | None, tuple[str, ...]
         return None, ()
     if not isinstance(raw, bytes):  # a column declared JSON makes numbers of texts like "5"
         return _number(raw)
-    if len(raw) < 64 and raw.strip(b" \t\r\n\0") in (b"", b"null"):
+    if len(raw) < _MAYBE_NULL_BYTES and raw.strip(b" \t\r\n\0") in (b"", b"null"):
         return None, ("null-text",)
     if len(raw) <= PARSED_BYTES and is_plain(raw) and _parses(raw):
         return (raw, ()) if raw.lstrip()[:1] != b'"' else _decoded_once(raw, ())
     text, changes = clean_text(raw)
     assert text is not None
     text, repairs = repair(text)
+    if len(text) < _MAYBE_NULL_BYTES and text.strip() == b"null":  # was NaN, or has much space
+        return None, changes + (repairs or ("null-text",))
     if text.lstrip()[:1] == b'"':
         return _decoded_once(text, changes + repairs)
     return text, changes + repairs

@@ -98,4 +98,6 @@ class References:
     @cached_property
     def api_keys(self) -> Merged:
         """The key of each user, from ``api_key``."""
-        return api_keys(self._source, self.ids("user"))
+        column = self._options.target_columns["user"].get("api_key")
+        limit = column.max_length if column and self._options.on_overflow == "reject" else None
+        return api_keys(self._source, self.ids("user"), limit)

@@ -1,5 +1,6 @@
 """Opens the old backend's database: a private copy, read-only, damaged pages and all."""
 
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from owctl.migrate.versions import SourceVersion, detect_version
 
 _INTEGRITY_MESSAGES = 100
 # integrity_check reports these too; the pages are sound, and the mapping looks after such rows.
+_WITHOUT_ROWID = re.compile(rb"WITHOUT\s+ROWID\s*(,|$)", re.IGNORECASE)
 _NO_DAMAGE = ("NULL value in ", "non-unique entry in index", "CHECK constraint failed")
 
 
@@ -46,6 +48,7 @@ class Source:
         self._connection.text_factory = bytes
         self._counts: dict[str, int] = {}
         self._rowids: dict[str, Sequence[int]] = {}
+        self._without_rowid: set[str] = set()
         self.derived: dict[object, Any] = {}  # what the mapping worked out once, by its own keys
         self.integrity: tuple[str, ...] = ()
         self.columns: dict[str, tuple[str, ...]] = {}
@@ -79,10 +82,17 @@ class Source:
                 values = read_row(self._connection, table, columns, rowid)
                 yield Unreadable(rowid, values) if isinstance(values, str) else (rowid, values)
             return
-        statement = f"SELECT rowid, {names} FROM {quoted(table)} ORDER BY rowid"
+        if table in self._without_rowid:  # an extension's; numbered as they come
+            names = names.replace(quoted("rowid"), "NULL")
+            statement = f"SELECT row_number() OVER (), {names} FROM {quoted(table)}"
+        else:
+            statement = f"SELECT rowid, {names} FROM {quoted(table)} ORDER BY rowid"
         try:
-            for row in self._connection.execute(statement):
-                yield row[0], row[1:]
+            found = self._connection.execute(statement)
+            while (row := found.fetchone()) is not None:
+                result, row = (row[0], row[1:]), None
+                yield result
+                del result  # two rows of 200 MB are not held at once
         except sqlite3.DatabaseError as error:
             raise OwctlError(f"cannot read {self.path}: {table}: {error}") from error
 
@@ -114,12 +124,11 @@ class Source:
         try:
             self._connection.execute("PRAGMA trusted_schema = OFF")
             self._connection.execute("PRAGMA mmap_size = 0")
-            tables = self._connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' "
-                "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-            ).fetchall()
-            for (name,) in tables:
+            tables = self._table_names()
+            for name, definition in tables:
                 table = name.decode("utf-8", "replace")
+                if _WITHOUT_ROWID.search(definition or b""):
+                    self._without_rowid.add(table)
                 found = self._connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
                 self.columns[table] = tuple(row[1].decode("utf-8", "replace") for row in found)
             self.integrity = self._check()
@@ -128,6 +137,18 @@ class Source:
                 f"cannot read {self.path}: {error}",
                 hint="its first pages are damaged: recover it with `sqlite3 webui.db .recover`",
             ) from error
+
+    def _table_names(self) -> list[tuple[bytes, bytes | None]]:
+        statement = (
+            "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE "
+            "'sqlite\\_%' ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
+        )
+        try:
+            return self._connection.execute(statement).fetchall()
+        except sqlite3.DatabaseError:
+            # A file that lost its end is opened only with this; nothing is ever written.
+            self._connection.execute("PRAGMA writable_schema = ON")
+            return self._connection.execute(statement).fetchall()
 
     def _check(self) -> tuple[str, ...]:
         try:

@@ -35,10 +35,10 @@ def boolean(raw: Raw, default: bool | None) -> tuple[bool | None, Changes]:
 
 def integer(raw: Raw) -> tuple[int | None, Changes]:
     """Return a bigint; None for NULL, and (``number-unreadable``) for what is no number."""
-    if raw is None or isinstance(raw, int):
-        return raw, ()
+    if raw is None:
+        return None, ()
     try:
-        value = int(raw) if isinstance(raw, float) else int(raw.strip(b" \0"))
+        value = int(raw.strip(b" \0")) if isinstance(raw, bytes) else int(raw)
     except (ValueError, OverflowError):
         return None, ("number-unreadable",)
     if not -_BIGINT <= value < _BIGINT:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from owctl.errors import OwctlError
 
-# Alembic heads of the old backend, in order. The first is that of 0.6.32, the last that of 0.6.43;
+# Alembic heads of the old backend, in order. The first is that of 0.6.32, the last that of 0.6.43,
+# which is also that of all of 0.7;
 # those between belong to the releases between them, and are told apart by their columns alone.
 HEAD_0_6_32 = "a5c220713937"
 HEAD_0_6_43 = "c440947495f3"
@@ -82,7 +83,7 @@ def detect_version(columns: Mapping[str, tuple[str, ...]], heads: tuple[str, ...
         return SourceVersion("older than 0.6.32", head, "older", missing)
     if head not in _KNOWN_HEADS:
         shown = ", ".join(heads) or "no alembic head"
-        return SourceVersion(f"newer than 0.6.43 ({shown})", head, "newer", missing)
+        return SourceVersion(f"newer than 0.7 ({shown})", head, "newer", missing)
     if head == HEAD_0_6_32:
         return SourceVersion("0.6.32", head, "known")
     return SourceVersion("0.6.43" if head == HEAD_0_6_43 else "0.6.33 to 0.6.42", head, "known")
@@ -105,7 +106,7 @@ def require_known(version: SourceVersion, *, allow_unknown: bool) -> None:
         )
     if version.state == "newer" and (not allow_unknown or version.missing):
         raise OwctlError(
-            f"the database is {version.name}; owctl knows 0.6.32 to 0.6.43",
+            f"the database is {version.name}; owctl knows 0.6.32 to 0.7",
             hint="a newer owctl, or --allow-unknown to take what is known and report the rest",
             details=[f"missing: {column}" for column in version.missing],
         )

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
@@ -52,7 +53,9 @@ class Builder:
     ``rejects`` counts (source table, reason), ``notes`` counts (target table, column, kind).
     """
 
-    def __init__(self, path: Path, version: str = "0.6.32", *, seed: int = 1) -> None:
+    def __init__(
+        self, path: Path, version: str = "0.6.32", *, seed: int = 1, constraints: bool = True
+    ) -> None:
         self.path = path
         self.version = version
         self.random = random.Random(seed)
@@ -60,7 +63,8 @@ class Builder:
         self.notes: Counter[tuple[str, str, str]] = Counter()
         self.connection = sqlite3.connect(path)
         self.connection.execute("PRAGMA synchronous = OFF")
-        self.connection.executescript((HERE / f"schema-{version}.sql").read_text())
+        schema = (HERE / f"schema-{version}.sql").read_text()
+        self.connection.executescript(schema if constraints else without_constraints(schema))
         self.columns = {
             name: [row[1] for row in self.connection.execute(f'PRAGMA table_info("{name}")')]
             for (name,) in self.connection.execute(
@@ -118,6 +122,14 @@ class Builder:
             self.add(
                 "chat", id=f"chat-{number:06d}", user_id=owner, title=f"Chat {number}", chat=content
             )
+
+
+def without_constraints(schema: str) -> str:
+    """Return the schema as damaged databases have it: with NULLs and duplicates everywhere."""
+    loose = re.sub(r",\n    (CONSTRAINT|PRIMARY KEY|UNIQUE|FOREIGN KEY)[^\n]*?(?=,?\n)", "", schema)
+    return (
+        loose.replace(" NOT NULL", "").replace(" PRIMARY KEY", "").replace("UNIQUE INDEX", "INDEX")
+    )
 
 
 def chat_content(

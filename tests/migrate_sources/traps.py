@@ -8,9 +8,11 @@ from tests.migrate_sources.builder import ADMIN, NOW, Builder
 USER = "user-0002"
 
 
-def build_with_traps(path: Path, version: str = "0.6.32", *, seed: int = 1) -> Builder:
+def build_with_traps(
+    path: Path, version: str = "0.6.32", *, seed: int = 1, constraints: bool = True
+) -> Builder:
     """Write a database with all traps but those that stop a migration (addresses, versions)."""
-    builder = Builder(path, version, seed=seed)
+    builder = Builder(path, version, seed=seed, constraints=constraints)
     _accounts(builder)
     _chats(builder)
     _json(builder)
@@ -132,6 +134,7 @@ def _channels(b: Builder) -> None:
     for column, count in (("data", 2), ("meta", 2), ("access_control", 1)):
         b.noted("channel", column, "null-text", count)
     b.add("channel_member", id="cm-1", channel_id="open", user_id=USER)
+    b.noted("channel_member", "created_at", "ns-to-s")
     b.rejected("channel_member", "orphan-channel", id="cm-2", channel_id="gone", user_id=USER)
     b.add("message", id="msg-1", user_id=USER, channel_id="open", parent_id="msg-2")
     b.add("message", id="msg-2", user_id=USER, channel_id="open", parent_id="msg-1", content=None)
@@ -196,6 +199,10 @@ def _unmapped(b: Builder) -> None:
     b.columns["_alembic_tmp_chat"] = b.columns["my_plugin"] = ["id"]
     b.rejected("_alembic_tmp_chat", "bookkeeping", id="x")
     b.rejected("my_plugin", "unknown-table", id="x")
+    b.connection.execute("CREATE TABLE my_index (id TEXT PRIMARY KEY) WITHOUT ROWID")
+    b.columns["my_index"] = ["id"]
+    b.rejected("my_index", "unknown-table", id="x")
+    b.rejected("my_index", "unknown-table", id="y")
 
 
 def _earlier_columns(b: Builder) -> None:

@@ -227,3 +227,15 @@ def test_converted_rows_name_their_source_row(traps: Builder):
         ids = dict(connection.execute("SELECT rowid, CAST(id AS BLOB) FROM chat"))
     connection.close()
     assert all(result.values[0] == ids[result.rowid] for result in results)
+
+
+def test_what_a_newer_source_says_of_access_elsewhere_is_not_taken_for_public(tmp_path: Path):
+    builder = Builder(tmp_path / "webui.db", "0.6.43")
+    builder.user(ADMIN)
+    builder.add("knowledge", id="secret-plans", user_id=ADMIN)
+    builder.connection.execute("ALTER TABLE knowledge DROP COLUMN access_control")
+    builder.connection.execute("UPDATE alembic_version SET version_num = 'b2c3d4e5f6a7'")
+    builder.close()
+    result = converted(builder.path, allow_unknown=True)
+    assert result.rows["knowledge"]["secret-plans"]["access_control"] == b"{}"
+    assert result.kinds["knowledge", "access_control", "access-made-private"] == 1
