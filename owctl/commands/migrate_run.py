@@ -13,7 +13,7 @@ from owctl.commands.options import (
     timeout_option,
 )
 from owctl.context import Context
-from owctl.errors import ConfirmationRequired, Interrupted, UsageError
+from owctl.errors import ConfirmationRequired, Interrupted, OwctlError, UsageError
 
 if TYPE_CHECKING:
     from owctl.migrate.journal import Choices, Journal
@@ -181,8 +181,25 @@ def _examine(context: Context, journal: "Journal") -> dict[str, Any]:
     from owctl.migrate.examination import examine
 
     engine, stack = context.engine, context.stack
+    if journal.origin["kind"] == "container":
+        _consult_doctor(context)
     with context.console.progress("Looking at the source") as progress:
         return examine(engine, stack, journal, MigrationDisplay(context, progress))
+
+
+def _consult_doctor(context: Context) -> None:
+    """Look for what can go wrong before the old backend is stopped; raises OwctlError."""
+    from owctl.doctor.examine import examine
+
+    # The old container may hold a port that it gives up when it is stopped.
+    report = examine(context.settings, context.stack, context.engine, ignore=("ports",))
+    failed = [finding for finding in report.findings if finding.status == "failed"]
+    if failed:
+        raise OwctlError(
+            "The doctor has found what has to be put right first.",
+            hint=failed[0].hint or "owctl doctor",
+            details=[f"{finding.check}: {finding.detail}" for finding in failed],
+        )
 
 
 def _confirm(

@@ -15,7 +15,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line);
   vertical-align: top; overflow-wrap: anywhere; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; } .ok { color: var(--good); } .failed { color: var(--bad); }
 .skipped { color: var(--calm); } svg { max-width: 100%; height: auto; }
 svg text { font: 13px system-ui, sans-serif; fill: currentColor; }
@@ -62,10 +62,14 @@ def _list(lines: Iterable[str]) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    lines = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows]
-    if not lines:
+    found = list(rows)
+    if not found:
         return []
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    lines = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in found]
+    marks = [' class="number"' if isinstance(value, int) else "" for value in found[0]]
+    head = "".join(
+        f"<th{mark}>{escape(text)}</th>" for text, mark in zip(heads, marks, strict=True)
+    )
     return ['<div class="scroll"><table>', f"<tr>{head}</tr>", *lines, "</table></div>"]
 
 

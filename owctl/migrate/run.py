@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from owctl.compose.model import Stack
-from owctl.errors import OwctlError
+from owctl.errors import Interrupted, OwctlError
 from owctl.migrate.events import Receiver, StepProgress, ignore
 from owctl.migrate.folder import write_document
 from owctl.migrate.journal import Journal, Step
@@ -90,6 +90,8 @@ def _do(
     receive(StepProgress(name, "started"))
     try:
         facts = step()
+    except KeyboardInterrupt as error:
+        raise Interrupted("Interrupted.", details=_way_on(journal, name)) from error
     except OwctlError as error:
         error.details = (*error.details, *_way_on(journal, name))
         raise
@@ -101,6 +103,8 @@ def _do(
 
 def _way_on(journal: Journal, name: Step) -> list[str]:
     lines = [f"The migration {journal.id} stands before its step {name}."]
+    if journal.is_done("halt") and not journal.is_done("start"):
+        lines.append("The new backend is stopped meanwhile.")
     lines.append("When the cause is gone: owctl migrate --resume")
     if journal.origin["kind"] == "container" and journal.is_done("stop-old"):
         lines.append("To go back to the old backend: owctl migrate rollback")

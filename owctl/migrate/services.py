@@ -11,6 +11,7 @@ from owctl.lifecycle.preflight import check_before_start
 from owctl.lifecycle.run import prepare_start, run
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.migrate.events import MigrationWarning, Receiver, StepProgress
+from owctl.project.ownership import check_owner
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -35,6 +36,7 @@ class StackServices:
             detail = f"{event.step.subject}: {event.detail or event.phase}"
             self.receive(StepProgress(step, "progress", detail))
 
+        check_owner(self.engine, self.stack.project, self.stack.working_dir, adopt=False)
         names = list(self.stack.services)
         prepared = prepare_start(self.engine, self.stack, names, StartOptions())
         folder = self.stack.working_dir
