@@ -1,7 +1,7 @@
 # Targets for working on owctl, and for trying it. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down venv test unit bench lint format picture
+.PHONY: help demo demo-down venv test unit bench torture lint format picture
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ unit: venv ## the tests that need no engine: seconds
 
 bench: ## compare with docker compose and shell pipelines, write docs/benchmarks.md (about 8 min)
 	@scripts/bench
+
+torture: ## kill owctl and engines, fill disks, damage backups; write docs/reliability.md (as root)
+	@scripts/torture
 
 lint: venv ## ruff, mypy and import-linter
 	@scripts/lint

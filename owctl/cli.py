@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "history": ("history", "Watch", "Show who changed the project, when, and how it ended."),
     "shell": ("shell", "Watch", "Open psql, redis-cli or a shell in a service, or run a command."),
     "backup": ("backup", "Protect", "Back up the database, the files and the configuration."),
+    "restore": ("restore", "Protect", "Put a backup back, with a way to undo it."),
     "migrate": (
         "migrate",
         "Protect",

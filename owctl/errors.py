@@ -105,6 +105,10 @@ class ImageMissing(EngineError):
     """An image is not on this machine and could not be pulled."""
 
 
+class ContainerLost(EngineError):
+    """The engine, killed while it started a container, cannot start that one any more."""
+
+
 class PortTaken(EngineError):
     """A host port that a service publishes is in use."""
 

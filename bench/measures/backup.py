@@ -23,7 +23,7 @@ FILE_MB = 1
 
 
 def backup(bench: Bench) -> list[Comparison]:
-    """Compare a backup with plain pipes, and with pipes that are read back as owctl's backup is."""
+    """Compare a backup with plain pipes, read back and not, and with pipes that are read back, too."""
     database_mb, files_mb = FULL_MB if bench.full else MODERATE_MB
     with bench.stack() as stack:
         stack.owctl("start")
@@ -41,6 +41,15 @@ def backup(bench: Bench) -> list[Comparison]:
             ),
             bench.compare(
                 "backup",
+                f"{size}; nobody reads back",
+                ("owctl backup --no-verify", "pg_dump | zstd, then tar | zstd"),
+                (lambda: _ours(stack, "--no-verify"), lambda: _pipes(stack)),
+                rounds=3,
+                budget=1.15,
+                watched=(stack, ["backup", "--no-verify"]),
+            ),
+            bench.compare(
+                "backup",
                 f"{size}; both read back",
                 ("owctl backup", "the pipes, then sha256sum, pg_restore -l and tar -t"),
                 (lambda: _ours(stack), lambda: _pipes(stack, "check")),
@@ -51,8 +60,8 @@ def backup(bench: Bench) -> list[Comparison]:
         ]
 
 
-def _ours(stack: Stack) -> Sample:
-    sample = stack.owctl("backup")
+def _ours(stack: Stack, *options: str) -> Sample:
+    sample = stack.owctl("backup", *options)
     shutil.rmtree(stack.folder / "backups")
     return sample
 

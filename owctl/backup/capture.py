@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from owctl import __version__
+from owctl.backup.encryption import stored_name
 from owctl.backup.events import BackupWarning, MemberProgress, Receiver
 from owctl.backup.interlude.changes import Interlude
 from owctl.backup.interlude.needs import check_something_exists, wake_database
@@ -13,7 +15,7 @@ from owctl.backup.interlude.writers import writers
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.members.configuration import store_configuration
-from owctl.backup.members.database import MEMBER_NAME, Database, find_database
+from owctl.backup.members.database import MEMBER_NAME, Database, find_database, wait_for_answer
 from owctl.backup.members.redis import write_out
 from owctl.backup.members.sqlite import copy_database
 from owctl.backup.members.volumes import archive_volume, reachable
@@ -47,6 +49,8 @@ class Capture:
         self.partial = partial
         self.folder = partial.folder
         self.receive = receive
+        self.encryption = request.encryption
+        self.identities = (self.encryption.read_back,) if self.encryption is not None else ()
         self.members: list[Member] = []
         self.warnings: list[str] = []
         self.started = time.monotonic()
@@ -68,8 +72,6 @@ class Capture:
                 self.interlude.resume()
                 self._configuration(verifier)
                 verifier.finish()
-                if database is not None and self.request.verify:
-                    database.check_with_pg_restore(self.folder, self.members[0])
             self.interlude.settle()
         return self._manifest(inventory)
 
@@ -81,13 +83,22 @@ class Capture:
         if "db" in self.request.parts and wake_database(
             self.engine, self.stack, inventory, self.interlude
         ):
-            return take_inventory(self.engine, self.stack)
+            inventory = take_inventory(self.engine, self.stack)
+            # One whose port cannot be reached from here counts as ready as soon as it runs.
+            wait_for_answer(self.engine, find_database(inventory))
         return inventory
 
     def _prepare(self, inventory: Inventory, opened: ExitStack) -> Database | None:
         """Check that there is room, stop what is to stand still, and take the snapshot."""
-        database = self._open_database(inventory, opened)
-        self._preflight(inventory, database)
+        # Both ask in containers, which takes its time.
+        with ThreadPoolExecutor(1, "owctl-backup-sizes") as beside:
+            files_bytes = beside.submit(self._files_bytes, inventory)
+            database = self._open_database(inventory, opened)
+            check_estimate(
+                self.partial.parent,
+                database_bytes=database.size_bytes if database else 0,
+                files_bytes=files_bytes.result(),
+            )
         if not self.request.quiesce:
             return database
         # The snapshot that counts is taken when nobody writes any more.
@@ -103,17 +114,11 @@ class Capture:
     def _verifier(self) -> Verifier:
         if not self.request.verify:
             return NoVerifier()
-        return BackgroundVerifier(self.folder, self.receive)
+        return BackgroundVerifier(self.folder, self.receive, self.identities)
 
-    def _preflight(self, inventory: Inventory, database: Database | None) -> None:
-        check_estimate(
-            self.partial.parent,
-            database_bytes=database.size_bytes if database else 0,
-            files_bytes=sum(
-                volume_bytes(self.engine, source)
-                for source in inventory.volumes_of(self.request.parts)
-            ),
-        )
+    def _files_bytes(self, inventory: Inventory) -> int:
+        sources = inventory.volumes_of(self.request.parts)
+        return sum(self.engine.map(lambda source: volume_bytes(self.engine, source), sources))
 
     def _database(self, database: Database, verifier: Verifier) -> None:
         if not database.has_application_tables:
@@ -121,8 +126,12 @@ class Capture:
                 f"PostgreSQL's database {database.about['database']} has no tables of Open WebUI "
                 f"({len(database.tables)} tables in all): the application keeps its data elsewhere."
             )
-        member = database.dump(self.folder, self._progress(MEMBER_NAME))
-        self._done(member, verifier)
+        member = database.dump(self.folder, self._progress(MEMBER_NAME), self.encryption)
+        self._done(
+            member,
+            verifier,
+            lambda: database.check_with_pg_restore(self.folder, member, self.identities),
+        )
 
     def _volumes(self, inventory: Inventory, database: Database | None, verifier: Verifier) -> None:
         with_files = "files" in self.request.parts
@@ -139,7 +148,7 @@ class Capture:
 
     def _configuration(self, verifier: Verifier) -> None:
         if "config" in self.request.parts:
-            for member in store_configuration(self.stack, self.folder):
+            for member in store_configuration(self.stack, self.folder, self._warn, self.encryption):
                 self._done(member, verifier)
 
     def _volume(
@@ -152,7 +161,13 @@ class Capture:
         name = f"volumes/{source.key}.tar.zst"
         with reachable(self.engine, inventory, source, self.stack.project) as place:
             archived = archive_volume(
-                self.engine, source, place, self.folder, named_files, self._progress(name)
+                self.engine,
+                source,
+                place,
+                self.folder,
+                named_files,
+                self._progress(name),
+                self.encryption,
             )
             self._done(archived.member, verifier)
             for path in archived.sqlite_files:
@@ -161,7 +176,7 @@ class Capture:
     def _sqlite(
         self, place: tuple[str, str], path: str, source: VolumeSource, verifier: Verifier
     ) -> None:
-        copy = copy_database(self.engine, place, path, self.folder, source)
+        copy = copy_database(self.engine, place, path, self.folder, source, self.encryption)
         where = f"The SQLite database {path} in the volume {source.key}"
         if copy is None:
             self._warn(
@@ -179,14 +194,17 @@ class Capture:
                 f"A consistent, checked copy is in {copy.member.name}."
             )
 
-    def _progress(self, name: str) -> Callable[[int], None]:
+    def _progress(self, member_name: str) -> Callable[[int], None]:
+        name = stored_name(member_name, self.encryption)
         self.receive(MemberProgress(name, "writing", 0))
         return lambda done: self.receive(MemberProgress(name, "writing", done))
 
-    def _done(self, member: Member, verifier: Verifier) -> None:
+    def _done(
+        self, member: Member, verifier: Verifier, also: Callable[[], None] | None = None
+    ) -> None:
         self.members.append(member)
         self.receive(MemberProgress(member.name, "written", member.content_size_bytes))
-        verifier.submit(member)
+        verifier.submit(member, also)
 
     def _warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -209,4 +227,5 @@ class Capture:
                 "quiesced": list(self.interlude.quiesced),
             },
             warnings=tuple(self.warnings),
+            encryption=self.encryption.to_json() if self.encryption is not None else None,
         )

@@ -5,17 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owctl.backup import manifest as manifests
-from owctl.backup.manifest import MANIFEST_NAME, Manifest
+from owctl.backup.manifest import MANIFEST_NAME, Kind, Manifest
 from owctl.backup.verification import Verification, read_record
 from owctl.errors import BackupInvalid, OwctlError, UsageError
 
+FOLDER_NAME = "backups"
 LATEST = "latest"
+_PART_KINDS: dict[str, set[Kind]] = {
+    "db": {"database"},
+    "files": {"volume", "sqlite"},
+    "config": {"configuration"},
+}
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup's folder. ``manifest`` is None, and ``problem`` says why, where it cannot be read."""
+    """A backup's folder.
+
+    ``problem`` is what can be seen to be wrong without reading it all: the manifest, which is None
+    then, or a file that is missing or of another size.
+    """
 
     path: Path
     manifest: Manifest | None
@@ -29,10 +39,32 @@ class Backup:
 
     @property
     def is_verified(self) -> bool:
-        """Whether the last look at it found it sound."""
-        return self.manifest is not None and (
-            self.verification is not None and self.verification.status == "ok"
+        """Whether the last look at it found it sound, and nothing speaks against that now."""
+        return (
+            self.problem is None
+            and self.verification is not None
+            and self.verification.status == "ok"
         )
+
+    @property
+    def broken_because(self) -> str | None:
+        """What is wrong with it, None if nothing is known to be."""
+        if self.problem is not None:
+            return self.problem
+        if self.verification is not None and self.verification.status == "failed":
+            return self.verification.problem or "it was damaged when it was last read"
+        return None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What it holds, such as ``db`` and ``files``."""
+        if self.manifest is None:
+            return ()
+        named = self.manifest.stack.get("parts")
+        if isinstance(named, list) and named:
+            return tuple(str(part) for part in named)
+        kinds = {member.kind for member in self.manifest.members}
+        return tuple(part for part, some in _PART_KINDS.items() if kinds & some)
 
     def read_manifest(self) -> Manifest:
         """Return the manifest; raises BackupInvalid."""
@@ -58,9 +90,19 @@ def list_backups(parent: Path) -> list[Backup]:
         look_at(path)
         for path in folders
         if _ID.fullmatch(path.name)
-        or (not path.name.startswith(".") and path.suffix == "" and (path / MANIFEST_NAME).exists())
+        or (not path.name.startswith(".") and path.suffix == "" and _has_manifest(path))
     ]
     return sorted(found, key=lambda each: (_age_key(each), each.id))
+
+
+def has_own_name(backup: Backup) -> bool:
+    """Whether the folder is named as owctl named it, and no link to one elsewhere."""
+    return (
+        backup.manifest is not None
+        and backup.manifest.id == backup.id
+        and _ID.fullmatch(backup.id) is not None
+        and not backup.path.is_symlink()
+    )
 
 
 def look_at(path: Path) -> Backup:
@@ -69,14 +111,17 @@ def look_at(path: Path) -> Backup:
         manifest = manifests.read(path)
     except BackupInvalid as error:
         return Backup(path, None, problem=error.message)
-    return Backup(path, manifest, read_record(path))
+    return Backup(path, manifest, read_record(path), _visible_problem(path, manifest))
 
 
-def find_backup(parent: Path, reference: str, working_dir: Path) -> Backup:
+def find_backup(
+    parent: Path, reference: str, working_dir: Path, project: str | None = None
+) -> Backup:
     """Return the backup that a user names: an id, its beginning, ``latest``, or a path.
 
     A path has a slash in it, or is a folder with a manifest, seen from ``working_dir``. ``latest`` is
-    the newest one that is not known to be broken. Raises UsageError if none or several fit.
+    the newest one that is not known to be broken; of ``project``, if that is given. Raises UsageError
+    if none or several fit.
     """
     path = (working_dir / reference).resolve()
     if "/" in reference or (path / MANIFEST_NAME).is_file():
@@ -85,7 +130,11 @@ def find_backup(parent: Path, reference: str, working_dir: Path) -> Backup:
         return look_at(path)
     backups = list_backups(parent)
     if reference == LATEST:
-        sound = [each for each in backups if each.manifest is not None and not _is_broken(each)]
+        sound = [
+            each
+            for each in backups
+            if each.broken_because is None and project in (None, each.read_manifest().project)
+        ]
         if not sound:
             raise UsageError(f"There is no backup in {parent}.", hint="owctl backup")
         return sound[-1]
@@ -102,8 +151,24 @@ def find_backup(parent: Path, reference: str, working_dir: Path) -> Backup:
     return fitting[0]
 
 
-def _is_broken(backup: Backup) -> bool:
-    return backup.verification is not None and backup.verification.status == "failed"
+def _has_manifest(path: Path) -> bool:
+    try:
+        return (path / MANIFEST_NAME).exists()
+    except OSError:
+        return False  # such as lost+found, which not everybody may enter
+
+
+def _visible_problem(path: Path, manifest: Manifest) -> str | None:
+    for member in manifest.members:
+        try:
+            size = (path / member.name).stat().st_size
+        except FileNotFoundError:
+            return f"{member.name} is missing."
+        except OSError as error:
+            return f"{member.name} cannot be read: {error.strerror}."
+        if size != member.size_bytes:
+            return f"{member.name} has {size} bytes, the manifest says {member.size_bytes}."
+    return None
 
 
 def _age_key(backup: Backup) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from owctl.backup import manifest as manifests
 from owctl.backup import verification
 from owctl.backup.capture import Capture
+from owctl.backup.catalogue import FOLDER_NAME
 from owctl.backup.events import Receiver, ignore
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
 from owctl.backup.member_file import write_small
@@ -18,8 +19,6 @@ from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid
 
 __all__ = ["FOLDER_NAME", "PARTS", "BackupRequest", "CreatedBackup", "Part", "create_backup"]
-
-FOLDER_NAME = "backups"
 
 
 def create_backup(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from owctl.lifecycle.plan import StepEvent
 
-Stage = Literal["writing", "written", "verifying", "verified"]
+Stage = Literal["writing", "written", "verifying", "verified", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)

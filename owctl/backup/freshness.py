@@ -6,14 +6,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from owctl.backup.catalogue import Backup, list_backups
+from owctl.backup.catalogue import FOLDER_NAME, Backup, list_backups
+from owctl.backup.schedule import Schedule, read_schedule
+from owctl.doctor.finding import Finding
+from owctl.errors import OwctlError
 
 if TYPE_CHECKING:
+    from owctl.compose.model import Stack
     from owctl.engine.connection import Engine
 
 # What a backup must hold for the data to be safe.
 DATA_PARTS = frozenset({"db", "files"})
 _STARTING = ("start", "restart")
+_LEAST_GRACE_SECONDS = 3600
+_MOST_GRACE_SECONDS = 6 * 3600
+_HOW = "owctl backup; owctl backup schedule --daily 02:00 makes them by themselves"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +47,85 @@ def newest_verified(
         for backup in list_backups(parent)
         if backup.is_verified and backup.manifest is not None
         if backup.manifest.project == project
-        if set(parts) <= set(backup.manifest.stack.get("parts", ()))
+        if set(parts) <= set(backup.parts)
         if (created_at := parse_time(backup.manifest.created_at)) is not None
     ]
     return max(found, key=lambda each: each.created_at, default=None)
+
+
+def required_parts(schedule: Schedule | None) -> frozenset[str]:
+    """Return the parts that a backup must hold to count for a schedule, or without one."""
+    return frozenset(schedule.parts) if schedule and schedule.parts else DATA_PARTS
+
+
+def check_backups(
+    engine: "Engine | None", stack: "Stack", project_dir: Path, now: datetime | None = None
+) -> Finding:
+    """Return doctor's finding: is there a verified backup, as young as the schedule says?
+
+    Raises nothing: what cannot be read is the finding.
+    """
+    try:
+        schedule = read_schedule(project_dir)
+        if schedule is not None and schedule.project != stack.project:
+            schedule = None
+        return _judge(engine, stack.project, project_dir, schedule, now or datetime.now(UTC))
+    except OwctlError as error:
+        return Finding("backups", "warning", error.message.rstrip("."), error.hint)
+
+
+def _judge(
+    engine: "Engine | None",
+    project: str,
+    project_dir: Path,
+    schedule: Schedule | None,
+    now: datetime,
+) -> Finding:
+    named = schedule.parent if schedule else None
+    parent = Path(named) if named else project_dir / FOLDER_NAME
+    newest = newest_verified(parent, project, required_parts(schedule))
+    planned = f", {schedule.timing.words}" if schedule else ""
+    if schedule is not None and (late := _late(schedule, newest, now)):
+        return Finding("backups", "warning", f"{late} (scheduled{planned})", _why_missed(schedule))
+    if newest is not None:
+        age = readable_age(newest.age_seconds(now))
+        return Finding("backups", "ok", f"{newest.backup.id} is verified, {age} old{planned}")
+    if engine is None:
+        return Finding("backups", "skipped", "no verified backup; is there data? Needs the engine")
+    if not _has_data(engine, project):
+        return Finding("backups", "ok", f"no backup, and no data yet{planned}")
+    count = len(list_backups(parent))
+    detail = f"none of {count} backups is verified" if count else "there is no verified backup"
+    return Finding("backups", "warning", f"{detail} in {parent}{planned}", _HOW)
+
+
+def _late(schedule: Schedule, newest: Newest | None, now: datetime) -> str | None:
+    """Return what is late, in words; None while the schedule is kept."""
+    interval = schedule.timing.interval_seconds
+    grace = min(max(interval / 4, _LEAST_GRACE_SECONDS), _MOST_GRACE_SECONDS)
+    # A schedule that was made today owes nothing for yesterday.
+    since = parse_time(schedule.created_at) or now
+    if newest is not None:
+        since = max(since, newest.created_at)
+    if (now - since).total_seconds() <= interval + grace:
+        return None
+    if newest is None:
+        return "no verified backup since the schedule was made"
+    return f"the newest verified backup is {readable_age(newest.age_seconds(now))} old"
+
+
+def _why_missed(schedule: Schedule) -> str:
+    if schedule.line:
+        return "owctl history; is the line that `owctl backup schedule` shows in the crontab?"
+    service = Path(schedule.units[0]).name
+    user = " --user" if schedule.manager == "user" else ""
+    return f"owctl history, and systemctl{user} status {service}, which tell what went wrong"
+
+
+def _has_data(engine: "Engine", project: str) -> bool:
+    from owctl.engine.volumes import list_volumes
+
+    return bool(list_volumes(engine, project))
 
 
 def parse_time(text: str) -> datetime | None:

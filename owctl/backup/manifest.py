@@ -45,7 +45,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a backup says about itself. Times are ISO 8601 in UTC."""
+    """Everything a backup says about itself. Times are ISO 8601 in UTC.
+
+    ``encryption`` is None, or has ``format`` (``age``) and ``recipients``, public keys.
+    """
 
     id: str
     project: str
@@ -58,6 +61,7 @@ class Manifest:
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stack: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    encryption: Mapping[str, Any] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -80,6 +84,7 @@ class Manifest:
             "services": {name: dict(entry) for name, entry in self.services.items()},
             "members": [member.to_json() for member in self.members],
             "warnings": list(self.warnings),
+            **({"encryption": dict(self.encryption)} if self.encryption is not None else {}),
         }
 
 
@@ -130,6 +135,7 @@ def parse(data: bytes) -> Manifest:
             services=document.get("services", {}),
             stack=document.get("stack", {}),
             warnings=tuple(document.get("warnings", ())),
+            encryption=_encryption(document.get("encryption")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BackupInvalid(
@@ -155,6 +161,14 @@ def _member(entry: Mapping[str, Any]) -> Member:
         content_size_bytes=int(entry["content_size_bytes"]),
         detail=entry.get("detail", {}),
     )
+
+
+def _encryption(entry: object) -> Mapping[str, Any] | None:
+    if entry is None:
+        return None
+    if not isinstance(entry, dict) or entry.get("format") != "age":
+        raise ValueError("an encryption that this owctl does not know")
+    return {**entry, "recipients": [_text(each) for each in entry["recipients"]]}
 
 
 def _text(value: object) -> str:

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from owctl.backup.space import check_reserve
 from owctl.errors import OwctlError
+
+if TYPE_CHECKING:
+    from owctl.backup.encrypted_stream import Encryptor
+    from owctl.backup.encryption import Encryption
 
 # Every so often the disk is asked for its free space, and the user told how far it is.
 _REPORT_BYTES = 8 * 1024 * 1024
@@ -33,7 +37,8 @@ class MemberFile:
     """A member being written; ``finish`` makes it durable.
 
     ``folder`` is the backup's folder, ``name`` the path in it. ``on_bytes`` is told, now and then,
-    how many bytes of content there are. Raises OwctlError if the disk is full.
+    how many bytes of content there are. With ``encryption`` the name gets ``.age``, and what is
+    stored is encrypted behind the compression. Raises OwctlError if the disk is full.
     """
 
     def __init__(
@@ -43,11 +48,12 @@ class MemberFile:
         *,
         compressed: bool = True,
         on_bytes: Callable[[int], None] | None = None,
+        encryption: "Encryption | None" = None,
     ) -> None:
-        self.name = name
+        self.name = name if encryption is None else name + ".age"
         self.content_size_bytes = 0
         self.size_bytes = 0
-        self._path = folder / name
+        self._path = folder / self.name
         self._on_bytes = on_bytes
         self._report_at = _REPORT_BYTES
         self._hash = hashlib.sha256()
@@ -58,11 +64,13 @@ class MemberFile:
         except OSError as error:
             raise cannot_write(self._path, error) from error
         self._file = os.fdopen(descriptor, "wb")
+        self._encryptor = _encryptor(encryption, self._store) if encryption is not None else None
+        self._put = self._store if self._encryptor is None else self._encryptor.write
 
     def write(self, content: bytes) -> None:
         """Append content."""
         self.content_size_bytes += len(content)
-        self._store(content if self._compressor is None else self._compressor.compress(content))
+        self._put(content if self._compressor is None else self._compressor.compress(content))
         if self.content_size_bytes >= self._report_at:
             self._report_at = self.content_size_bytes + _REPORT_BYTES
             check_reserve(self._path.parent)
@@ -72,7 +80,9 @@ class MemberFile:
     def finish(self) -> Stored:
         """Write what is left, and return when the file is on disk."""
         if self._compressor is not None:
-            self._store(self._compressor.flush())
+            self._put(self._compressor.flush())
+        if self._encryptor is not None:
+            self._encryptor.finish()
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -83,6 +93,8 @@ class MemberFile:
 
     def close(self) -> None:
         """Give the file up; harmless after ``finish``."""
+        if self._encryptor is not None:
+            self._encryptor.close()
         try:
             self._file.close()
         except OSError as error:
@@ -114,9 +126,11 @@ class MemberFile:
             raise cannot_write(self._path, error) from error
 
 
-def write_small(folder: Path, name: str, content: bytes) -> Stored:
-    """Store content as it is, in one go."""
-    with MemberFile(folder, name, compressed=False) as file:
+def write_small(
+    folder: Path, name: str, content: bytes, encryption: "Encryption | None" = None
+) -> Stored:
+    """Store content without compression, in one go."""
+    with MemberFile(folder, name, compressed=False, encryption=encryption) as file:
         file.write(content)
         return file.finish()
 
@@ -134,6 +148,12 @@ def cannot_write(path: Path, error: OSError) -> OwctlError:
         f"Cannot write {path}: {error.strerror or error}.",
         hint="name a folder that you may write to with --output",
     )
+
+
+def _encryptor(encryption: "Encryption", sink: Callable[[bytes], None]) -> "Encryptor":
+    from owctl.backup.encrypted_stream import Encryptor
+
+    return Encryptor(encryption, sink)
 
 
 def _compressor() -> Any:  # noqa: ANN401  # zstandard's compression object has no public type

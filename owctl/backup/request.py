@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from owctl.backup.encryption import Encryption
 from owctl.backup.manifest import Manifest
 from owctl.backup.parts import PARTS, Part
 from owctl.errors import OwctlError
@@ -21,6 +22,7 @@ class BackupRequest:
     parts: frozenset[Part] = frozenset(PARTS)
     quiesce: bool = False
     verify: bool = True
+    encryption: Encryption | None = None
 
 
 @dataclass(frozen=True, slots=True)

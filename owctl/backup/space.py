@@ -62,8 +62,8 @@ def readable(size_bytes: int) -> str:
     return f"{size:.1f} TB"
 
 
-def volume_bytes(engine: "Engine", source: "VolumeSource") -> int:
-    """Return how much a volume's files take, 0 where it cannot be asked cheaply.
+def volume_bytes(engine: "Engine", source: "VolumeSource", folder: str = "") -> int:
+    """Return how much a volume's files take (or those of a folder in it), 0 where that is not cheap.
 
     ``du`` in the container that mounts it reads names and sizes only.
     """
@@ -76,7 +76,8 @@ def volume_bytes(engine: "Engine", source: "VolumeSource") -> int:
         answer = run(
             engine,
             running[0].container.id,
-            ["du", "-sk", running[0].destination],
+            ["du", "-sk", f"{running[0].destination}/{folder}"],
+            user="0",
             timeout_seconds=_DU_SECONDS,
         )
     except TimedOut:

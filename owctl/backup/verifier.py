@@ -2,10 +2,12 @@
 
 import queue
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from owctl.backup.encryption import Identity
 from owctl.backup.events import MemberProgress, Receiver
 from owctl.backup.manifest import Member
 from owctl.backup.verify import verify_member
@@ -20,7 +22,7 @@ class NoVerifier:
     def __exit__(self, *_: object) -> None:
         return
 
-    def submit(self, member: Member) -> None:
+    def submit(self, member: Member, also: Callable[[], None] | None = None) -> None:
         """Let a member pass."""
 
     def finish(self) -> None:
@@ -34,10 +36,15 @@ class BackgroundVerifier:
     raises the first error (BackupInvalid).
     """
 
-    def __init__(self, folder: Path, receive: Receiver) -> None:
+    def __init__(
+        self, folder: Path, receive: Receiver, identities: Sequence[Identity] = ()
+    ) -> None:
+        self._identities = identities
         self._folder = folder
         self._receive = receive
-        self._queue: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Member, Callable[[], None] | None] | None] = (
+            queue.SimpleQueue()
+        )
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="owctl-backup-verifier")
@@ -53,10 +60,10 @@ class BackgroundVerifier:
         self._queue.put(None)
         self._thread.join()
 
-    def submit(self, member: Member) -> None:
-        """Have a member verified; raises what an earlier one brought to light."""
+    def submit(self, member: Member, also: Callable[[], None] | None = None) -> None:
+        """Have a member verified, by ``also`` as well; raises what an earlier one brought to light."""
         self._raise()
-        self._queue.put(member)
+        self._queue.put((member, also))
 
     def finish(self) -> None:
         """Wait until all that was submitted is verified; raises BackupInvalid."""
@@ -69,10 +76,18 @@ class BackgroundVerifier:
             raise self._error
 
     def _work(self) -> None:
-        while (member := self._queue.get()) is not None and not self._cancelled.is_set():
+        while (item := self._queue.get()) is not None and not self._cancelled.is_set():
+            member, also = item
             self._receive(MemberProgress(member.name, "verifying", 0))
             try:
-                verify_member(self._folder, member, cancelled=self._cancelled.is_set)
+                verify_member(
+                    self._folder,
+                    member,
+                    identities=self._identities,
+                    cancelled=self._cancelled.is_set,
+                )
+                if also is not None:
+                    also()
             except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
                 self._error = error
                 return

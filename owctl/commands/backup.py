@@ -6,6 +6,12 @@ from owctl.commands.command_group import CommandGroup
 
 TABLE = {
     "create": ("backup_create", "Make a backup; what a bare `owctl backup` does."),
+    "list": ("backup_list", "Show the backups: age, size, contents, verified or broken."),
+    "verify": ("backup_verify", "Read a backup back; with --drill, restore it beside the stack."),
+    "schedule": ("backup_schedule", "Make backups by themselves, at set times."),
+    "push": ("backup_push", "Copy a backup to another machine, in parts that resume."),
+    "pull": ("backup_pull", "Fetch a backup from another machine, or list what is there."),
+    "prune": ("backup_prune", "Remove old backups by rules; sound ones are kept for each period."),
 }
 
 

@@ -1,17 +1,23 @@
 """``owctl backup``: parse, call the backup room, render."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from owctl.commands.backup_hooks import hook_options, hooks
 from owctl.commands.options import format_option, lock_wait_option, pass_context
+from owctl.commands.retention_options import prune_after_backup, retention_options
 from owctl.context import Context
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from owctl.backup.encryption import Encryption
     from owctl.backup.parts import Part
     from owctl.backup.request import BackupRequest, CreatedBackup
+    from owctl.backup.retention import Rules
 
 
 @click.command("create")
@@ -22,7 +28,15 @@ if TYPE_CHECKING:
     "--quiesce", is_flag=True, help="Stop what writes to the data for the while, then resume it."
 )
 @click.option("--no-verify", is_flag=True, help="Do not read the backup back: it is not verified.")
+@click.option(
+    "--encrypt-to",
+    "encrypt_to",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Encrypt to an age or SSH public key, or to those in @FILE (repeatable).",
+)
 @hook_options
+@retention_options
 @lock_wait_option
 @format_option("table", "json")
 @pass_context
@@ -33,13 +47,24 @@ def backup_create(
     only: str | None,
     quiesce: bool,
     no_verify: bool,
+    encrypt_to: tuple[str, ...],
     on_failure: str | None,
     ping_url: str | None,
+    rules: "Rules",
     lock_wait_seconds: float,
     output_format: str,
 ) -> None:
-    """Make a backup; what a bare `owctl backup` does."""
-    parts = _parts(only)
+    """Make a backup; what a bare `owctl backup` does.
+
+    With --keep-last and its kin, older backups that no rule keeps are removed once the new one was
+    verified; see `owctl backup prune --help`.
+    """
+    parts = chosen_parts(only)
+    if no_verify and rules:
+        raise UsageError(
+            "--no-verify and --keep-… exclude each other: only a verified backup lets older ones go.",
+            hint="owctl backup prune, later, with the same rules",
+        )
     with hooks(context, on_failure, ping_url):
         from owctl.backup.request import BackupRequest
         from owctl.commands.mutation import mutation
@@ -50,10 +75,12 @@ def backup_create(
             parts=parts,
             quiesce=quiesce,
             verify=not no_verify,
+            encryption=_encryption(encrypt_to, context.working_dir),
         )
         with mutation(context, "backup", lock_wait_seconds):
             created = _create(context, request)
-            _render(context, created, output_format)
+            removed = prune_after_backup(context, created.path, context.stack.project, rules)
+            _render(context, created, removed, output_format)
             _raise_failures(created)
 
 
@@ -69,7 +96,16 @@ def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
         return create_backup(engine, stack, request, display)
 
 
-def _parts(only: str | None) -> "frozenset[Part]":
+def _encryption(values: tuple[str, ...], working_dir: Path) -> "Encryption | None":
+    if not values:
+        return None
+    from owctl.backup.encryption import Encryption, read_recipients
+
+    return Encryption(read_recipients(values, working_dir))
+
+
+def chosen_parts(only: str | None) -> "frozenset[Part]":
+    """Return the parts that ``--only`` names, all without it; raises UsageError."""
     from owctl.backup.parts import PARTS
 
     if only is None:
@@ -85,13 +121,15 @@ def _parts(only: str | None) -> "frozenset[Part]":
     return parts
 
 
-def _render(context: Context, created: "CreatedBackup", output_format: str) -> None:
+def _render(
+    context: Context, created: "CreatedBackup", removed: "Sequence[str]", output_format: str
+) -> None:
     from owctl.backup.space import readable
     from owctl.ui.table import Column
 
     console, manifest = context.console, created.manifest
     if output_format == "json":
-        console.json(_document(created))
+        console.json({**_document(created), "removed": list(removed)})
         return
     if console.quiet:
         console.result(str(created.path))
@@ -136,6 +174,7 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
             None if created.downtime_seconds is None else round(created.downtime_seconds, 3)
         ),
         "quiesced": list(manifest.stack["quiesced"]),
+        "encryption": dict(manifest.encryption) if manifest.encryption is not None else None,
         "warnings": list(manifest.warnings),
         "members": [
             {

@@ -7,16 +7,14 @@ from owctl.context import Context
 from owctl.errors import OwctlError
 
 if TYPE_CHECKING:
-    from owctl.backup.events import Receiver
     from owctl.lifecycle.clean import PreparedClean
-    from owctl.ui.progress import Progress
 
 
 def why_backup(context: Context, shown: "PreparedClean") -> str | None:
     """Return why a backup is offered; None where no data goes, or a backup has all of it."""
     from datetime import UTC, datetime
 
-    from owctl.backup.create import FOLDER_NAME
+    from owctl.backup.catalogue import FOLDER_NAME
     from owctl.backup.freshness import last_start, newest_verified, readable_age
 
     if not shown.listing.of("volume"):
@@ -39,28 +37,17 @@ def make_backup(context: Context) -> Path:
     Raises OwctlError that says that nothing was removed.
     """
     from owctl.backup.create import BackupRequest, create_backup
+    from owctl.commands.backup_display import BackupDisplay
 
-    stack = context.stack
+    stack, console, request = context.stack, context.console, BackupRequest()
     try:
-        with context.console.progress(f"Backing up {stack.project}") as progress:
-            created = create_backup(
-                context.engine, stack, BackupRequest(), _receiver(context, progress)
-            )
+        with console.progress(f"Backing up {stack.project}") as progress:
+            display = BackupDisplay(console, progress, verify=request.verify)
+            created = create_backup(context.engine, stack, request, display)
     except OwctlError as error:
         error.details = (*error.details, "Nothing was removed: there is no backup.")
         raise
-    context.console.info(f"Backup created and read back: {created.path}")
+    for failure in created.failures:
+        console.warn(failure.message)
+    console.info(f"Backup created and read back: {created.path}")
     return created.path
-
-
-def _receiver(context: Context, progress: "Progress") -> "Receiver":
-    from owctl.backup.events import BackupEvent, MemberProgress
-
-    def receive(event: BackupEvent) -> None:
-        if isinstance(event, MemberProgress):
-            done = event.stage == "verified"
-            progress.update(event.member, "done" if done else "working", event.stage)
-        elif text := getattr(event, "text", ""):
-            context.console.warn(text)
-
-    return receive

@@ -79,8 +79,7 @@ def account(
 
 
 def _files(context: Context) -> list[str]:
-    from owctl.backup.catalogue import list_backups
-    from owctl.backup.create import FOLDER_NAME
+    from owctl.backup.catalogue import FOLDER_NAME, list_backups
 
     folder = context.stack.working_dir
     names = [path.name for path in context.stack.environment_files]

@@ -36,6 +36,10 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
     settings = _settings(context, known)
     stack = _stack(context, known) if settings else None
     engine = _engine(context, settings, known)
+    if settings is not None and stack is not None and "backups" not in ignore:
+        from owctl.backup.freshness import check_backups
+
+        known.append(check_backups(engine, stack, settings.project_dir))
     report = examine(settings, stack, engine, known=known, ignore=ignore)
     if output_format == "json":
         context.console.json(report.to_json())

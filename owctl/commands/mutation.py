@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from owctl.context import Context
 from owctl.errors import EngineUnavailable, Interrupted, OwctlError
@@ -28,13 +29,22 @@ WORDS: dict[StepKind, str] = {
     "remove-image": "removing",
 }
 
+_ALLOWED_ON_HALF_THE_DATA = {
+    "clean",
+    "restore",
+    "restore finish",
+    "restore resume",
+    "restore undo",
+    "stop",
+}
+
 
 @contextmanager
 def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> Iterator[None]:
     """Hold the project's lock for a block, and leave a line in the history.
 
     What a killed backup left stopped or started is set right first. Raises Locked when another
-    owctl holds the lock.
+    owctl holds the lock, OwctlError where an interrupted restore left half of the data swapped.
     """
     from owctl.project.lock import project_lock
 
@@ -42,10 +52,26 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
     identity, project = context.engine.engine_id, context.stack.project
     with (
         project_lock(identity, project, command, wait_seconds=lock_wait_seconds),
-        _recorded(context, command),
+        recorded(context, command),
     ):
+        if command not in _ALLOWED_ON_HALF_THE_DATA:
+            _refuse_half_restored(context)
         _heal(context)
         yield
+
+
+def _refuse_half_restored(context: Context) -> None:
+    from owctl.backup.restore.journal import HALF_DONE, path_of, read_journal
+
+    if not path_of(context.stack.working_dir).exists():
+        return
+    journal = read_journal(context.stack.working_dir)
+    if journal is not None and journal.phase in HALF_DONE:
+        raise OwctlError(
+            f"The restore of {journal.backup_id} was interrupted while the data was swapped: "
+            "some of it is the backup's, some is from before.",
+            hint="owctl restore resume; or owctl restore undo",
+        )
 
 
 def _heal(context: Context) -> None:
@@ -66,7 +92,33 @@ def _heal(context: Context) -> None:
 
 
 @contextmanager
-def _recorded(context: Context, command: str) -> Iterator[None]:
+def folder_mutation(
+    context: Context, command: str, folder: Path, lock_wait_seconds: float = 0
+) -> Iterator[None]:
+    """Hold the lock of a folder, and the project's where an engine answers; leave a history line.
+
+    For what changes files that no engine is needed for. Raises Locked.
+    """
+    from owctl.project.lock import folder_lock, project_lock
+
+    with ExitStack() as held:
+        try:
+            identity = context.engine.engine_id
+        except EngineUnavailable:
+            identity = None
+        if identity is not None:
+            project = context.stack.project
+            held.enter_context(
+                project_lock(identity, project, command, wait_seconds=lock_wait_seconds)
+            )
+        held.enter_context(folder_lock(folder, command, wait_seconds=lock_wait_seconds))
+        held.enter_context(recorded(context, command))
+        yield
+
+
+@contextmanager
+def recorded(context: Context, command: str) -> Iterator[None]:
+    """Leave a line in the history for what happens in a block."""
     outcome, exit_code, began = "done", 0, time.monotonic()
     try:
         yield

@@ -96,3 +96,4 @@ timeout_option = click.option(
     metavar="SECONDS",
     help="How long each service may take until it answers.",
 )
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")

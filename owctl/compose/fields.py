@@ -47,6 +47,7 @@ class Scope:
     problems: list[Problem] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
     references: list[Reference] = field(default_factory=list)
+    files: dict[Path, None] = field(default_factory=dict)
 
     def convert(self, converter: Converter, node: Node, path: str, default: Plain = None) -> Plain:
         """Return the converted value; on failure record the problem and return ``default``."""

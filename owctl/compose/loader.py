@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from owctl.compose import resolve
@@ -132,7 +133,9 @@ def _stack(
     extensions = {k: plain(v) for k, v in merged.entries() if k.startswith("x-")}
     document = {"name": name, "services": specs, "networks": networks, "volumes": volumes}
     for kind, defined in checked.files.items():
-        document[kind] = {k: v for k, v in defined.items() if k in used(specs, kind)}
+        granted = {k: v for k, v in defined.items() if k in used(specs, kind)}
+        document[kind] = granted
+        scope.files |= {Path(v["file"]): None for v in granted.values() if v.get("file")}
     return Stack(
         project=name,
         working_dir=settings.project_dir,
@@ -145,6 +148,7 @@ def _stack(
         networks={key: resolve.network(key, spec) for key, spec in networks.items()},
         volumes={key: resolve.volume(key, spec) for key, spec in volumes.items()},
         warnings=tuple(scope.warnings),
+        named_files=tuple(scope.files),
         spec={k: v for k, v in document.items() if v} | extensions,
     )
 

@@ -248,7 +248,8 @@ class Stack:
     """Everything the compose files of one project describe.
 
     ``services`` holds the services whose profiles are active, in file order. ``warnings`` are for
-    the user (an unset variable, an obsolete key). ``spec`` is the merged, interpolated document.
+    the user (an unset variable, an obsolete key). ``named_files`` are those that ``env_file``,
+    secrets and configs name. ``spec`` is the merged, interpolated document.
     """
 
     project: str
@@ -259,4 +260,5 @@ class Stack:
     networks: Mapping[str, Network]
     volumes: Mapping[str, Volume]
     warnings: tuple[str, ...] = ()
+    named_files: tuple[Path, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)

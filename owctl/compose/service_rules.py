@@ -1,5 +1,6 @@
 """Checks one service and returns it as ``docker compose config`` would print it."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -170,11 +171,13 @@ def _environment_files(node: Node, path: str, scope: Scope) -> dict[str, str]:
         given = scope.convert(_ENVIRONMENT_FILE, item, path, default={})
         if not given.get("path"):
             continue
-        file = (scope.project_dir / Path(given["path"]).expanduser()).resolve()
+        named = scope.project_dir / Path(given["path"]).expanduser()
+        file = named.resolve()
         if file in done:
             continue
         done.add(file)
         if file.exists():
+            scope.files[Path(os.path.normpath(named))] = None
             read = read_environment_file(file, {**values, **scope.variables})
             scope.problems.extend(read.problems)
             for name in read.unset:

@@ -18,6 +18,7 @@ CheckName = Literal[
     "password",
     "postgres-version",
     "data",
+    "backups",
 ]
 # In the order in which they are shown.
 CHECKS: tuple[CheckName, ...] = get_args(CheckName)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from owctl.errors import EngineError, ImageMissing, NotFound, PortTaken
+from owctl.errors import ContainerLost, EngineError, ImageMissing, NotFound, PortTaken
 
 PortHolder = Callable[[int, str], str | None]
 
@@ -47,6 +47,12 @@ _TABLE = (
         r"container name \"/?(?P<name>[^\"]+)\" is already in use by container \"?(?P<id>\w{12})?",
         "the name {name} is taken by another container ({id})",
         "`docker rm {name}` if it is not needed (its project: `docker inspect {name}`)",
+    ),
+    _known(
+        r"task [0-9a-f]{64}:? already exists",
+        "the engine lost track of this container when it was killed",
+        "owctl start, which makes the container anew",
+        ContainerLost,
     ),
     _known(
         r"volume is in use - \[(?P<ids>[^\]]*)\]",

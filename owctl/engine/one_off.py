@@ -30,7 +30,7 @@ Purpose = Literal["look", "backup", "restore"]
 _NEVER_RUN = ["/owctl-never-run"]
 # It does nothing, until it is removed.
 _IDLE = ["sh", "-c", "while :; do sleep 3600; done"]
-_NO_SHELL = ("executable file not found", "no such file or directory")
+_NO_SHELL = "no program sh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _start(engine: Engine, container_id: str, image_id: str, volume_name: str) -
     try:
         start_container(engine, container_id, f"a helper for the volume {volume_name}")
     except EngineError as error:
-        if any(words in error.message for words in _NO_SHELL):
+        if _NO_SHELL in error.message:
             raise OwctlError(
                 f"Cannot work on the volume {volume_name}: the image {image_id[:19]} has no shell.",
                 hint="pull or build an image of the stack that has one, as PostgreSQL's has",

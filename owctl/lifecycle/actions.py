@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
-from owctl.errors import ImageMissing, OwctlError, ServiceFailed, TimedOut
+from owctl.errors import ContainerLost, ImageMissing, OwctlError, ServiceFailed, TimedOut
 from owctl.lifecycle.execute import Cancelled
 from owctl.lifecycle.plan import Plan, Step
 from owctl.lifecycle.readiness import wait_until_ready
@@ -186,9 +187,24 @@ class Actions:
         container_id = self.created.get((service.name, step.number), step.container_id)
         assert container_id is not None
         self._began.setdefault(service.name, time.monotonic())
-        start_container(self.engine, container_id, step.name)
+        try:
+            start_container(self.engine, container_id, step.name)
+        except ContainerLost:
+            container_id = self._make_anew(step, container_id, cancel, report)
+            start_container(self.engine, container_id, step.name)
         self._started.add(container_id)
         return "started"
+
+    def _make_anew(
+        self, step: Step, container_id: str, cancel: threading.Event, report: Report
+    ) -> str:
+        """Replace a container that the engine cannot start any more; return the new one's id."""
+        from owctl.engine.containers import remove_container
+
+        report("making the container anew: the engine lost track of it")
+        remove_container(self.engine, container_id, force=True)
+        self._create(replace(step, container_id=None), cancel, report)
+        return self.created[(self._service(step).name, step.number)]
 
     def _restart(self, step: Step, cancel: threading.Event, report: Report) -> str:
         from owctl.engine.containers import restart_container

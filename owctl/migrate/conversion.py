@@ -41,6 +41,7 @@ _INTEGER_LIMITS = {"integer": 2**31, "smallint": 2**15}
 # Read beside the mapped columns, where the source has them.
 _ALSO_READ = {"user": ("oauth",)}
 _PRIVATE = b"{}"
+_UNKNOWN_TIMES: dict[str, Value] = {"config": b"1970-01-01 00:00:00"}
 # The column that names a row, where it is not ``id``.
 _KEYS = {"prompt": "command"}
 
@@ -105,7 +106,7 @@ class Conversion:
             EARLY_RULES[target](row, self._context)
         for column in self._columns:
             row.values[column.name] = self._value(row, column)
-        _fill_pairs(row)
+        _fill_pairs(row, _UNKNOWN_TIMES.get(target, 0))
         self._take_user(row)
         if target in RULES:
             RULES[target](row, self._context)
@@ -188,15 +189,15 @@ class Conversion:
         return make_reject(self._source, self._map.source, rowid, reason, detail)
 
 
-def _fill_pairs(row: Row) -> None:
-    """Give a missing time the value of its sister, else 0."""
+def _fill_pairs(row: Row, unknown: Value) -> None:
+    """Give a missing time the value of its sister, else 1970."""
     if row.values.get("created_at", 0) is None or row.values.get("updated_at", 0) is None:
         created, updated = row.values.get("created_at"), row.values.get("updated_at")
-        known = next((value for value in (created, updated) if value is not None), 0)
+        known = next((value for value in (created, updated) if value is not None), unknown)
         for name, value in (("created_at", created), ("updated_at", updated)):
             if name in row.values and value is None:
                 row.values[name] = known
-                row.note(name, "time-from-sister" if known else "time-unknown")
+                row.note(name, "time-unknown" if known == unknown else "time-from-sister")
     if row.values.get("last_active_at", 0) is None:
         row.values["last_active_at"] = row.values.get("updated_at")
         row.note("last_active_at", "time-from-sister")

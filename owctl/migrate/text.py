@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections.abc import Iterator
 
 _CHUNK_BYTES = 1024 * 1024
 _ESCAPED = re.compile("[\ud800-\udfff]")
@@ -21,12 +22,21 @@ def clean_text(raw: bytes | float | None) -> tuple[bytes | None, tuple[str, ...]
         return (str(raw) if isinstance(raw, int) else repr(raw)).encode(), ()
     changes: tuple[str, ...] = ()
     if not is_utf8(raw):
-        raw = _ESCAPED.sub(REPLACEMENT, raw.decode("utf-8", "surrogateescape")).encode()
+        raw = b"".join(_replaced(raw))
         changes = ("utf8-replaced",)
     if b"\0" in raw:
         raw = raw.replace(b"\0", b"")
         changes = (*changes, "nul-removed")
     return raw, changes
+
+
+def _replaced(raw: bytes) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    view = memoryview(raw)
+    for start in range(0, len(raw), _CHUNK_BYTES):
+        last = start + _CHUNK_BYTES >= len(raw)
+        text = decoder.decode(view[start : start + _CHUNK_BYTES], final=last)
+        yield _ESCAPED.sub(REPLACEMENT, text).encode()
 
 
 def is_utf8(raw: bytes) -> bool:

@@ -42,8 +42,9 @@ def test_a_healthy_stack_is_fine(demo_stack: Project):
     wrong = [
         row
         for row in document["checks"]
-        # How much room the machine has is not the stack's doing.
-        if row["status"] != "ok" and row["check"] not in ("disk", "memory")
+        # How much room the machine has is not the stack's doing; whether another test has backed
+        # it up by now is open.
+        if row["status"] != "ok" and row["check"] not in ("disk", "memory", "backups")
     ]
     assert wrong == []
     shown = demo_stack.succeed("doctor")

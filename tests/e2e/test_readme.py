@@ -18,6 +18,9 @@ ELSEWHERE = {
     "owctl -f compose.yaml -f compose.scale.yaml start --scale backend=3": (
         "tests/e2e/test_scale_and_change.py"
     ),
+    "owctl restore latest": "tests/e2e/test_restore.py",
+    "owctl restore finish": "tests/e2e/test_restore.py",
+    "owctl restore undo": "tests/e2e/test_restore.py",
 }
 
 

@@ -1,6 +1,7 @@
 """A project shaped as upstream's, in a folder of another name, for the tests of backup."""
 
 import io
+import json
 import os
 import secrets
 import tarfile
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from engine_helpers import wait_until
 
-from owctl.compose.model import Mount, Service, Stack, Volume
+from owctl.compose.model import Dependency, Mount, Probe, Service, Stack, Volume
 from owctl.engine.archives import write_archive
 from owctl.engine.connection import Engine
 from owctl.engine.containers import create_container, start_container
@@ -36,6 +37,7 @@ DATABASE = {
     "POSTGRES_PASSWORD": "correct-horse-battery",
     "POSTGRES_INITDB_ARGS": "--no-sync",
 }
+DEPENDS_ON = {"rust-backend": (Dependency("postgres"), Dependency("redis"))}
 SCHEMA = """
 CREATE TABLE "user" (id text PRIMARY KEY, name text);
 CREATE TABLE chat (id text PRIMARY KEY, chat jsonb NOT NULL);
@@ -51,12 +53,17 @@ COMPOSE = f"""
 services:
   postgres:
     image: {IMAGES["postgres"]}
+    environment: {json.dumps(DATABASE)}
+    network_mode: none
     volumes: ["postgres_data:/var/lib/postgresql/data"]
   redis:
     image: {IMAGES["redis"]}
     volumes: ["redis_data:/data"]
   rust-backend:
     image: {IMAGES["rust-backend"]}
+    depends_on: [postgres, redis]
+    init: true
+    x-owctl: {{probe: {{type: none}}}}
     volumes: ["rust_backend_data:/app/data"]
 volumes: {{postgres_data: , redis_data: , rust_backend_data: }}
 """
@@ -83,6 +90,10 @@ class Project:
                 image=image,
                 container_name=f"{self.name}-fixed-{name}",
                 mounts=(Mount("volume", VOLUMES[name][1], VOLUMES[name][0]),),
+                environment=DATABASE if name == "postgres" else {},
+                network_mode="none",
+                depends_on=DEPENDS_ON.get(name, ()),
+                probe=Probe("none") if name == "rust-backend" else None,
             )
             for name, image in IMAGES.items()
         }
@@ -100,7 +111,7 @@ class Project:
         labels = {LABEL + "project": self.name, LABEL + "volume": key}
         self.engine.api.create_volume(f"{self.name}_{key}", labels=labels)
 
-    def start(self, service: str, **host: object) -> str:
+    def start(self, service: str, config: dict[str, object] | None = None, **host: object) -> str:
         if not self.engine.api.images(IMAGES[service]):
             missing = f"the image {IMAGES[service]} has not been built"
             pytest.fail(missing) if os.environ.get("OWCTL_REQUIRE_DOCKER") else pytest.skip(missing)
@@ -122,6 +133,9 @@ class Project:
             body["Cmd"] = COMMANDS[service]
         if service == "rust-backend":
             body["Entrypoint"] = []
+            # Or sleep, as process 1, would not hear that it is to end.
+            body["HostConfig"]["Init"] = True
+        body.update(config or {})
         container = create_container(self.engine, f"{self.name}-fixed-{service}", body)
         start_container(self.engine, container)
         self.containers[service] = container

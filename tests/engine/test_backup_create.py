@@ -19,7 +19,6 @@ from owctl.backup.create import BackupRequest, CreatedBackup, create_backup
 from owctl.backup.verify import verify_backup
 from owctl.engine.connection import Engine
 from owctl.engine.execution import open_exec, run
-from owctl.errors import OwctlError
 
 pytestmark = pytest.mark.engine
 
@@ -254,12 +253,5 @@ def test_an_empty_postgresql_is_reported(engine: Engine, tmp_path: Path) -> None
         made = create_backup(engine, project.stack, BackupRequest(parts=frozenset({"db"})))
         assert "no tables of Open WebUI" in made.manifest.warnings[0]
         assert made.manifest.members[0].detail["rows"] == {}
-
-        engine.api.stop(project.containers["postgres"], timeout=5)
-        with pytest.raises(OwctlError) as caught:
-            create_backup(engine, project.stack, BackupRequest())
-        assert caught.value.hint == "owctl start postgres"
-        assert "exited" in caught.value.message
-        assert [path.name for path in (tmp_path / "backups").iterdir()] == [made.path.name]
     finally:
         project.remove()

@@ -1,9 +1,14 @@
 """Loading a dump: all of it in one transaction, or nothing, however it is cut off."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from backup_project import Project
+from engine_helpers import wait_until
 
 from owctl.backup.load import count_rows, load_dump
 from owctl.backup.psql import Server
@@ -112,3 +117,46 @@ def test_long_texts_are_compressed_with_lz4(server: Server) -> None:
         server.ask("DELETE FROM chat WHERE id = 'x';")
     query = "SELECT pg_column_compression(chat) FROM chat WHERE id = 'x';"
     assert server.ask(query, database="empty") == [["lz4"]]
+
+
+KILLED = """
+import os, sys, threading
+from owctl.backup.load import load_dump
+from owctl.engine.connection import Engine
+from owctl.engine.containers import inspect_container
+
+def pieces():
+    data = open(sys.argv[2], "rb").read()
+    for start in range(0, len(data) // 2, 10_000):
+        yield data[start : start + 10_000]
+    print("half", flush=True)
+    threading.Event().wait()
+
+environment = {name: os.environ[name] for name in ("PGUSER", "PGPASSWORD", "PGDATABASE")}
+with Engine.connect(None, os.environ) as engine:
+    container = inspect_container(engine, sys.argv[1])
+    load_dump(engine, container, environment, "empty", pieces(), form=sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize(("form", "options"), [("custom", ["-Fc", "-Z0"]), ("plain", [])])
+def test_owctl_killed_on_the_way(
+    server: Server, tmp_path: Path, form: str, options: list[str]
+) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes(dump(server, *options))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, server.container.id, str(path), form],
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'empty';"
+    wait_until(lambda: server.ask(query) == [["1"]], "it is being loaded")
+    process.kill()
+    process.communicate()
+    wait_until(lambda: server.ask(query) == [["0"]], "the session has ended")
+    assert tables(server) == {}
+    log = server.engine.api.logs(server.container.id).decode()
+    assert "terminated by signal" not in log

@@ -78,7 +78,7 @@ def test_a_container_of_somebody_else_is_not_touched(place: Place):
     body = {"Image": place.image_id, "Labels": {"com.docker.compose.project": place.project}}
     other = create_container(place.engine, name, body)
     with (
-        pytest.raises(EngineError, match="already in use"),
+        pytest.raises(EngineError, match="is taken by another container"),
         volume_helper(*arguments(place), "restore"),
     ):
         pytest.fail("there is no helper")

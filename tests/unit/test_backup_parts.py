@@ -1,5 +1,6 @@
 """The small parts of backup: sizes, space, named files, configuration, the command's options."""
 
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,11 +9,15 @@ import pytest
 
 from owctl.backup import space
 from owctl.backup.inventory import Inventory, MountPoint, VolumeSource
+from owctl.backup.manifest import Member
 from owctl.backup.members.configuration import configuration_files, store_configuration
 from owctl.backup.named_files import NamedFiles
+from owctl.backup.parts import part_of
 from owctl.commands.backup_create import _parts
+from owctl.compose.loader import load
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError, UsageError
+from owctl.settings import Flags, Settings
 
 
 def inventory(**mounts: str) -> Inventory:
@@ -80,7 +85,7 @@ def test_configuration_keeps_its_paths(tmp_path: Path) -> None:
         "config/elsewhere/2-.env": files[3],
     }
     (tmp_path / "backup").mkdir()
-    members = list(store_configuration(stack(project, *files), tmp_path / "backup"))
+    members = list(store_configuration(stack(project, *files), tmp_path / "backup", print))
     for member in members:
         stored = (tmp_path / "backup" / member.name).read_text()
         assert stored == member.detail["path"] == str(named[member.name])
@@ -88,7 +93,60 @@ def test_configuration_keeps_its_paths(tmp_path: Path) -> None:
 
 def test_configuration_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OwctlError, match="Cannot read"):
-        list(store_configuration(stack(tmp_path, tmp_path / "gone.yaml"), tmp_path))
+        list(store_configuration(stack(tmp_path, tmp_path / "gone.yaml"), tmp_path, print))
+
+
+NAMING = """
+services:
+  web:
+    image: web
+    env_file: [web.env, {path: /nowhere/absent.env, required: false}]
+    secrets: [token]
+    configs: [settings, folder, inline]
+secrets:
+  token: {file: secrets/token}
+  unused: {file: secrets/unused}
+configs:
+  settings: {file: ../settings.json}
+  folder: {file: folder}
+  inline: {content: text}
+"""
+
+
+def test_files_that_the_compose_files_name_are_stored(tmp_path: Path) -> None:
+    project, warnings = tmp_path / "project", []
+    for name in ("web.env", "secrets/token", "secrets/unused", "../settings.json", "folder/x"):
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"A={name}")
+    (project / "compose.yaml").write_text(NAMING)
+    loaded = load(Settings.load(Flags(), {}, project))
+    (tmp_path / "backup").mkdir()
+    members = list(store_configuration(loaded, tmp_path / "backup", warnings.append))
+    assert [member.name for member in members] == [
+        "config/compose.yaml",
+        "config/web.env",
+        "config/secrets/token",
+        "config/elsewhere/settings.json",
+    ]
+    stored = tmp_path / "backup" / "config" / "secrets" / "token"
+    assert stored.read_text() == "A=secrets/token"
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+    (warning,) = warnings
+    assert "folder" in warning
+    assert "is no file" in warning
+
+
+def test_which_part_a_member_belongs_to() -> None:
+    def member(kind: str, **detail: str) -> Member:
+        return Member("x", cast("Any", kind), 0, "0" * 64, 0, detail)
+
+    assert part_of(member("database")) == "db"
+    assert part_of(member("configuration")) == "config"
+    assert part_of(member("volume", part="redis")) == "redis"
+    assert part_of(member("sqlite", part="files")) == "files"
+    # As owctl wrote them before volumes told their part.
+    assert part_of(member("volume")) == "files"
 
 
 def test_parts() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from owctl.migrate.identifiers import quoted
+from owctl.migrate.explanations import CHANGES, REJECTIONS
 from owctl.migrate.mapping import convert, overflows, plan_tables
 from owctl.migrate.model import Notes, Options, Reject
 from owctl.migrate.rejects import to_json_line
@@ -20,18 +20,10 @@ from owctl.migrate.report_model import describe
 from owctl.migrate.source import open_source
 from owctl.migrate.unmapped import unmapped
 from tests.migrate_sources.builder import ADMIN, VERSIONS
+from tests.migrate_sources.mutation import mutate
 from tests.migrate_sources.targets import TARGETS, options
 from tests.migrate_sources.traps import build_with_traps
 
-ODD_VALUES: list[object] = [
-    None, 0, 1, -1, 2**63 - 1, -(2**63), 1e300, float("inf"), -0.0, "", " ", "null", "[]", "{}",
-    '"{}"', '"x"', "NaN", '{"a": NaN}', '{"a": "\\u0000"}', '{"sub": {"sub": 1}}', '{"g": {"sub": "s"}}',
-    '{"file_ids": 5}', "[[[[", '{"a":1', "true", "\0", "a\0b", b"", b"\xff\xfe", b"\x00\x01", "é" * 300,
-    "x" * 5000, "admin-0001", "user-0002", "shared-plain", "shared-", "ann@example.com", "@",
-    "2024-01-01", "2024-01-01 00:00:00", "9999-99-99", "/app/backend/data/uploads/a/../b", "share-1",
-    "root", "ring-a", "msg-1", "open", "group-1", "sk-1", 1_730_000_000_000, "1730000000", "字" * 255,
-    "\U0001f600" * 100, "1" * 5000, "[" * 2000 + "]" * 2000,
-]  # fmt: skip
 UNIQUE = (("user", "email"), ("auth", "email"), ("user", "api_key"), ("user", "oauth_sub"),
           ("chat", "share_id"))  # fmt: skip
 FOREIGN = (("auth", "id", "user"), ("channel_member", "channel_id", "channel"),
@@ -42,29 +34,7 @@ FOREIGN = (("auth", "id", "user"), ("channel_member", "channel_id", "channel"),
 class Outcome:
     rows: dict[str, list[dict[str, Any]]]
     rejects: list[Reject]
-
-
-def mutate(path: Path, choice: random.Random, changes: int) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        tables = [
-            r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
-        ]
-        tables = [table for table in tables if table not in ("alembic_version", "my_index")]
-        for _ in range(changes):
-            table = choice.choice(tables)
-            column = choice.choice(
-                [r[1] for r in connection.execute(f"PRAGMA table_info({quoted(table)})")]
-            )
-            value = choice.choice(ODD_VALUES)
-            where = "rowid = (SELECT rowid FROM {0} ORDER BY abs(random() % 99) LIMIT 1)"
-            raw = "CAST(? AS TEXT)" if isinstance(value, bytes) and choice.random() < 0.5 else "?"
-            rowids = [r[0] for r in connection.execute(f"SELECT rowid FROM {quoted(table)}")]
-            where = f"rowid = {choice.choice(rowids)}" if rowids else "0"
-            connection.execute(
-                f"UPDATE OR IGNORE {quoted(table)} SET {quoted(column)} = {raw} WHERE {where}",
-                (value,),
-            )
+    kinds: set[str]
 
 
 def outcome(path: Path, choice: Options) -> Outcome:
@@ -72,9 +42,10 @@ def outcome(path: Path, choice: Options) -> Outcome:
         rows: dict[str, list[dict[str, Any]]] = {}
         rejects: list[Reject] = []
         counted: Counter[str] = Counter()
+        notes = Notes()
         for table_map in plan_tables(source, choice):
             found = rows.setdefault(table_map.target, [])
-            for result in convert(source, table_map, choice, Notes()):
+            for result in convert(source, table_map, choice, notes):
                 counted[table_map.source] += 1
                 if isinstance(result, Reject):
                     rejects.append(result)
@@ -86,7 +57,7 @@ def outcome(path: Path, choice: Options) -> Outcome:
         assert counted == {t: source.rows_in(t) for t in source.tables if source.rows_in(t)}
         overflows(source, choice)
         describe(source, choice)
-    return Outcome(rows, rejects)
+    return Outcome(rows, rejects, {kind for _, _, kind, _ in notes})
 
 
 def check_values(found: Outcome, choice: Options) -> None:
@@ -153,6 +124,8 @@ def test_anything_anywhere_is_accounted_for_and_fits(template: Path, tmp_path: P
         assert "\n" not in line
         assert json.loads(line)["reason"] == reject.reason
         assert "secret-" not in line
+    assert found.kinds <= CHANGES.keys()
+    assert {reject.reason for reject in found.rejects} <= REJECTIONS.keys()
 
 
 def test_orphans_of_any_kind_find_their_heir(template: Path, tmp_path: Path):

@@ -176,7 +176,7 @@ def test_a_database_that_stays_locked_is_an_error(tmp_path: Path):
 
 
 def test_a_copy_is_consistent_while_a_backend_writes(tmp_path: Path):
-    path = small_database(tmp_path / "webui.db", chats=600, size_bytes=20_000)
+    path = small_database(tmp_path / "webui.db", chats=200, size_bytes=20_000)
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE
     )
@@ -268,3 +268,46 @@ def test_the_private_copy_is_removed(tmp_path: Path):
     with pytest.raises(OwctlError):
         open_source(tmp_path / "none.db", folder=tmp_path / "copies")
     assert not list((tmp_path / "copies").iterdir())
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from owctl.migrate.mapping import convert, plan_tables
+from owctl.migrate.model import Notes
+from owctl.migrate.source import open_source
+from tests.migrate_sources.targets import options
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+before, choice = peak(), options()
+with open_source(Path(sys.argv[1])) as source:
+    for table_map in plan_tables(source, choice):
+        for row in convert(source, table_map, choice, Notes()):
+            del row
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [b"\\u0000", "\N{GRINNING FACE}".encode(), "\N{GRINNING FACE}".encode() + b"\xff"],
+    ids=["nul", "wide", "wide and no UTF-8"],
+)
+def test_a_large_row_takes_a_few_times_its_size(tmp_path: Path, end: bytes):
+    size_bytes = 40_000_000
+    builder = Builder(tmp_path / "webui.db")
+    builder.user(ADMIN)
+    content = b'{"a": "' + b"word " * (size_bytes // 5) + end + b'"}'
+    for number in range(2):
+        builder.add("chat", id=f"large-{number}", user_id=ADMIN)
+        builder.text("chat", "chat", f"large-{number}", content)
+    builder.close()
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(builder.path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(result.stdout) < 64 * 1024 * 1024 + 4 * size_bytes

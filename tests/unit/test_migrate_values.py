@@ -108,6 +108,12 @@ def test_clean_text_is_what_postgresql_takes(raw: bytes):
     assert clean_text(cleaned) == (cleaned, ())
 
 
+def test_large_texts_are_mended_across_the_seams():
+    odd = b"\xe5\xad" + b"x" * (1024 * 1024 - 3) + "字".encode() * 3 + b"\xff" * (1024 * 1024)
+    expected = odd.decode("utf-8", "surrogateescape")
+    assert clean_text(odd)[0] == _LONE.sub("\ufffd", expected).encode()
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_characters_are_counted_as_postgresql_does(text: str):
     assert characters(text.encode()) == len(text)

@@ -7,16 +7,11 @@ from typing import Self
 
 from owctl.backup.events import BackupEvent, BackupWarning, Receiver
 from owctl.backup.interlude.record import Changed, Record, path_of, read_record, write_record
-from owctl.backup.interlude.undo import carry_out, put_back, resume, still_stopped, stop_all
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
 from owctl.errors import Interrupted, OwctlError
-from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import StepEvent
-from owctl.lifecycle.run import prepare_start
-from owctl.lifecycle.standstill_plan import plan_halt, plan_resume
-from owctl.lifecycle.start_plan import StartOptions
 
 
 class Interlude:
@@ -55,6 +50,10 @@ class Interlude:
 
     def wake(self, container: Container) -> None:
         """Start a container as it is, and wait until it answers."""
+        from owctl.backup.interlude.undo import carry_out
+        from owctl.lifecycle.observed import observe
+        from owctl.lifecycle.standstill_plan import plan_resume
+
         changed = Changed(container.id, container.name, container.service)
         self._write(started=(*self._record.started, changed))
         self.woken += (container.service,)
@@ -64,6 +63,10 @@ class Interlude:
 
     def create(self, service: str) -> None:
         """Create a service's container and start it, and wait until it answers."""
+        from owctl.backup.interlude.undo import carry_out
+        from owctl.lifecycle.run import prepare_start
+        from owctl.lifecycle.start_plan import StartOptions
+
         # Alone: what it depends on is of no use to a dump.
         alone = replace(self.stack, services={service: self.stack.services[service]})
         plan = prepare_start(self.engine, alone, [service], StartOptions()).plan
@@ -78,6 +81,9 @@ class Interlude:
         """Stop containers, what depends on others first."""
         if not containers:
             return
+        from owctl.backup.interlude.undo import carry_out, stop_all
+        from owctl.lifecycle.standstill_plan import plan_halt
+
         stopped = tuple(
             Changed(each.id, each.name, each.service, awaited=each.is_running)
             for each in containers
@@ -104,6 +110,8 @@ class Interlude:
         stopped = self._record.stopped
         if not stopped or self._resumed:
             return
+        from owctl.backup.interlude.undo import resume, still_stopped
+
         self._resumed = True
         try:
             resume(self.engine, self.stack, stopped, self.receive)
@@ -120,6 +128,8 @@ class Interlude:
         record = self._record
         if self._settled or not (record.started or record.created or record.networks):
             return
+        from owctl.backup.interlude.undo import put_back
+
         self._settled = True
         try:
             put_back(self.engine, self.stack, record)

@@ -15,6 +15,8 @@ from owctl.project.private_file import PRIVATE_MODE, create_file
 FOLDER = ".owctl"
 FILE = "quiesced.json"
 SCHEMA = 1
+# The states of a container that may write.
+AT_WORK = ("running", "restarting")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from owctl.backup.events import Receiver
-from owctl.backup.interlude.record import Changed, Record
+from owctl.backup.interlude.record import AT_WORK, Changed, Record
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import (
@@ -23,7 +23,6 @@ from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.standstill_plan import plan_resume
 
-AT_WORK = ("running", "restarting")
 _T = TypeVar("_T")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from owctl.backup.interlude.undo import AT_WORK
+from owctl.backup.interlude.record import AT_WORK
 from owctl.backup.inventory import Inventory
 from owctl.compose.model import Stack
 from owctl.engine.containers import Container

@@ -1,8 +1,9 @@
-"""The configuration: compose files and ``.env``, stored as they are."""
+"""The configuration: compose files, ``.env`` and the files that they name, stored as they are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from owctl.backup.encryption import Encryption
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import write_small
 from owctl.compose.model import Stack
@@ -12,7 +13,8 @@ from owctl.errors import OwctlError
 def configuration_files(stack: Stack) -> Iterator[tuple[str, Path]]:
     """Yield (name of the member, file); files outside the project go to ``config/elsewhere/``."""
     taken: set[str] = set()
-    for path in dict.fromkeys((*stack.config_files, *stack.environment_files)):
+    files = (*stack.config_files, *stack.environment_files, *stack.named_files)
+    for path in dict.fromkeys(files):
         if path.is_relative_to(stack.working_dir):
             name = PurePosixPath("config") / path.relative_to(stack.working_dir).as_posix()
         else:
@@ -25,17 +27,31 @@ def configuration_files(stack: Stack) -> Iterator[tuple[str, Path]]:
         yield str(name), path
 
 
-def store_configuration(stack: Stack, folder: Path) -> Iterator[Member]:
-    """Store the files in ``folder`` and yield their members; raises OwctlError."""
+def store_configuration(
+    stack: Stack,
+    folder: Path,
+    warn: Callable[[str], None],
+    encryption: Encryption | None = None,
+) -> Iterator[Member]:
+    """Store the files in ``folder`` and yield their members; raises OwctlError.
+
+    ``warn`` is told of a secret or config that cannot be stored: the engine may read what this
+    user may not, and it may be a folder.
+    """
+    own = {*stack.config_files, *stack.environment_files}
     for name, path in configuration_files(stack):
         try:
-            content = path.read_bytes()
+            content = _content(path)
         except OSError as error:
+            reason = error.strerror or str(error)
+            if path not in own:
+                warn(f"{path}, which the compose files name, is not in the backup: {reason}.")
+                continue
             raise OwctlError(
-                f"Cannot read {path}: {error.strerror or error}.",
+                f"Cannot read {path}: {reason}.",
                 hint="owctl config --validate",
             ) from error
-        stored = write_small(folder, name, content)
+        stored = write_small(folder, name, content, encryption)
         yield Member(
             name=stored.name,
             kind="configuration",
@@ -44,3 +60,9 @@ def store_configuration(stack: Stack, folder: Path) -> Iterator[Member]:
             content_size_bytes=stored.content_size_bytes,
             detail={"path": str(path)},
         )
+
+
+def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is no file")
+    return path.read_bytes()

@@ -1,10 +1,12 @@
 """The database: dumped by the container's own pg_dump, from a snapshot in which rows are counted."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from owctl.backup.encryption import Encryption, Identity
 from owctl.backup.inventory import Inventory
 from owctl.backup.manifest import Member
 from owctl.backup.member_content import MemberContent
@@ -14,7 +16,7 @@ from owctl.backup.verify import dump_head
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, inspect_container
 from owctl.engine.execution import open_exec, run
-from owctl.errors import BackupInvalid, OwctlError
+from owctl.errors import BackupInvalid, OwctlError, TimedOut
 
 MEMBER_NAME = "postgres.dump.zst"
 LOCK_WAIT_MILLISECONDS = 300_000
@@ -22,6 +24,7 @@ LOCK_WAIT_MILLISECONDS = 300_000
 APPLICATION_TABLES = ("user", "chat")
 _COMPLAINT_BYTES = 8192
 _KILLED = 137
+_POLL_SECONDS = 0.1
 # Tables of extensions are made by CREATE EXTENSION; pg_dump leaves their rows out.
 TABLES_QUERY = """
 SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
@@ -95,12 +98,17 @@ class Database:
         names = {table.name for table in self.tables}
         return all(name in names for name in APPLICATION_TABLES)
 
-    def dump(self, folder: Path, on_bytes: Callable[[int], None]) -> Member:
+    def dump(
+        self,
+        folder: Path,
+        on_bytes: Callable[[int], None],
+        encryption: Encryption | None = None,
+    ) -> Member:
         """Write the dump into ``folder``, and count the rows of every table meanwhile."""
         counts = count_query(self.tables)
         if counts:
             self.session.send(f"COPY ({counts}) TO STDOUT;")
-        stored = self._dump(folder, on_bytes)
+        stored = self._dump(folder, on_bytes, encryption)
         rows = {}
         for number, count in self.session.answer() if counts else ():
             rows[self.tables[int(number)].key] = int(count)
@@ -121,12 +129,14 @@ class Database:
         for row in self.session.answer():
             yield row[0]
 
-    def _dump(self, folder: Path, on_bytes: Callable[[int], None]) -> Stored:
+    def _dump(
+        self, folder: Path, on_bytes: Callable[[int], None], encryption: Encryption | None
+    ) -> Stored:
         argv = ["pg_dump", "-Fc", "-Z0", "--no-password", f"--snapshot={self.session.snapshot_id}"]
         argv.append(f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}")
         complaints = b""
         with (
-            MemberFile(folder, MEMBER_NAME, on_bytes=on_bytes) as file,
+            MemberFile(folder, MEMBER_NAME, on_bytes=on_bytes, encryption=encryption) as file,
             open_exec(
                 self.engine,
                 self.container.id,
@@ -161,9 +171,11 @@ class Database:
             details=complaints.decode("utf-8", "replace").splitlines()[-5:],
         )
 
-    def check_with_pg_restore(self, folder: Path, member: Member) -> None:
+    def check_with_pg_restore(
+        self, folder: Path, member: Member, identities: Sequence[Identity] = ()
+    ) -> None:
         """Have the container's pg_restore list the dump in ``folder``; raises BackupInvalid."""
-        with MemberContent(folder, member) as content:
+        with MemberContent(folder, member, identities=identities) as content:
             head = dump_head(content)
         listing = run(
             self.engine,
@@ -204,6 +216,18 @@ def find_database(inventory: Inventory) -> Container:
         f"Cannot back up the database: the container of {service} {state}.",
         hint=f"owctl start {service}",
     )
+
+
+def wait_for_answer(engine: Engine, container: Container, timeout_seconds: float = 300.0) -> None:
+    """Wait until PostgreSQL takes sessions, asked within its container; raises TimedOut."""
+    deadline = time.monotonic() + timeout_seconds
+    while run(engine, container.id, ["pg_isready", "-q"], timeout_seconds=30).exit_code:
+        if time.monotonic() > deadline:
+            raise TimedOut(
+                f"PostgreSQL in {container.name} takes no sessions after {timeout_seconds:.0f} s.",
+                hint=f"owctl logs {container.service}",
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def connection_environment(engine: Engine, container: Container) -> dict[str, str]:

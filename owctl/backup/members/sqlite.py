@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
+from owctl.backup.encryption import Encryption
 from owctl.backup.inventory import VolumeSource
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile, cannot_write
@@ -53,7 +54,12 @@ class _State:
 
 
 def copy_database(
-    engine: Engine, place: tuple[str, str], name: str, folder: Path, source: VolumeSource
+    engine: Engine,
+    place: tuple[str, str],
+    name: str,
+    folder: Path,
+    source: VolumeSource,
+    encryption: Encryption | None = None,
 ) -> SqliteCopy | None:
     """Copy the database ``name`` of the volume at ``place``, check it, and store it in ``folder``.
 
@@ -68,7 +74,7 @@ def copy_database(
         try:
             if not fetch_database(engine, container_id, path, work / "copy"):
                 return None
-            return _store(work / "copy", folder, source, name)
+            return _store(work / "copy", folder, source, name, encryption)
         finally:
             _clear(work)
             work.rmdir()
@@ -168,9 +174,11 @@ class _Reader:
         return data
 
 
-def _store(copy: Path, folder: Path, volume: VolumeSource, name: str) -> SqliteCopy:
+def _store(
+    copy: Path, folder: Path, volume: VolumeSource, name: str, encryption: Encryption | None
+) -> SqliteCopy:
     problems, rows = _check(copy)
-    with MemberFile(folder, f"sqlite/{volume.key}/{name}.zst") as file:
+    with MemberFile(folder, f"sqlite/{volume.key}/{name}.zst", encryption=encryption) as file:
         with copy.open("rb") as source:
             while data := source.read(_COPY_BYTES):
                 file.write(data)
@@ -199,13 +207,7 @@ def _check(copy: Path) -> tuple[tuple[str, ...], dict[str, int]]:
         with contextlib.closing(sqlite3.connect(copy)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             found = connection.execute(f"PRAGMA integrity_check({_MOST_MESSAGES})").fetchall()
-            for (table,) in connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE"
-                " 'CREATE VIRTUAL%' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-            ).fetchall():
-                quoted = '"' + table.replace('"', '""') + '"'
-                count = connection.execute(f"SELECT count(*) FROM {quoted}")  # noqa: S608
-                rows[table] = count.fetchone()[0]
+            rows = table_rows(connection)
     except sqlite3.Error as error:
         return (str(error),), rows
     return tuple(message for (message,) in found if message != "ok"), rows
@@ -214,3 +216,16 @@ def _check(copy: Path) -> tuple[tuple[str, ...], dict[str, int]]:
 def _clear(work: Path) -> None:
     for path in work.iterdir():
         path.unlink()
+
+
+def table_rows(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the rows of each table, SQLite's own and virtual ones left out."""
+    rows = {}
+    for (table,) in connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE"
+        " 'CREATE VIRTUAL%' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+    ).fetchall():
+        quoted = '"' + table.replace('"', '""') + '"'
+        count = connection.execute(f"SELECT count(*) FROM {quoted}")  # noqa: S608
+        rows[table] = count.fetchone()[0]
+    return rows

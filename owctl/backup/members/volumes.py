@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from owctl.backup.encryption import Encryption, stored_name
 from owctl.backup.inventory import Inventory, VolumeSource
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile, Stored
@@ -64,13 +65,14 @@ def archive_volume(
     folder: Path,
     named_files: NamedFiles,
     on_bytes: Callable[[int], None],
+    encryption: Encryption | None = None,
 ) -> ArchivedVolume:
     """Store the volume that ``place`` (container's id, path) shows; raises OwctlError."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _archive(engine, source, place, folder, named_files, on_bytes)
+            return _archive(engine, source, place, folder, named_files, on_bytes, encryption)
         except BackupInvalid as error:
-            (folder / _member_name(source)).unlink()
+            (folder / stored_name(_member_name(source), encryption)).unlink()
             if attempt == _ATTEMPTS:
                 raise OwctlError(
                     f"Cannot archive the volume {source.name}: {error.message}",
@@ -86,6 +88,7 @@ def _archive(
     folder: Path,
     named_files: NamedFiles,
     on_bytes: Callable[[int], None],
+    encryption: Encryption | None,
 ) -> ArchivedVolume:
     container_id, path = place
     sqlite_files: list[str] = []
@@ -99,7 +102,7 @@ def _archive(
 
     scanner = TarScanner(look)
     with (
-        MemberFile(folder, _member_name(source), on_bytes=on_bytes) as file,
+        MemberFile(folder, _member_name(source), on_bytes=on_bytes, encryption=encryption) as file,
         # With /. the names begin at the volume's own root, so that it unpacks anywhere.
         read_archive(engine, container_id, f"{path.rstrip('/')}/.") as stream,
     ):

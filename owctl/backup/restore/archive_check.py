@@ -5,11 +5,12 @@ ask for things that no backup has, makes it invalid. A symbolic link by itself i
 it leads; an entry behind one is not.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from owctl.backup import tar_header
+from owctl.backup.encryption import Identity
 from owctl.backup.manifest import Member
 from owctl.backup.member_content import MemberContent
 from owctl.backup.tar_header import DIRECTORY, FIFO, HARD_LINK, SYMBOLIC_LINK, TarHeader
@@ -50,7 +51,10 @@ class EntryCheck:
         Raises BackupInvalid, naming the entry.
         """
         _check_kind(header)
-        name = _checked(header.name, header)
+        _check_name(header.name, header, "leads out of the volume")
+        name = plain(header.name)
+        if not name and header.type != DIRECTORY:
+            raise _refused(header, "has no name, and is no folder")
         self._check_place(name, header)
         if header.type == HARD_LINK:
             self._check_hard_link(header)
@@ -75,7 +79,8 @@ class EntryCheck:
         self._check_folder(name.rpartition("/")[0], header)
 
     def _check_hard_link(self, header: TarHeader) -> None:
-        target = _checked(header.link, header, "is a hard link that leads out of the volume")
+        _check_name(header.link, header, "is a hard link that leads out of the volume")
+        target = plain(header.link)
         if target in self._folders:
             raise _refused(header, "is a hard link to a folder")
         self._check_folder(target.rpartition("/")[0], header)
@@ -103,15 +108,19 @@ def check_archive(pieces: Iterable[bytes]) -> ArchiveSummary:
 
 
 def check_volume(
-    folder: Path, member: Member, *, cancelled: Callable[[], bool] = lambda: False
+    folder: Path,
+    member: Member,
+    *,
+    identities: Sequence[Identity] = (),
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> ArchiveSummary:
     """Read a volume's member back, as ``verify_member`` does, and refuse what would do harm.
 
-    It must unpack to just what the manifest says, for which there is room. ``cancelled`` is asked
+    ``identities`` decrypt an encrypted one. It must unpack to just what the manifest says, for which there is room. ``cancelled`` is asked
     now and then; Interrupted is raised when it says so. Raises BackupInvalid.
     """
     try:
-        with MemberContent(folder, member, cancelled=cancelled) as content:
+        with MemberContent(folder, member, identities=identities, cancelled=cancelled) as content:
             try:
                 found = check_archive(content)
             except BackupInvalid:
@@ -142,17 +151,13 @@ def _check_kind(header: TarHeader) -> None:
         raise _refused(header, f"is {kind}, which no backup of owctl's has")
 
 
-def _checked(name: str, header: TarHeader, complaint: str = "leads out of the volume") -> str:
+def _check_name(name: str, header: TarHeader, complaint: str) -> None:
     if name.startswith("/") or ".." in name.split("/"):
         raise _refused(header, complaint)
     if len(_bytes(name)) > _MOST_NAME_BYTES or any(
         len(_bytes(part)) > _MOST_PART_BYTES for part in name.split("/")
     ):
         raise _refused(header, "has a name that is too long for any disk")
-    found = plain(name)
-    if not found and header.type != DIRECTORY:
-        raise _refused(header, "has no name, and is no folder")
-    return found
 
 
 def _bytes(name: str) -> bytes:

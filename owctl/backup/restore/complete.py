@@ -4,7 +4,6 @@ from owctl.backup.restore.events import Receiver
 from owctl.backup.restore.journal import Journal, advance
 from owctl.backup.restore.pieces import Pieces, check_same_engine
 from owctl.backup.restore.services import Services
-from owctl.backup.restore.undo import undisturbed
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
@@ -28,7 +27,7 @@ def swap(
     journal = advance(stack.working_dir, journal, "swapping")
     if journal.database is not None:
         services.start_database()
-    services.stop(keep=undisturbed(services, journal))
+    services.stop(keep=services.undisturbed(journal.parts))
     Pieces(engine, stack, journal, services, receive).swap()
     return advance(stack.working_dir, journal, "swapped")
 

@@ -75,17 +75,19 @@ def swap_files(working_dir: Path, restore_id: str, files: Iterable[ConfigFile]) 
         try:
             if not new.exists():
                 continue
+            old = folder / _OLD / file.path
+            if file.existed and not old.exists():
+                _copy(live, old)
             if file.existed:
-                _copy(live, folder / _OLD / file.path)
                 shutil.copymode(live, new)
                 os.chown(new, live.stat().st_uid, live.stat().st_gid)
-            elif new.name != _DOTENV:
+            else:
                 new.chmod(0o644)
             if new.name == _DOTENV:
                 new.chmod(0o600)
-            live.parent.mkdir(parents=True, exist_ok=True)
-            new.replace(live)
-            _sync(live.parent)
+            # Not renamed: a link may lead to another disk.
+            _copy(new, live)
+            new.unlink()
         except OSError as error:
             raise _cannot(live, error) from error
 
@@ -96,8 +98,6 @@ def swap_files_back(working_dir: Path, restore_id: str, files: Iterable[ConfigFi
     for file in files:
         live = (working_dir / file.path).resolve()
         try:
-            if (folder / _NEW / file.path).exists():
-                continue
             old = folder / _OLD / file.path
             if old.exists():
                 _copy(old, live)
@@ -141,6 +141,7 @@ def _write(path: Path, data: bytes) -> None:
 def _copy(source: Path, target: Path) -> None:
     """Copy whole or not at all, with owner, mode and times."""
     temporary = target.with_name(f".{target.name}.owctl-restore")
+    target.parent.mkdir(parents=True, exist_ok=True)
     _write(temporary, source.read_bytes())
     shutil.copystat(source, temporary)
     os.chown(temporary, source.stat().st_uid, source.stat().st_gid)

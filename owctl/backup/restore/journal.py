@@ -67,6 +67,8 @@ class Journal:
     config: tuple[ConfigFile, ...] = ()
     safety_backup: str | None = None
     had_containers: bool = True
+    # Where the backup is more than one file or folder.
+    other_paths: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that the file holds."""
@@ -163,6 +165,7 @@ def _parse(document: Mapping[str, Any]) -> Journal:
         config=tuple(ConfigFile(**each) for each in document["config"]),
         safety_backup=document["safety_backup"],
         had_containers=bool(document["had_containers"]),
+        other_paths=tuple(str(path) for path in document.get("other_paths", ())),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from owctl.backup.inventory import VolumeSource, take_inventory
+from owctl.backup.parts import PARTS, Part
 from owctl.backup.psql import Server
 from owctl.backup.restore.configuration import differing_files, session_key_differs
 from owctl.backup.restore.events import Receiver, ignore
@@ -11,10 +12,8 @@ from owctl.backup.restore.journal import Journal, read_journal
 from owctl.backup.restore.room import Need, check_room, database_need, volume_need
 from owctl.backup.restore.services import Services
 from owctl.backup.restore.source import (
-    RESTORE_PARTS,
     ConfigContent,
     DatabaseContent,
-    RestorePart,
     Source,
     VolumeContent,
 )
@@ -23,7 +22,7 @@ from owctl.engine.connection import Engine
 from owctl.errors import OwctlError, UsageError
 from owctl.project.ownership import check_owner
 
-DEFAULT_PARTS: frozenset[RestorePart] = frozenset({"db", "files", "redis"})
+DEFAULT_PARTS: frozenset[Part] = frozenset({"db", "files", "redis"})
 READY_SECONDS = 300.0
 
 
@@ -35,7 +34,7 @@ class RestoreRequest:
     until it answers.
     """
 
-    parts: frozenset[RestorePart] | None = None
+    parts: frozenset[Part] | None = None
     safety_backup: bool = True
     start: bool = True
     timeout_seconds: float = READY_SECONDS
@@ -55,7 +54,7 @@ class RestorePlan:
     that are stopped for the swap. ``needs`` is the room that is known to be needed."""
 
     source: Source
-    parts: tuple[RestorePart, ...]
+    parts: tuple[Part, ...]
     database: DatabaseContent | None
     volumes: tuple[VolumeTarget, ...]
     config: tuple[ConfigContent, ...]
@@ -88,9 +87,12 @@ def plan_restore(
     source: Source,
     request: RestoreRequest,
     receive: Receiver = ignore,
+    *,
+    verified: bool = False,
 ) -> RestorePlan:
     """Verify the source, look at the stack, and return what would be done; changes nothing.
 
+    ``verified``: it was, a moment ago.
     Raises BackupInvalid for a damaged source, UsageError for a part that it lacks, OwctlError for
     what makes the restore impossible.
     """
@@ -99,10 +101,11 @@ def plan_restore(
     services = Services(engine, stack, receive, request.timeout_seconds)
     redis = frozenset(services.of_kind("redis"))
     parts = _parts(source, request.parts, redis)
-    source.verify(receive)
+    if not verified:
+        source.verify(receive)
     targets, missing = _targets(engine, stack, source, parts, redis)
     running = services.running()
-    keep = _undisturbed(services, parts)
+    keep = services.undisturbed(parts)
     database = source.database if "db" in parts else None
     plan = RestorePlan(
         source=source,
@@ -133,26 +136,28 @@ def with_server(plan: RestorePlan, server: Server) -> RestorePlan:
 
 
 def _parts(
-    source: Source, asked: frozenset[RestorePart] | None, redis: Collection[str]
-) -> tuple[RestorePart, ...]:
-    there: set[RestorePart] = {"config"} if source.config else set()
+    source: Source, asked: frozenset[Part] | None, redis: Collection[str]
+) -> tuple[Part, ...]:
+    there: set[Part] = {"config"} if source.config else set()
     if source.database is not None:
         there.add("db")
     for volume in source.volumes:
         there.add("redis" if _is_redis(volume, redis) else "files")
     wanted = asked if asked is not None else DEFAULT_PARTS & there
-    lacking = [part for part in RESTORE_PARTS if part in wanted - there]
+    lacking = [part for part in PARTS if part in wanted - there]
     if lacking or not wanted:
-        has = ", ".join(part for part in RESTORE_PARTS if part in there) or "nothing"
+        has = ", ".join(part for part in PARTS if part in there) or "nothing"
         raise UsageError(
             f"The backup {source.id} lacks {', '.join(lacking) or 'database, files and Redis'}; "
             f"it has {has}.",
             hint=f"owctl restore {source.id} --only {has.replace(', ', ',')}",
         )
-    return tuple(part for part in RESTORE_PARTS if part in wanted)
+    return tuple(part for part in PARTS if part in wanted)
 
 
 def _is_redis(volume: VolumeContent, redis: Collection[str]) -> bool:
+    if volume.part is not None:
+        return volume.part == "redis"
     return any(service in redis for service, _ in volume.mounted_at)
 
 
@@ -160,7 +165,7 @@ def _targets(
     engine: Engine,
     stack: Stack,
     source: Source,
-    parts: Collection[RestorePart],
+    parts: Collection[Part],
     redis: Collection[str],
 ) -> tuple[tuple[VolumeTarget, ...], list[str]]:
     """Return archives with the volumes they go into, and a warning for each that has none."""
@@ -192,14 +197,6 @@ def _volume_for(content: VolumeContent, volumes: Collection[VolumeSource]) -> Vo
     return None
 
 
-def _undisturbed(services: Services, parts: Collection[RestorePart]) -> set[str]:
-    """Return the services that go on running while the data is swapped."""
-    if not {"db", "files", "redis"} & set(parts):
-        return set(services.stack.services)
-    keep = {services.database} if services.database is not None else set()
-    return keep if "redis" in parts else {*keep, *services.of_kind("redis")}
-
-
 def _volume_needs(engine: Engine, targets: Collection[VolumeTarget]) -> list[Need]:
     needs = [volume_need(engine, target.volume, target.content) for target in targets]
     found = [need for need in needs if need is not None]
@@ -207,7 +204,7 @@ def _volume_needs(engine: Engine, targets: Collection[VolumeTarget]) -> list[Nee
     return found
 
 
-def _config_warnings(stack: Stack, source: Source, parts: Collection[RestorePart]) -> list[str]:
+def _config_warnings(stack: Stack, source: Source, parts: Collection[Part]) -> list[str]:
     """Say how the configuration differs, never what stands in it."""
     warnings = []
     if "config" in parts:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owctl.backup.create import PARTS, BackupRequest, Part, create_backup
+from owctl.backup.inventory import take_inventory
 from owctl.backup.load import count_rows, load_dump
 from owctl.backup.psql import Server
+from owctl.backup.restore.archive_edit import STAGING_PREFIX
 from owctl.backup.restore.complete import start_again, swap
 from owctl.backup.restore.configuration import stage_files
 from owctl.backup.restore.content import Content
@@ -28,7 +30,7 @@ from owctl.backup.restore.services import Services
 from owctl.backup.restore.source import DatabaseContent
 from owctl.backup.restore.undo import undo_restore
 from owctl.backup.restore.volumes import stage_volume
-from owctl.backup.space import readable
+from owctl.backup.space import readable, volume_bytes
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
@@ -36,12 +38,17 @@ from owctl.errors import BackupInvalid, Interrupted, OwctlError
 
 @dataclass(frozen=True, slots=True)
 class RestoreOutcome:
-    """A restore that is done, and not finished: ``rows`` by table, ``files_bytes`` by volume."""
+    """A restore that is done, and not finished: ``rows`` by table, ``files_bytes`` by volume.
+
+    ``kept_…`` is the room that what was there before takes, where it is known.
+    """
 
     journal: Journal
     rows: dict[str, int]
     files_bytes: dict[str, int]
     kept_database_bytes: int | None
+    kept_files_bytes: dict[str, int]
+    warnings: tuple[str, ...] = ()
 
 
 def run_restore(
@@ -121,15 +128,28 @@ class _Run:
             size = DatabaseSwap(self.services.server(), names).size_bytes(names.kept)
         if self.request.start:
             start_again(self.services, journal)
+        else:
+            self.services.back_to(journal.running, had_containers=journal.had_containers)
         files = {each.content.key: each.content.files_bytes for each in self.plan.volumes}
-        return RestoreOutcome(journal, rows, files, size)
+        return RestoreOutcome(
+            journal, rows, files, size, self._kept_files(journal), self.plan.warnings
+        )
+
+    def _kept_files(self, journal: Journal) -> dict[str, int]:
+        """Return how much room the previous files take, where a running container can be asked."""
+        found = {}
+        for source in take_inventory(self.engine, self.stack).volumes:
+            kept = next((each for each in journal.volumes if each.name == source.name), None)
+            folder = f"{STAGING_PREFIX}{journal.id}"
+            size = 0 if kept is None else volume_bytes(self.engine, source, folder)
+            if kept is not None and size:
+                found[kept.key] = size
+        return found
 
     def _safety_backup(self, journal: Journal) -> Journal:
         if not self.request.safety_backup or journal.safety_backup is not None:
             return journal
         wanted = set(self.plan.parts) | {"config"}
-        if "redis" in wanted and "redis" not in PARTS:
-            wanted.add("files")
         parts: frozenset[Part] = frozenset(part for part in PARTS if part in wanted)
         label = f"before restore of {self.plan.source.id}"
         try:
@@ -215,7 +235,8 @@ def _begin(
         engine_id=engine.engine_id,
         phase="staging",
         backup_id=plan.source.id,
-        backup_path=str(plan.source.path),
+        backup_path=str(plan.source.paths[0]),
+        other_paths=tuple(str(path) for path in plan.source.paths[1:]),
         parts=plan.parts,
         started_at=now(),
         running=plan.running,
@@ -254,6 +275,7 @@ def _go_back(
     error: BaseException,
 ) -> OwctlError | None:
     """Undo what was begun; returns the error to raise, which says how that went."""
+    hint: str | None = getattr(error, "hint", None)
     try:
         journal = read_journal(stack.working_dir)
         if journal is not None:
@@ -264,7 +286,7 @@ def _go_back(
         outcome = f"Going back did not succeed: {why}"
         hint = "owctl restore undo; or owctl restore resume"
     else:
-        outcome, hint = "Everything is as it was before.", getattr(error, "hint", None)
+        outcome = "Everything is as it was before."
     if isinstance(error, KeyboardInterrupt | Interrupted):
         return Interrupted(f"Interrupted. {outcome}", hint=hint)
     if isinstance(error, OwctlError):

@@ -48,6 +48,13 @@ class Services:
         at_work = {each.service for each in containers if each.state in _AT_WORK}
         return tuple(name for name in self.stack.services if name in at_work)
 
+    def undisturbed(self, parts: Collection[str]) -> set[str]:
+        """Return the services that go on running while these parts of the data are swapped."""
+        if not {"db", "files", "redis"} & set(parts):
+            return set(self.stack.services)
+        keep = {self.database} if self.database is not None else set()
+        return keep if "redis" in parts else {*keep, *self.of_kind("redis")}
+
     def have_containers(self) -> bool:
         """Return whether the stack has any container, running or not."""
         return bool(list_containers(self.engine, self.stack.project))

@@ -1,24 +1,25 @@
 """Where a restore takes the data from: what any source offers, and a backup of ours as one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Protocol
 
 from owctl.backup import verification
 from owctl.backup.catalogue import Backup
+from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.load import Form
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_content import MemberContent
+from owctl.backup.parts import VolumePart
+from owctl.backup.restore.archive_check import check_volume
 from owctl.backup.restore.content import Content
 from owctl.backup.restore.events import Receiver, RestoreProgress
 from owctl.backup.space import readable
 from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid, OwctlError
 
-RestorePart = Literal["db", "files", "redis", "config"]
-RESTORE_PARTS: tuple[RestorePart, ...] = ("db", "files", "redis", "config")
 _ELSEWHERE = "elsewhere"
 
 
@@ -40,13 +41,17 @@ class DatabaseContent:
 
 @dataclass(frozen=True, slots=True)
 class VolumeContent:
-    """A volume's archive, and the consistent copies of the SQLite databases in it."""
+    """A volume's archive, and the consistent copies of the SQLite databases in it.
+
+    ``part`` None: the source does not say, and where it was mounted has to tell.
+    """
 
     key: str
     open: Opener
     files_bytes: int
     mounted_at: tuple[tuple[str, str], ...] = ()
     sqlite: tuple[Opener, ...] = ()
+    part: VolumePart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,8 @@ class Source(Protocol):
         """How the user calls it."""
 
     @property
-    def path(self) -> Path:
-        """Where it is."""
+    def paths(self) -> tuple[Path, ...]:
+        """The folder or the files that it is."""
 
     @property
     def created_at(self) -> str:
@@ -90,11 +95,21 @@ class Source(Protocol):
 
 
 class BackupSource:
-    """A backup of ours. Raises BackupInvalid where its manifest cannot be read."""
+    """A backup of ours. Raises BackupInvalid where its manifest cannot be read.
 
-    def __init__(self, backup: Backup) -> None:
+    ``record``: whether to write down in its folder how verifying it went. ``identities`` decrypt an
+    encrypted one; without any, UsageError is raised.
+    """
+
+    def __init__(
+        self, backup: Backup, *, record: bool = True, identities: Sequence[Identity] = ()
+    ) -> None:
         self.backup = backup
+        self.record = record
         self.manifest: Manifest = backup.read_manifest()
+        self.identities = tuple(identities)
+        if self.manifest.encryption is not None and not identities:
+            raise identity_needed(backup.id)
 
     @property
     def id(self) -> str:
@@ -102,9 +117,9 @@ class BackupSource:
         return self.backup.id
 
     @property
-    def path(self) -> Path:
+    def paths(self) -> tuple[Path, ...]:
         """The backup's folder."""
-        return self.backup.path
+        return (self.backup.path,)
 
     @property
     def created_at(self) -> str:
@@ -147,6 +162,7 @@ class BackupSource:
                     for copy in self._members("sqlite")
                     if copy.detail["volume"] == member.detail["volume"]
                 ),
+                part=member.detail.get("part"),
             )
             for member in self._members("volume")
         )
@@ -165,7 +181,8 @@ class BackupSource:
             for member in self.manifest.members:
                 size = readable(member.content_size_bytes)
                 receive(RestoreProgress(member.name, "working", f"verifying {size}"))
-                verify_member(self.path, member)
+                check = check_volume if member.kind == "volume" else verify_member
+                check(self.backup.path, member, identities=self.identities)
                 receive(RestoreProgress(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
             self._record(verification.now("failed", problem=error.message))
@@ -175,18 +192,21 @@ class BackupSource:
         self._record(verification.now("ok", drill=drilled))
 
     def _record(self, found: verification.Verification) -> None:
+        if not self.record:
+            return
+        # A backup on a disk that is read-only can be restored all the same.
         with suppress(OwctlError):
-            verification.write_record(self.path, found)
+            verification.write_record(self.backup.path, found)
 
     def _members(self, kind: str) -> list[Member]:
         return [member for member in self.manifest.members if member.kind == kind]
 
     def _opener(self, member: Member) -> Opener:
-        return lambda: MemberContent(self.path, member)
+        return lambda: MemberContent(self.backup.path, member, identities=self.identities)
 
     def _reader(self, member: Member) -> Callable[[], bytes]:
         def read() -> bytes:
-            with MemberContent(self.path, member) as content:
+            with MemberContent(self.backup.path, member, identities=self.identities) as content:
                 data = b"".join(content)
                 content.finish()
             return data
@@ -195,5 +215,5 @@ class BackupSource:
 
 
 def _project_path(member: Member) -> str | None:
-    path = PurePosixPath(*PurePosixPath(member.name).parts[1:])
+    path = PurePosixPath(*PurePosixPath(member.name.removesuffix(SUFFIX)).parts[1:])
     return None if path.parts[:1] == (_ELSEWHERE,) else str(path)

@@ -103,13 +103,14 @@ become() {{
   chmod "$mode" .
   touch -r "$1" .
 }}
+live=$3
 while :; do
   phase=
   [ ! -f "$work/phase" ] || read -r phase <"$work/phase" || :
   case $2/$phase in
     swapped/swapped | staged/staged) exit 0 ;;
     swapped/staged)
-      echo "$3" >"$work/old-root"
+      echo "$live" >"$work/old-root"
       touch -r . "$work/old-root"
       advance out
       ;;
@@ -131,6 +132,7 @@ while :; do
     */returning-in)
       move "$work/old" .
       become "$work/old-root"
+      live="$owner $mode"
       advance staged
       ;;
     *) echo "nothing is staged in $work" >&2; exit 1 ;;

@@ -38,16 +38,20 @@ def undo_restore(
         services.back_to(journal.running, had_containers=journal.had_containers)
         remove_journal(stack.working_dir)
         return
-    running = services.running() if journal.phase == "swapped" else journal.running
+    running, had_containers = journal.running, journal.had_containers
+    if journal.phase == "swapped":
+        had_containers = services.have_containers()
+        now = services.running()
+        # Also those that ran and did not start any more: that may be why it is undone.
+        running = tuple(dict.fromkeys((*now, *journal.running))) if now else ()
     if journal.phase != "undoing":
-        had_containers = services.have_containers() if journal.phase == "swapped" else True
         journal = advance(
             stack.working_dir, journal, "undoing", running=running, had_containers=had_containers
         )
     pieces = Pieces(engine, stack, journal, services, receive)
     if journal.database is not None:
         services.start_database()
-    services.stop(keep=undisturbed(services, journal))
+    services.stop(keep=services.undisturbed(journal.parts))
     pieces.swap_back()
     pieces.discard_restored()
     _start_again(stack, services, journal)
@@ -80,14 +84,6 @@ def finish_restore(
     Pieces(engine, stack, journal, services, receive).discard_kept()
     services.back_to(journal.running, had_containers=journal.had_containers)
     remove_journal(stack.working_dir)
-
-
-def undisturbed(services: Services, journal: Journal) -> set[str]:
-    """Return the services that go on running while what the journal names is swapped."""
-    if journal.database is None and not journal.volumes:
-        return set(services.stack.services)
-    keep = {services.database} if services.database is not None else set()
-    return keep if "redis" in journal.parts else {*keep, *services.of_kind("redis")}
 
 
 def _start_again(stack: Stack, services: Services, journal: Journal) -> None:

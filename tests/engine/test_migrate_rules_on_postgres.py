@@ -1,10 +1,13 @@
-"""What the rules for values let through, a real PostgreSQL takes; what they refuse, it refuses."""
+"""What the rules let through, a real PostgreSQL takes; what they refuse, it refuses."""
 
 import json
+import random
 import secrets
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,11 +21,19 @@ from owctl.health.target import find_address
 from owctl.migrate import json_repair
 from owctl.migrate.json_repair import JsonUnusable
 from owctl.migrate.json_text import clean_json
+from owctl.migrate.mapping import convert, plan_tables
+from owctl.migrate.model import Converted, Notes, TableMap
+from owctl.migrate.source import open_source
 from owctl.migrate.text import characters, clean_text
 from owctl.migrate.values import timestamp
+from tests.migrate_sources.builder import VERSIONS
+from tests.migrate_sources.mutation import mutate
+from tests.migrate_sources.targets import TARGETS, options
+from tests.migrate_sources.traps import build_with_traps
 
 pytestmark = pytest.mark.engine
 
+SCHEMAS = Path(__file__).parents[2] / "compose" / "demo" / "rust-backend"
 PASSWORD = "correct-horse-battery"
 TEXTS = st.text(st.characters(exclude_categories=[]) | st.sampled_from('\0\\"u0d8\ud83d\ude00'))
 VALUES = st.recursive(
@@ -152,3 +163,43 @@ def test_timestamps_are_taken_as_they_are(connection: psycopg.Connection, moment
     taken = takes(connection, text, "timestamp")
     assert isinstance(taken, str)
     assert datetime.fromisoformat(taken.ljust(26, "0") if "." in taken else taken) == moment
+
+
+def copied(connection: psycopg.Connection, table_map: TableMap, rows: list[Converted]) -> None:
+    """COPY the rows as they were converted; the server checks types, lengths and references."""
+    columns = ", ".join(f'"{column}"' for column in table_map.columns)
+    with connection.cursor().copy(f'COPY "{table_map.target}" ({columns}) FROM STDIN') as copy:
+        for row in rows:
+            copy.write(b"\t".join(map(field, row.values)) + b"\n")
+
+
+def field(value: object) -> bytes:
+    if value is None:
+        return rb"\N"
+    if isinstance(value, bytes):
+        for raw, escaped in ((b"\\", rb"\\"), (b"\n", rb"\n"), (b"\r", rb"\r"), (b"\t", rb"\t")):
+            value = value.replace(raw, escaped)
+        return value
+    return str(value).encode()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_server_takes_every_row_that_converts(
+    connection: psycopg.Connection, tmp_path: Path, version: str, target: str
+):
+    template = build_with_traps(tmp_path / "template.db", version, constraints=False).path
+    schema = (SCHEMAS / f"schema-{target}.sql").read_text()
+    for seed in range(1000, 1006):
+        path = Path(shutil.copy(template, tmp_path / "webui.db"))
+        mutate(path, random.Random(seed), changes=150)
+        choice = options(target, on_duplicate_email="rename")
+        with open_source(path) as source, connection.transaction(force_rollback=True):
+            connection.execute(schema)
+            connection.execute("DELETE FROM config")  # the backend's own
+            for table_map in plan_tables(source, choice):
+                results = convert(source, table_map, choice, Notes())
+                rows = [result for result in results if isinstance(result, Converted)]
+                copied(connection, table_map, rows)
+                count = connection.execute(f'SELECT count(*) FROM "{table_map.target}"').fetchone()
+                assert count == (len(rows),)

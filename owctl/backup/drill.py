@@ -1,0 +1,252 @@
+"""The drill: a backup is restored for a while, beside the stack, and compared with its manifest."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from owctl.backup.encryption import Identity
+from owctl.backup.load import count_rows, load_dump
+from owctl.backup.manifest import Manifest, Member
+from owctl.backup.member_content import MemberContent
+from owctl.backup.psql import Server
+from owctl.backup.sqlite_check import check_sqlite_member
+from owctl.backup.throwaway import check_engine_room, remove_throwaways, throwaway_server
+from owctl.engine.connection import Engine
+from owctl.engine.containers import inspect_container
+from owctl.engine.images import Image, inspect_image, pull_image
+from owctl.errors import OwctlError
+
+_DATABASE = "owctl_drill"
+_VERSIONS_PER_MAJOR = 10_000
+_CREATE = """
+CREATE DATABASE :"name" TEMPLATE template0 ENCODING :'encoding'
+LC_COLLATE :'collation' LC_CTYPE :'collation';
+"""
+# A restore that fails for these says nothing about the backup.
+_NOT_THE_BACKUPS_FAULT = (
+    "no space left",
+    "could not extend file",
+    "out of memory",
+    "out of shared memory",
+    "could not resize shared memory",
+    "server closed the connection",
+    "terminating connection",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DrillEvent:
+    """What the drill is at: ``subject`` is a member or an image, ``is_done`` ends its row."""
+
+    subject: str
+    text: str
+    done_bytes: int = 0
+    is_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DrillReport:
+    """What came out of a drill. ``problems`` are the backup's; then it does not hold what it says.
+
+    ``postgres_version`` and ``image`` are of the server that took the dump, None without a dump.
+    """
+
+    seconds: float
+    tables: int = 0
+    rows: int = 0
+    sqlite_databases: int = 0
+    image: str | None = None
+    postgres_version: str | None = None
+    problems: tuple[str, ...] = ()
+
+
+Receiver = Callable[[DrillEvent], None]
+
+
+def can_be_drilled(manifest: Manifest) -> bool:
+    """Whether the backup holds a database at all."""
+    return any(member.kind in ("database", "sqlite") for member in manifest.members)
+
+
+def drill(
+    engine: Engine,
+    project: str,
+    folder: Path,
+    manifest: Manifest,
+    receive: Receiver,
+    *,
+    configured_image: str | None = None,
+    identities: Sequence[Identity] = (),
+) -> DrillReport:
+    """Restore the databases of a backup, compare them with the manifest, and remove them again.
+
+    ``identities`` read an encrypted backup. ``configured_image`` is what the stack runs PostgreSQL from; it is pulled if no image that the
+    backup names is on the engine. The caller sees to it that this is the project's only drill.
+    Raises OwctlError where the drill could not be made: that says nothing about the backup.
+    """
+    began = time.monotonic()
+    remove_throwaways(engine, project)
+    report = DrillReport(0)
+    for member in manifest.members:
+        if member.kind == "database":
+            image = find_image(engine, manifest, member, configured_image, receive)
+            report = _drill_dump(
+                engine, project, folder, manifest.id, member, image, receive, identities
+            )
+    problems, databases = list(report.problems), 0
+    for member in manifest.members:
+        if member.kind == "sqlite":
+            receive(DrillEvent(member.name, "checking"))
+            problems += check_sqlite_member(folder, member, identities)
+            databases += 1
+            receive(DrillEvent(member.name, "checked by SQLite", is_done=True))
+    return DrillReport(
+        time.monotonic() - began,
+        report.tables,
+        report.rows,
+        databases,
+        report.image,
+        report.postgres_version,
+        tuple(problems),
+    )
+
+
+def find_image(
+    engine: Engine,
+    manifest: Manifest,
+    member: Member,
+    configured_image: str | None,
+    receive: Receiver,
+) -> Image:
+    """Return the image that the backup's server ran from, else one of its name; pulls at last."""
+    service = manifest.services.get(str(member.detail.get("service")), {})
+    names = [service.get("image_id"), *(service.get("image_digests") or ())]
+    names += [service.get("image"), configured_image]
+    references = [str(name) for name in names if name]
+    for reference in references:
+        found = inspect_image(engine, reference)
+        if found is not None:
+            return found
+    wanted = configured_image or service.get("image")
+    if not wanted:
+        raise OwctlError(
+            "There is no PostgreSQL image for the drill: neither the backup nor the stack names one.",
+            hint="owctl backup verify, which needs none",
+        )
+    receive(DrillEvent(str(wanted), "pulling, it is not on this machine"))
+    image = pull_image(engine, str(wanted))
+    receive(DrillEvent(str(wanted), "pulled", is_done=True))
+    return image
+
+
+def _drill_dump(
+    engine: Engine,
+    project: str,
+    folder: Path,
+    backup_id: str,
+    member: Member,
+    image: Image,
+    receive: Receiver,
+    identities: Sequence[Identity],
+) -> DrillReport:
+    check_engine_room(engine, member.content_size_bytes)
+    receive(DrillEvent(member.name, "starting a PostgreSQL of its own"))
+    user = str(member.detail.get("user") or "postgres")
+    with throwaway_server(engine, project, image, backup_id, user=user) as server:
+        version = _check_version(server, member, image)
+        _make_database(server, member)
+        problems, found = _load(server, folder, member, receive, identities), dict[str, int]()
+        if not problems:
+            receive(DrillEvent(member.name, "counting the rows"))
+            found = count_rows(engine, server.container, server.environment, _DATABASE)
+            problems = _differences(member, found)
+    done = f"restored, {sum(found.values())} rows in {len(found)} tables"
+    receive(DrillEvent(member.name, done if not problems else "differs", is_done=not problems))
+    return DrillReport(
+        0, len(found), sum(found.values()), 0, _name(image), version, tuple(problems)
+    )
+
+
+def _check_version(server: Server, member: Member, image: Image) -> str:
+    ((version, number),) = server.ask(
+        "SELECT current_setting('server_version'), current_setting('server_version_num');"
+    )
+    made_with = int(member.detail.get("server_version_number") or 0)
+    if int(number) // _VERSIONS_PER_MAJOR < made_with // _VERSIONS_PER_MAJOR:
+        raise OwctlError(
+            f"The dump is of PostgreSQL {member.detail.get('server_version')}, and the image "
+            f"{_name(image)} has {version}: an older server cannot take it.",
+            hint="docker pull the image that the stack ran when the backup was made",
+        )
+    return version
+
+
+def _make_database(server: Server, member: Member) -> None:
+    values = {"name": _DATABASE, "encoding": str(member.detail.get("encoding") or "UTF8")}
+    collation = str(member.detail.get("collation") or "C")
+    try:
+        server.ask(_CREATE, collation=collation, **values)
+    except OwctlError:
+        # An image without that locale holds the same rows, sorted in another order.
+        server.ask(_CREATE, collation="C", **values)
+
+
+def _load(
+    server: Server,
+    folder: Path,
+    member: Member,
+    receive: Receiver,
+    identities: Sequence[Identity],
+) -> list[str]:
+    def report(done_bytes: int) -> None:
+        receive(DrillEvent(member.name, "restoring", done_bytes))
+
+    receive(DrillEvent(member.name, "restoring"))
+    with MemberContent(folder, member, identities=identities) as content:
+        try:
+            load_dump(
+                server.engine,
+                server.container,
+                server.environment,
+                _DATABASE,
+                _whole(content),
+                on_bytes=report,
+            )
+        except OwctlError as error:
+            if not _is_refusal(server, error):
+                raise
+            return [f"{member.name} could not be restored: {' '.join(error.details)}"]
+    return []
+
+
+def _whole(content: MemberContent) -> Iterator[bytes]:
+    yield from content
+    content.finish()
+
+
+def _is_refusal(server: Server, error: OwctlError) -> bool:
+    """Whether PostgreSQL took offence at the dump, rather than at the machine that it is on."""
+    container = inspect_container(server.engine, server.container.id)
+    words = " ".join(error.details).lower()
+    return (
+        type(error) is OwctlError
+        and container is not None
+        and container.is_running
+        and bool(words)
+        and not any(each in words for each in _NOT_THE_BACKUPS_FAULT)
+    )
+
+
+def _differences(member: Member, found: Mapping[str, int]) -> list[str]:
+    expected = dict(member.detail.get("rows") or {})
+    return [
+        f"{member.name}: table {table} has {found.get(table, 'no')} rows when restored, and had "
+        f"{expected.get(table, 'no')} in the database."
+        for table in sorted(expected.keys() | found.keys())
+        if expected.get(table) != found.get(table)
+    ]
+
+
+def _name(image: Image) -> str:
+    return image.tags[0] if image.tags else image.id.removeprefix("sha256:")[:12]

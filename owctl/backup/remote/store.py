@@ -1,0 +1,140 @@
+"""What a place for backups can do, whichever it is; small enough to be written three times."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+from owctl.errors import OwctlError
+
+if TYPE_CHECKING:
+    from owctl.backup.remote.address import Address
+
+PIECE_BYTES = 4 * 1024 * 1024
+
+
+class ConnectionLost(OwctlError):
+    """The other side did not answer, or stopped to; another try may succeed."""
+
+
+class MissingRemotely(OwctlError):
+    """The file that was asked for is not there."""
+
+
+class Content(io.RawIOBase):
+    """A stretch of a local file that is to be sent; read from its beginning any number of times.
+
+    ``on_bytes`` is told how many bytes were read more than ever before.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        offset: int,
+        size_bytes: int,
+        sha256: str,
+        on_bytes: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        super().__init__()
+        self.size_bytes = size_bytes
+        self.sha256 = sha256
+        self._file = path.open("rb")
+        self._offset = offset
+        self._position = 0
+        self._furthest = 0
+        self._on_bytes = on_bytes
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position within the stretch."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position within the stretch."""
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes}
+        self._position = max(0, min(bases[whence] + offset, self.size_bytes))
+        return self._position
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        """Fill a buffer with what comes next."""
+        size = min(len(buffer), self.size_bytes - self._position)
+        if size <= 0:
+            return 0
+        self._file.seek(self._offset + self._position)
+        count = self._file.readinto(memoryview(buffer)[:size])
+        self._position += count
+        if self._position > self._furthest:
+            self._on_bytes(self._position - self._furthest)
+            self._furthest = self._position
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+class Store(Protocol):
+    """A folder on another machine; names are relative to it, with slashes.
+
+    Each method raises ConnectionLost where another try may help after ``reconnect``, MissingRemotely
+    for a name that is not there, another OwctlError where nothing helps but the user.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders at the top; none if the place does not exist yet."""
+
+    def files(self, folder: str) -> dict[str, int]:
+        """Return sizes by name, relative to ``folder``, for all files below it."""
+
+    def send(self, name: str, content: Content) -> None:
+        """Store content under a name, whole or not at all, in place of what was there."""
+
+    def read(self, name: str, size_bytes: int) -> Iterator[bytes]:
+        """Yield what is stored, ``size_bytes`` of it at the most."""
+
+    def server_sha256(self, name: str) -> str | None:
+        """Return the SHA-256 that the server itself computed of a file, None where it has none."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file; it need not be there."""
+
+    def reconnect(self) -> None:
+        """Be ready for another try after ConnectionLost."""
+
+
+def open_store(address: "Address", *, host_key: str | None = None) -> Store:
+    """Return the place at an address; raises OwctlError where it cannot be reached.
+
+    ``host_key`` is the fingerprint (``SHA256:…``) of an SSH server that known_hosts does not know.
+    """
+    if address.scheme == "s3":
+        from owctl.backup.remote.s3_store import S3Store
+
+        return S3Store(address)
+    if address.scheme == "sftp":
+        from owctl.backup.remote.sftp_store import SftpStore
+
+        return SftpStore(address, host_key)
+    from owctl.backup.remote.folder_store import FolderStore
+
+    return FolderStore(Path(address.path))
+
+
+def missing_package(package: str) -> OwctlError:
+    """Return the error for a package of the extra that is not installed."""
+    return OwctlError(
+        f"This needs the Python package {package}, which is not installed.",
+        hint=f"pip install 'owctl[remote]' (after pipx: pipx inject owctl {package})",
+    )

@@ -1,0 +1,201 @@
+"""A stack from its backup alone: configuration, images, volumes, data, and everything started.
+
+Nothing was there before, so nothing is replaced and nothing is kept. A note in the project's folder
+says that it was begun: the same command goes on after whatever stopped it.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from owctl.backup.restore.events import Receiver, RestoreWarning, ServicesPlan, ignore
+from owctl.backup.restore.plan import RestoreRequest, plan_restore
+from owctl.backup.restore.run import RestoreOutcome, run_restore
+from owctl.backup.restore.source import Source
+from owctl.backup.restore.undo import finish_restore
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.engine.containers import list_containers
+from owctl.engine.volumes import list_volumes
+from owctl.errors import BackupInvalid, OwctlError, UsageError
+from owctl.lifecycle.plan import Plan
+from owctl.lifecycle.run import Prepared, prepare_start, run
+from owctl.lifecycle.start_plan import StartOptions
+from owctl.project.ownership import FOLDER
+from owctl.project.private_file import PRIVATE_MODE, FileAppeared, create_file
+
+_NOTE = "restore-begun"
+_COMPOSE_SUFFIXES = (".yaml", ".yml")
+_READABLE_MODE = 0o644
+_FIRST = ("pull", "build", "volume")
+_GOES_ON = "The configuration is in place; nothing else was restored yet. The same command goes on."
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Which files of a backup belong into the project's folder, and which came from elsewhere."""
+
+    files: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+
+    @property
+    def compose_files(self) -> tuple[str, ...]:
+        """The compose files among those of the project's folder, in their order."""
+        return tuple(name for name in self.files if name.endswith(_COMPOSE_SUFFIXES))
+
+
+def configuration_of(source: Source) -> Configuration:
+    """Return what a source has of the configuration."""
+    files = [file.path for file in source.config if file.path is not None]
+    elsewhere = [file.name for file in source.config if file.path is None]
+    return Configuration(tuple(files), tuple(elsewhere))
+
+
+def was_begun(folder: Path) -> bool:
+    """Return whether a restore into an empty folder was begun here, and not done."""
+    return (folder / FOLDER / _NOTE).exists()
+
+
+def write_configuration(folder: Path, source: Source) -> Configuration:
+    """Write the backup's configuration into a folder that has none, ``.env`` for its owner only.
+
+    What is there already with the same content stays. Raises BackupInvalid for a damaged file or
+    one that leads out of the folder, OwctlError where another file is in the way.
+    """
+    contents: list[tuple[Path, bytes]] = []
+    for file in source.config:
+        if file.path is None:
+            continue
+        path = PurePosixPath(file.path)
+        if path.is_absolute() or ".." in path.parts or path.parts[:1] == (FOLDER,):
+            raise BackupInvalid(f"{file.name}: its place is not in the project's folder.")
+        contents.append((folder / path, file.read()))
+    for target, data in contents:
+        if target.exists() and target.read_bytes() != data:
+            raise OwctlError(
+                f"{target} is there already, and is not the backup's.",
+                hint="an empty folder; or owctl restore BACKUP --only config in a project",
+            )
+    _create(folder / FOLDER / _NOTE, b"", PRIVATE_MODE)
+    for target, data in contents:
+        _create(target, data, PRIVATE_MODE if target.name == ".env" else _READABLE_MODE)
+    return configuration_of(source)
+
+
+def check_files(stack: Stack, source: Source) -> None:
+    """Raise UsageError unless the stack was read from the very compose files of the backup."""
+    found = configuration_of(source)
+    used = [
+        path.relative_to(stack.working_dir).as_posix()
+        for path in stack.config_files
+        if path.is_relative_to(stack.working_dir)
+    ]
+    if found.compose_files and sorted(used) != sorted(found.compose_files):
+        flags = " ".join(f"-f {name}" for name in found.compose_files)
+        raise UsageError(
+            f"The stack was made from {', '.join(found.compose_files)}; here, "
+            f"{', '.join(used) or 'none'} would be used.",
+            hint=f"owctl {flags} restore {source.paths[0]}",
+        )
+
+
+def is_new(engine: Engine, stack: Stack) -> bool:
+    """Return whether the engine has nothing of the project, or only what was begun here."""
+    if was_begun(stack.working_dir):
+        return True
+    return not list_containers(engine, stack.project) and not list_volumes(engine, stack.project)
+
+
+def restore_anew(
+    engine: Engine,
+    stack: Stack,
+    source: Source,
+    request: RestoreRequest,
+    receive: Receiver = ignore,
+    *,
+    project_before: str | None = None,
+) -> RestoreOutcome:
+    """Bring a stack up that was never here, with the data of ``source``.
+
+    The caller holds the project's lock. ``project_before`` is the name that the stack had when it
+    was backed up. Every service answers when this returns, unless ``request`` says not to start
+    them. Raises BackupInvalid before anything is made, ImageMissing and OwctlError, after which
+    the same call goes on.
+    """
+    _create(stack.working_dir / FOLDER / _NOTE, b"", PRIVATE_MODE)
+    check_files(stack, source)
+    source.verify(receive)
+    _tell(stack, source, project_before, receive)
+    _prepare(engine, stack, request.timeout_seconds, receive)
+    request = replace(request, safety_backup=False)
+    plan = plan_restore(engine, stack, source, request, receive, verified=True)
+    for warning in plan.warnings:
+        receive(RestoreWarning(warning))
+    running = tuple(stack.services) if request.start else ()
+    # From here on there is a journal, which knows more.
+    (stack.working_dir / FOLDER / _NOTE).unlink(missing_ok=True)
+    outcome = run_restore(engine, stack, replace(plan, running=running), request, receive)
+    finish_restore(engine, stack, outcome.journal, receive, timeout_seconds=request.timeout_seconds)
+    return outcome
+
+
+def _tell(stack: Stack, source: Source, project_before: str | None, receive: Receiver) -> None:
+    elsewhere = configuration_of(source).elsewhere
+    if elsewhere:
+        receive(
+            RestoreWarning(
+                f"{', '.join(elsewhere)} came from outside of the project's folder, and "
+                f"{'was' if len(elsewhere) == 1 else 'were'} not written."
+            )
+        )
+    if project_before not in (None, stack.project):
+        receive(
+            RestoreWarning(
+                f"The backup is of the project {project_before}; here it is {stack.project}. "
+                f"owctl -p {project_before} keeps the name."
+            )
+        )
+
+
+def _prepare(engine: Engine, stack: Stack, timeout_seconds: float, receive: Receiver) -> None:
+    """Get the images, and make the volumes that data goes into."""
+    prepared = prepare_start(engine, stack, list(stack.services), StartOptions())
+    steps = [step for step in prepared.plan.steps if step.kind in _FIRST]
+    _check_builds(stack, [step.service or "" for step in steps if step.kind == "build"])
+    kept = {step.key for step in steps}
+    plan = Plan(tuple(replace(step, requires=step.requires & kept) for step in steps))
+    receive(ServicesPlan(plan))
+    try:
+        run(
+            engine, stack, Prepared(plan, prepared.observed), receive,
+            timeout_seconds=timeout_seconds,
+        )  # fmt: skip
+    except OwctlError as error:
+        error.details = (*error.details, _GOES_ON)
+        raise
+
+
+def _check_builds(stack: Stack, names: list[str]) -> None:
+    """Raise OwctlError if images would have to be built from folders that are not here."""
+    missing = []
+    for name in names:
+        service = stack.services[name]
+        if service.build is not None and not service.build.context.is_dir():
+            image = service.image_name(stack.project)
+            missing.append(f"{name}: the image {image}, or the folder {service.build.context}")
+    if missing:
+        raise OwctlError(
+            "Images are missing that are built from folders, which are not in a backup.",
+            hint="bring what is named above from the old machine (docker save, docker load; or "
+            "the folder), then the same command again",
+            details=[*missing, _GOES_ON],
+        )
+
+
+def _create(path: Path, data: bytes, mode: int) -> None:
+    if path.exists():
+        return
+    try:
+        create_file(path, data, mode=mode)
+    except FileAppeared:
+        if path.read_bytes() != data:
+            raise

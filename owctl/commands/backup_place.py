@@ -1,0 +1,65 @@
+"""Where the backups are that a command means, also for a project whose files are broken."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from owctl.context import Context
+from owctl.errors import ConfigurationError
+
+_HOUR, _DAY = 3600, 86400
+output_option = click.option(
+    "--output", metavar="DIR", help="The folder of the backups.  [default: backups/]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlace:
+    """A folder of backups. ``project`` is None where no file says what it is called."""
+
+    parent: Path
+    project: str | None
+
+
+def find_place(context: Context, output: str | None) -> BackupPlace:
+    """Return where the backups are; a broken compose file is a warning only, as far as it can be.
+
+    Raises ConfigurationError where not even the project's folder can be found.
+    """
+    from owctl.backup.catalogue import FOLDER_NAME
+
+    named = (context.working_dir / output).resolve() if output else None
+    try:
+        settings = context.settings
+    except ConfigurationError as error:
+        if named is None:
+            raise
+        _warn(context, error)
+        return BackupPlace(named, None)
+    parent = named or settings.project_dir / FOLDER_NAME
+    try:
+        return BackupPlace(parent, context.stack.project)
+    except ConfigurationError as error:
+        _warn(context, error)
+        return BackupPlace(parent, settings.project_name)
+
+
+def _warn(context: Context, error: ConfigurationError) -> None:
+    first = f" {error.details[0]}" if error.details else ""
+    context.console.warn(f"{error.message}{first}")
+
+
+def age(moment: str, now: datetime | None = None) -> str:
+    """Return how long ago an ISO 8601 time was, in one unit: ``5 min``, ``3 d``."""
+    try:
+        then = datetime.fromisoformat(moment)
+    except ValueError:
+        return "?"
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    seconds = max(0, int(((now or datetime.now(UTC)) - then).total_seconds()))
+    for enough, size, unit in ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (60, 60, "min")):
+        if seconds >= enough:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,167 @@
+"""``owctl restore BACKUP``: parse, verify, ask, call the restore room, render."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from owctl.commands.identity_option import given_identities, identity_option
+from owctl.commands.options import (
+    dry_run_option,
+    format_option,
+    lock_wait_option,
+    pass_context,
+    timeout_option,
+    yes_option,
+)
+from owctl.context import Context
+from owctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from owctl.backup.parts import Part
+    from owctl.backup.restore.plan import RestorePlan, RestoreRequest
+    from owctl.backup.restore.sources import Wanted
+
+_ASKS = "replaces data"
+
+
+@click.command("run")
+@click.argument("backup", nargs=-1, required=True)
+@click.option(
+    "--only",
+    metavar="PARTS",
+    help="Some of db,files,redis,config.  [default: db,files,redis]",
+)
+@click.option("--no-safety-backup", is_flag=True, help="Do not back up what is there before.")
+@click.option("--no-start", is_flag=True, help="Leave the services stopped afterwards.")
+@identity_option
+@yes_option
+@timeout_option
+@dry_run_option
+@lock_wait_option
+@format_option("table", "json")
+@pass_context
+def restore_run(
+    context: Context,
+    backup: tuple[str, ...],
+    only: str | None,
+    no_safety_backup: bool,
+    no_start: bool,
+    identity_files: tuple[str, ...],
+    yes: bool,
+    timeout_seconds: float,
+    dry_run: bool,
+    lock_wait_seconds: float,
+    output_format: str,
+) -> None:
+    """Put a backup back; what `owctl restore BACKUP` does.
+
+    BACKUP is an id, the beginning of one, `latest`, or a path; or files of docker-manage.sh, a
+    .sql and a .tar.gz. Everything is verified first and staged beside what is there; what is
+    replaced is kept until `owctl restore finish`. In an empty folder, a backup's path brings the
+    whole stack: configuration, images, volumes and data.
+    """
+    from owctl.backup.restore.plan import RestoreRequest
+    from owctl.commands.confirmation import require_answerable
+    from owctl.commands.restore_anew import (
+        bring_configuration,
+        has_no_project,
+        restore_into_nothing,
+        show_configuration,
+        starts_anew,
+    )
+
+    request = RestoreRequest(
+        parts=_parts(only),
+        safety_backup=not no_safety_backup,
+        start=not no_start,
+        timeout_seconds=timeout_seconds,
+    )
+    from owctl.backup.restore.sources import Wanted
+
+    wanted = Wanted(backup, context.working_dir, given_identities(context, identity_files))
+    if has_no_project(context):
+        if dry_run:
+            show_configuration(context, wanted, output_format)
+            return
+        bring_configuration(context, wanted)
+    if dry_run:
+        plan = _plan(context, wanted, request, record=False)
+        _show_plan(context, plan, output_format)
+        return
+    if starts_anew(context):
+        restore_into_nothing(context, wanted, request, lock_wait_seconds, output_format)
+        return
+    require_answerable(yes, _ASKS)
+    _restore(context, wanted, request, yes, lock_wait_seconds, output_format)
+
+
+def _plan(
+    context: Context, wanted: "Wanted", request: "RestoreRequest", *, record: bool = True
+) -> "RestorePlan":
+    from owctl.backup.create import FOLDER_NAME
+    from owctl.backup.restore.plan import plan_restore
+    from owctl.commands.restore_display import RestoreDisplay
+
+    stack = context.stack
+    source = wanted.find(stack.working_dir / FOLDER_NAME, record=record)
+    with context.console.progress(f"Verifying {source.id}") as progress:
+        display = RestoreDisplay(context, progress)
+        plan = plan_restore(context.engine, stack, source, request, display)
+    for warning in plan.warnings:
+        context.console.warn(warning)
+    return plan
+
+
+def _restore(
+    context: Context,
+    wanted: "Wanted",
+    request: "RestoreRequest",
+    yes: bool,
+    lock_wait_seconds: float,
+    output_format: str,
+) -> None:
+    from owctl.backup.restore.run import run_restore
+    from owctl.commands.confirmation import confirm
+    from owctl.commands.mutation import mutation
+    from owctl.commands.restore_display import RestoreDisplay
+    from owctl.commands.restore_report import outcome_document, plan_lines, show_outcome
+
+    stack, engine = context.stack, context.engine
+    with mutation(context, "restore", lock_wait_seconds):
+        plan = _plan(context, wanted, request)
+        for line in () if yes else plan_lines(plan):
+            context.console.info(line)
+        what = ", ".join(plan.parts)
+        question = f"Replace {what} of {stack.project} by {plan.source.id}?"
+        confirm(context, yes, question, _ASKS)
+        with context.console.progress(f"Restoring {plan.source.id}") as progress:
+            outcome = run_restore(engine, stack, plan, request, RestoreDisplay(context, progress))
+    if output_format == "json":
+        context.console.json(outcome_document(stack.project, outcome))
+    else:
+        show_outcome(context, outcome)
+
+
+def _show_plan(context: Context, plan: "RestorePlan", output_format: str) -> None:
+    from owctl.commands.restore_report import plan_document, plan_lines
+
+    if output_format == "json":
+        context.console.json(plan_document(context.stack.project, plan))
+        return
+    for line in plan_lines(plan):
+        context.console.result(line)
+
+
+def _parts(only: str | None) -> "frozenset[Part] | None":
+    from owctl.backup.parts import PARTS
+
+    if only is None:
+        return None
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    unknown = [name for name in names if name not in PARTS]
+    if unknown or not names:
+        raise UsageError(
+            f"--only knows {', '.join(PARTS)}, and got {', '.join(unknown) or 'nothing'}.",
+            hint="owctl restore latest --only db,files",
+        )
+    return frozenset(part for part in PARTS if part in names)

@@ -1,0 +1,136 @@
+"""What `owctl backup schedule` shows."""
+
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from owctl.context import Context
+
+if TYPE_CHECKING:
+    from owctl.backup.schedule import Schedule
+    from owctl.commands.schedule_changes import Planned
+
+_LABEL_WIDTH = 16
+
+
+def show(context: Context, *, as_json: bool) -> None:
+    """Print the schedule that is in place, when it runs next, and the newest verified backup."""
+    from owctl.backup.schedule import read_schedule
+
+    schedule = read_schedule(context.settings.project_dir)
+    state = _state(context, schedule) if schedule else {}
+    if as_json:
+        _json(context, schedule, state)
+        return
+    if schedule is None:
+        context.console.result("There is no schedule: owctl backup schedule --daily 02:00")
+        return
+    rows = {"when": schedule.timing.words, "by": _by(schedule)}
+    rows |= {name.replace("_", " "): text for name, text in state.items() if text}
+    rows["runs"] = shlex.join(schedule.command)
+    if schedule.line:
+        rows["crontab line"] = schedule.line
+    for name, text in rows.items():
+        context.console.result(f"{name + ':':{_LABEL_WIDTH}}{text}")
+
+
+def plan(context: Context, planned: "Planned | None", *, as_json: bool) -> None:
+    """Print what would be written, or removed."""
+    from owctl.backup.schedule import read_schedule
+
+    schedule = planned.schedule if planned else None
+    if as_json:
+        _json(context, schedule, {}, dry_run=True)
+        return
+    console = context.console
+    if planned is None or schedule is None:
+        found = read_schedule(context.settings.project_dir)
+        words = f"Would end the schedule: {found.timing.words}." if found else "Nothing to end."
+        console.result(words)
+        return
+    for path, text in zip(schedule.units, planned.units.values(), strict=True):
+        console.result(f"# {path}\n{text}")
+    if schedule.line:
+        console.result(schedule.line)
+
+
+def changed(
+    context: Context, schedule: "Schedule | None", ended: "Schedule | None", *, as_json: bool
+) -> None:
+    """Print what was done, and what is left for the user to do."""
+    console = context.console
+    if ended is not None and ended.line and (schedule is None or schedule.line != ended.line):
+        console.warn(f"the crontab still has the old line, unless you remove it: {ended.line}")
+    if schedule is not None:
+        _say_what_is_left(context, schedule)
+    if as_json:
+        _json(context, schedule, {})
+    elif schedule is None:
+        console.result("The schedule has ended." if ended else "There was no schedule.")
+    else:
+        console.result(
+            schedule.line or f"Backups are made {schedule.timing.words}: {schedule.units[-1]}"
+        )
+
+
+def _say_what_is_left(context: Context, schedule: "Schedule") -> None:
+    from owctl.backup.schedule_systemd import lingers
+
+    if schedule.line:
+        context.console.info(
+            "No systemd runs here that could do it. Add this line to the crontab (crontab -e):"
+        )
+    if schedule.manager == "user" and not lingers():
+        context.console.warn(
+            "the timer runs only while you are logged in; `loginctl enable-linger` changes that"
+        )
+
+
+def _state(context: Context, schedule: "Schedule") -> dict[str, str]:
+    from owctl.backup.catalogue import FOLDER_NAME
+    from owctl.backup.freshness import newest_verified, readable_age, required_parts
+    from owctl.backup.schedule_systemd import open_manager
+
+    parent = Path(schedule.parent or context.settings.project_dir / FOLDER_NAME)
+    newest = newest_verified(parent, schedule.project, required_parts(schedule))
+    text = f"none in {parent}"
+    if newest is not None:
+        age = readable_age(newest.age_seconds(datetime.now(UTC)))
+        text = f"{newest.backup.id}, verified, {age} old, in {parent}"
+    state = {"newest_backup": text}
+    if schedule.units:
+        manager = open_manager(schedule.manager, context.environ)
+        service, timer = (Path(unit).name for unit in schedule.units)
+        state["missing"] = ", ".join(unit for unit in schedule.units if not Path(unit).exists())
+        state["next_run"] = manager.property(timer, "NextElapseUSecRealtime")
+        state["last_result"] = manager.property(service, "Result")
+    return state
+
+
+def _by(schedule: "Schedule") -> str:
+    if schedule.line:
+        return "cron, once the line below stands in the crontab"
+    return f"systemd, {schedule.units[-1]}"
+
+
+def _json(
+    context: Context, schedule: "Schedule | None", state: dict[str, str], *, dry_run: bool = False
+) -> None:
+    document: dict[str, Any] | None = None
+    if schedule is not None:
+        document = {
+            "when": schedule.timing.words,
+            "calendar": schedule.timing.calendar,
+            "interval_seconds": schedule.timing.interval_seconds,
+            "manager": schedule.manager,
+            "command": list(schedule.command),
+            "units": list(schedule.units),
+            "crontab_line": schedule.line,
+            "created_at": schedule.created_at,
+            **state,
+        }
+    project = context.stack.project
+    context.console.json(
+        {"schema": 1, "project": project, "dry_run": dry_run, "schedule": document}
+    )

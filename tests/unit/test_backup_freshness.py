@@ -1,0 +1,134 @@
+"""doctor's look at the backups: how old is the newest good one, and is that too old?"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from owctl.backup import manifest as manifests
+from owctl.backup.freshness import check_backups, newest_verified, readable_age
+from owctl.backup.manifest import Manifest
+from owctl.backup.schedule import Schedule, daily, weekly, write_schedule
+from owctl.backup.verification import now as verified_now
+from owctl.backup.verification import write_record
+from owctl.compose.model import Stack
+
+NOW = datetime(2025, 3, 10, 12, 0, tzinfo=UTC)
+ALL = ("db", "files", "redis", "config")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    return Stack("proj", tmp_path, (), (), {}, {}, {})
+
+
+def text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def make_backup(
+    parent: Path,
+    age: timedelta,
+    *,
+    project: str = "proj",
+    parts: tuple[str, ...] = ALL,
+    verified: bool = True,
+) -> str:
+    made = NOW - age
+    name = f"{made:%Y%m%dT%H%M%SZ}-{len(list(parent.glob('*'))):06x}"
+    folder = parent / name
+    folder.mkdir(parents=True)
+    manifest = Manifest(name, project, text(made), 1, (), stack={"parts": list(parts)})
+    (folder / "manifest.json").write_bytes(manifests.dump(manifest))
+    if verified:
+        write_record(folder, verified_now("ok"))
+    return name
+
+
+def schedule(age: timedelta, **fields: object) -> Schedule:
+    plain = Schedule(
+        "proj", daily("02:00"), "crontab", ("owctl",), None, (), text(NOW - age), line="0 2 * * *"
+    )
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+def judge(stack: Stack) -> tuple[str, str]:
+    finding = check_backups(None, stack, stack.working_dir, NOW)
+    assert finding.check == "backups"
+    assert finding.hint or finding.status != "warning"
+    return finding.status, finding.detail
+
+
+def test_only_whole_verified_backups_of_the_project_count(tmp_path: Path):
+    good = make_backup(tmp_path, timedelta(days=9))
+    make_backup(tmp_path, timedelta(days=4), verified=False)
+    make_backup(tmp_path, timedelta(days=3), project="other")
+    make_backup(tmp_path, timedelta(days=2), parts=("db",))
+    (tmp_path / "20250310T110000Z-aaaaaa").mkdir()
+    newest = newest_verified(tmp_path, "proj")
+    assert newest is not None
+    assert newest.backup.id == good
+    assert newest.age_seconds(NOW) == 9 * 86400
+    config_only = newest_verified(tmp_path, "proj", {"db"})
+    assert config_only is not None
+    assert config_only.age_seconds(NOW) == 2 * 86400
+
+
+def test_without_a_schedule_an_old_backup_is_fine(stack: Stack):
+    name = make_backup(stack.working_dir / "backups", timedelta(days=400))
+    assert judge(stack) == ("ok", f"{name} is verified, 400 days old")
+
+
+def test_a_schedule_is_kept_or_late(stack: Stack):
+    parent = stack.working_dir / "backups"
+    write_schedule(stack.working_dir, schedule(timedelta(days=30)))
+    assert judge(stack)[0] == "warning"
+    make_backup(parent, timedelta(hours=31))
+    status, detail = judge(stack)
+    assert status == "warning"
+    assert "31 hours old" in detail
+    assert "every day at 02:00" in detail
+    # A day and six hours of grace, for a run that takes long or was made up for.
+    make_backup(parent, timedelta(hours=29))
+    assert judge(stack)[0] == "ok"
+
+
+def test_a_schedule_owes_nothing_for_the_time_before_it(stack: Stack):
+    make_backup(stack.working_dir / "backups", timedelta(days=20))
+    write_schedule(stack.working_dir, schedule(timedelta(hours=2)))
+    assert judge(stack)[0] == "ok"
+    write_schedule(stack.working_dir, schedule(timedelta(days=6), timing=weekly("sun", "2:00")))
+    assert judge(stack)[0] == "ok"
+    write_schedule(stack.working_dir, schedule(timedelta(days=8), timing=weekly("sun", "2:00")))
+    assert judge(stack)[0] == "warning"
+
+
+def test_the_folder_and_the_parts_of_the_schedule_count(stack: Stack, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    make_backup(stack.working_dir / "backups", timedelta(hours=1))
+    mine = schedule(timedelta(days=30), parent=str(elsewhere), parts=("db",))
+    write_schedule(stack.working_dir, mine)
+    assert judge(stack)[0] == "warning"
+    make_backup(elsewhere, timedelta(hours=1), parts=("config",))
+    assert judge(stack)[0] == "warning"
+    make_backup(elsewhere, timedelta(hours=1), parts=("db",))
+    assert judge(stack)[0] == "ok"
+    # One of another project in the same folder is nobody's business here.
+    write_schedule(stack.working_dir, replace(mine, project="other"))
+    assert judge(stack)[0] == "ok"
+
+
+def test_what_cannot_be_read_is_said(stack: Stack):
+    assert judge(stack) == ("skipped", "no verified backup; is there data? Needs the engine")
+    (stack.working_dir / ".owctl").mkdir()
+    (stack.working_dir / ".owctl" / "schedule.json").write_text("{")
+    status, detail = judge(stack)
+    assert status == "warning"
+    assert "schedule.json is damaged" in detail
+
+
+def test_an_age_in_words():
+    ages = {0: "0 seconds", 59: "59 seconds", 61: "a minute", 7000: "117 minutes"}
+    ages |= {7200: "2 hours", 93600: "26 hours", 172800: "2 days"}
+    assert {seconds: readable_age(seconds) for seconds in ages} == ages

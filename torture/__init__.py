@@ -1,0 +1,1 @@
+"""Kills, full disks and dying engines, and what must hold after each."""
