@@ -33,9 +33,10 @@ pytestmark = pytest.mark.engine
 IMAGE = "owctl-demo-rust-backend:latest"
 DATA = "/app/backend/data"
 UPLOADS = {"id-1_a b.txt": b"first" * 70_000, "id-2_ü.bin": os.urandom(500_000), "stray": b"x"}
-# Both rows change in one transaction: a torn copy would hold different numbers.
+# Both rows change in one transaction: a torn copy would hold different numbers. Far busier than
+# people are, but with pauses, as they have.
 WRITER = f"""
-import sqlite3
+import sqlite3, time
 c = sqlite3.connect("{DATA}/webui.db", isolation_level=None)
 c.execute("PRAGMA journal_mode = WAL")
 c.execute("CREATE TABLE IF NOT EXISTS pair (name TEXT PRIMARY KEY, n INT, filling TEXT)")
@@ -48,6 +49,7 @@ while True:
     c.execute("UPDATE pair SET n = ?, filling = ? WHERE name = 'a'", (n, "x" * (n * 37 % 9000)))
     c.execute("UPDATE pair SET n = ?, filling = ? WHERE name = 'b'", (n, "y" * (n * 91 % 9000)))
     c.execute("COMMIT")
+    time.sleep(0.005)
 """
 
 
