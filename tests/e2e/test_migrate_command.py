@@ -266,6 +266,17 @@ def test_a_killed_run_goes_on_where_it_was(stack: Project, source: Path) -> None
     sign_in(stack, "boss@example.org", listed["boss@example.org"]["password"])
     assert max(map(len, result.stdout.splitlines())) <= 100
 
+    # Killed after the commit, before that was written down: the load is known by its mark.
+    journal = json.loads((folder / "journal.json").read_text())
+    for step in ("load", "files", "start", "prove"):
+        del journal["done"][step]
+    (folder / "journal.json").write_text(json.dumps(journal))
+    again = migrate(stack, "--resume")
+    assert set(statuses(again).values()) == {"ok"}, again["proofs"]
+    assert again["tables"] == report["tables"]
+    assert passwords_of(again) == listed
+    assert rows(stack, "chat") == 200
+
 
 def test_kept_passwords_let_nobody_in_and_replacing_backs_up_first(
     stack: Project, source: Path
