@@ -37,6 +37,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "shell": ("shell", "Watch", "Open psql, redis-cli or a shell in a service, or run a command."),
     "backup": ("backup", "Protect", "Back up the database, the files and the configuration."),
     "restore": ("restore", "Protect", "Put a backup back, with a way to undo it."),
+    "migrate": (
+        "migrate",
+        "Protect",
+        "Move accounts, chats and files from the Python backend to this stack.",
+    ),
     "clean": ("clean", "Protect", "Remove the containers, the networks and the data."),
 }
 # owctl makes hundreds of thousands of objects while it imports, and hardly any garbage: Python's own

@@ -38,6 +38,16 @@ async def create_chat(pool: asyncpg.Pool, user_id: str, body: dict[str, Any]) ->
     return dict(row)
 
 
+async def read_chat(pool: asyncpg.Pool, user_id: str, identifier: str) -> dict[str, Any]:
+    """Return a chat's row, if it is the user's."""
+    row = await pool.fetchrow(
+        "SELECT * FROM chat WHERE id = $1 AND user_id = $2", identifier, user_id
+    )
+    if row is None:
+        raise Refused(404, "There is no such chat")
+    return dict(row)
+
+
 async def store_file(
     pool: asyncpg.Pool, folder: Path, user_id: str, request: web.Request
 ) -> dict[str, Any]:

@@ -110,6 +110,16 @@ async def create_chat(request: web.Request) -> web.Response:
     )
 
 
+@routes.get("/api/v1/chats/{id}")
+async def read_chat(request: web.Request) -> web.Response:
+    """Send a chat back."""
+    app = request.app
+    user = await accounts.of_request(app["pool"], app["settings"], request)
+    return web.json_response(
+        await content.read_chat(app["pool"], user["id"], request.match_info["id"])
+    )
+
+
 @routes.post("/api/v1/files")
 @routes.post("/api/v1/files/")
 async def upload(request: web.Request) -> web.Response:

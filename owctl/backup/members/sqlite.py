@@ -75,20 +75,31 @@ def copy_database(
     try:
         work.mkdir(mode=0o700)
         try:
-            began = time.monotonic()
-            attempts = 0
-            while True:
-                attempts += 1
-                with contextlib.suppress(_Changed):
-                    _copy(engine, container_id, path, work / "copy")
-                    return _store(work / "copy", folder, source, name, encryption)
-                if attempts >= _ATTEMPTS and time.monotonic() - began > _PATIENCE_SECONDS:
-                    return None
+            if not fetch_database(engine, container_id, path, work / "copy"):
+                return None
+            return _store(work / "copy", folder, source, name, encryption)
         finally:
             _clear(work)
             work.rmdir()
     except OSError as error:
         raise cannot_write(work, error) from error
+
+
+def fetch_database(engine: Engine, container_id: str, path: str, target: Path) -> bool:
+    """Copy the database ``path`` of a container to ``target``, its log beside it if it has one.
+
+    ``target``'s folder is for this alone: it is emptied. False if it was written to so much that
+    no consistent copy could be had, or is gone. Raises OwctlError and OSError.
+    """
+    began = time.monotonic()
+    attempts = 0
+    while True:
+        attempts += 1
+        with contextlib.suppress(_Changed):
+            _copy(engine, container_id, path, target)
+            return True
+        if attempts >= _ATTEMPTS and time.monotonic() - began > _PATIENCE_SECONDS:
+            return False
 
 
 class _Changed(Exception):

@@ -1,0 +1,148 @@
+"""The report of a migration, or of its rehearsal, as text for a terminal."""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from owctl.backup.space import readable
+from owctl.ui.console import Console
+from owctl.ui.table import Cell, Column
+
+_STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}
+_SHOWN_ROWS = 5
+_WIDTH = 80
+
+
+def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
+    """Print a report on stdout; who can sign in comes first.
+
+    Paths in the project's folder ``working_dir`` are shown as seen from there.
+    """
+    report = _shortened(report, f"{working_dir}/")
+    for line in report["sign_in"]["lines"]:
+        console.result(_filled(line))
+    console.result()
+    _show_source(console, report)
+    _show_tables(console, report)
+    _show_rejected(console, report)
+    for change in report.get("changes", ()):
+        console.result(f"Changed in the new database: {change}.")
+    if report["status"] == "rehearsed":
+        _show_rehearsal(console, report)
+    else:
+        _show_outcome(console, report)
+
+
+def _show_source(console: Console, report: dict[str, Any]) -> None:
+    source, target = report["source"], report["target"]
+    version = f", version {source['version']}" if "version" in source else ""
+    console.result(f"From the {source['kind']} {source['name']}{version}")
+    for line in source.get("damage", ())[:_SHOWN_ROWS]:
+        console.result(f"Damage in the source: {line}")
+    if target is not None:
+        console.result(
+            f"To PostgreSQL at {target['address']}, tables of the migrations {target['schema']}"
+        )
+    console.result()
+
+
+def _show_tables(console: Console, report: dict[str, Any]) -> None:
+    columns = [Column("TABLE"), Column("INTO", narrow="crop")]
+    columns += [Column(name, right=True) for name in ("ROWS", "MIGRATED", "REJECTED", "MERGED")]
+    rows = [
+        [
+            table["source"],
+            table["target"] or "–",
+            f"{table['source_rows']:,}",
+            f"{table['inserted']:,}",
+            f"{table['rejected'] - table['merged']:,}",
+            f"{table['merged']:,}",
+        ]
+        for table in report["tables"]
+        if table["source_rows"]
+    ]
+    if rows:
+        console.table(columns, rows)
+    totals = report["totals"]
+    if report["tables"]:
+        console.result(
+            _filled(
+                f"{totals['source_rows']:,} rows: {totals['inserted']:,} migrated, "
+                f"{totals['rejected'] - totals['merged']:,} rejected, {totals['merged']:,} merged "
+                f"into others, {totals['unaccounted']:,} unaccounted for."
+            )
+        )
+
+
+def _show_rejected(console: Console, report: dict[str, Any]) -> None:
+    for table in report["tables"]:
+        details = {each["reason"]: each["detail"] for each in reversed(table["examples"])}
+        for reason, count in table["reasons"].items():
+            detail = f": {details[reason]}" if details.get(reason) else ""
+            console.result(_filled(f"{table['source']}: {count:,} {reason}{detail}", "  "))
+
+
+def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
+    space = report["space"]
+    console.result()
+    console.result(
+        _filled(
+            f"It would take some {space['estimated_seconds']} s and "
+            f"{readable(space['copy_bytes'])} of space beside the uploads "
+            f"({readable(space['free_bytes'])} are free)."
+        )
+    )
+    if report["settings"]:
+        console.result("Settings that the old container has otherwise; .env carries them over:")
+        console.table(
+            [Column("NAME"), Column("OLD", narrow="fold"), Column("NEW", narrow="fold")],
+            [(s["name"], s["old"] or "", s["new"] or "") for s in report["settings"]],
+        )
+    console.result("Nothing was changed.")
+
+
+def _show_outcome(console: Console, report: dict[str, Any]) -> None:
+    files = report["files"]
+    console.result(
+        _filled(
+            f"Files: {files['copied']:,} copied and read back "
+            f"({readable(files['copied_bytes'])}), {len(files['missing'])} missing, "
+            f"{len(files['unreferenced'])} not named by any row."
+        )
+    )
+    for row in files["missing"][:_SHOWN_ROWS]:
+        console.result(f"  missing: {row['path']}")
+    if report["backup"]:
+        console.result(f"What was there before is in the backup {report['backup']['path']}.")
+    console.result()
+    console.table(
+        [Column("PROVEN"), Column("STATUS"), Column("DETAIL", narrow="fold")],
+        [
+            [proof["name"], Cell(proof["status"], _STYLES[proof["status"]]), proof["detail"]]
+            for proof in report["proofs"]
+        ],
+    )
+    console.result()
+    console.result("Left for you to do:")
+    for line in report["to_do"]:
+        console.result(_filled(f"- {line}", "  ", "    "))
+    console.result(f"The whole report: {report['folder']}/report.html")
+
+
+def _filled(text: str, indent: str = "", hanging: str | None = None) -> str:
+    """Break a sentence into lines, but no path and no address."""
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _shortened(report: dict[str, Any], folder: str) -> dict[str, Any]:
+    text = json.dumps(report)
+    shortened: dict[str, Any] = json.loads(text.replace(json.dumps(folder)[1:-1], ""))
+    return shortened

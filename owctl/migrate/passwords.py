@@ -1,0 +1,199 @@
+"""Passwords: the old backend's hashes let nobody in at the new one, which knows argon2 alone.
+
+``one-time`` gives every account whose hash is of no use a generated password, listed for the
+administrator to hand out; ``keep`` copies the hashes as they are.
+"""
+
+import csv
+import io
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from owctl.project.private_file import PRIVATE_MODE, cannot
+
+FILE_NAME = "one-time-passwords.csv"
+Choice = Literal["one-time", "keep"]
+_USABLE = ("$argon2id$", "$argon2i$", "$argon2d$")
+_HEADER = ("email", "name", "role", "password", "id")
+# Without what is taken for something else when it is read aloud or typed: 0 O o, 1 l I.
+_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
+_GROUPS, _GROUP_LETTERS = 4, 5
+# The backend's own settings, so that a hash looks as if it had made it.
+_MEMORY_KIB, _PASSES, _LANES, _HASH_BYTES, _SALT_BYTES = 19456, 2, 1, 32, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of the source that signs in with a password; ``hash`` is the old one."""
+
+    id: str
+    email: str
+    name: str
+    role: str
+    active: bool
+    hash: str = field(repr=False)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the new backend can check the old hash."""
+        return self.hash.startswith(_USABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """Who can sign in afterwards, and how.
+
+    ``hashes`` are the new ones by account id. ``one_time`` accounts got a password that stands in
+    ``path``, ``kept`` ones keep theirs, ``locked_out`` ones cannot sign in with a password, and
+    ``inactive`` ones could not before.
+    """
+
+    hashes: Mapping[str, str] = field(repr=False)
+    one_time: int = 0
+    kept: int = 0
+    locked_out: int = 0
+    inactive: int = 0
+    path: Path | None = None
+
+    def lines(self) -> list[str]:
+        """Return the sentences with which a report begins."""
+        found = []
+        if self.one_time:
+            where = f"They are listed in {self.path}" if self.path else "They will be listed"
+            found.append(
+                f"{_accounts(self.one_time)} can sign in with a one-time password, and with no "
+                f"other. {where}: hand them out, and have them changed."
+            )
+        if self.kept:
+            found.append(f"{_accounts(self.kept)} can sign in with their old password.")
+        if self.locked_out:
+            found.append(
+                f"{_accounts(self.locked_out)} CANNOT sign in: the new backend does not know the "
+                "old kind of password (bcrypt). An administrator has to set a new one for each."
+            )
+        if self.inactive:
+            found.append(f"{_accounts(self.inactive)} are switched off, as before.")
+        return found or ["The source has no accounts that sign in with a password."]
+
+
+def make_passwords(
+    accounts: Iterable[Account],
+    choice: Choice,
+    folder: Path,
+    on_account: Callable[[int], None] = lambda _: None,
+) -> Passwords:
+    """Make the passwords for ``choice``; those of an earlier run in ``folder`` stay the same.
+
+    ``on_account`` is told how many were made. Raises OwctlError where the list cannot be written.
+    """
+    everyone = list(accounts)
+    if choice == "keep":
+        return count(everyone, choice, folder)
+    path = folder / FILE_NAME
+    useless = [account for account in everyone if account.active and not account.is_usable]
+    known = read_passwords(path)
+    words = {account.id: known.get(account.id) or generate() for account in useless}
+    if useless:
+        _write(path, useless, words)
+    return replace(count(everyone, choice, folder), hashes=dict(_hashed(words, on_account)))
+
+
+def count(accounts: Iterable[Account], choice: Choice, folder: Path | None) -> Passwords:
+    """Return who can sign in by a choice, without the hashes; ``folder`` None: not made yet."""
+    useless = kept = inactive = 0
+    for account in accounts:
+        if not account.active:
+            inactive += 1
+        elif account.is_usable:
+            kept += 1
+        else:
+            useless += 1
+    if choice == "keep":
+        return Passwords({}, kept=kept, locked_out=useless, inactive=inactive)
+    path = folder / FILE_NAME if useless and folder is not None else None
+    return Passwords({}, one_time=useless, kept=kept, inactive=inactive, path=path)
+
+
+def rewrite_list(path: Path, accounts: Iterable[Account]) -> None:
+    """Write the list anew with the accounts as the target has them; others are left out of it."""
+    known = read_passwords(path)
+    if known:
+        _write(path, [account for account in accounts if account.id in known], known)
+
+
+def generate() -> str:
+    """Return a password with more than 110 bits of chance, in groups that can be typed."""
+    groups = (
+        "".join(secrets.choice(_ALPHABET) for _ in range(_GROUP_LETTERS)) for _ in range(_GROUPS)
+    )
+    return "-".join(groups)
+
+
+def hash_password(password: str) -> str:
+    """Return the argon2id hash in the parameters that the backend uses itself."""
+    from argon2 import PasswordHasher
+
+    hasher = PasswordHasher(
+        time_cost=_PASSES,
+        memory_cost=_MEMORY_KIB,
+        parallelism=_LANES,
+        hash_len=_HASH_BYTES,
+        salt_len=_SALT_BYTES,
+    )
+    return hasher.hash(password)
+
+
+def read_passwords(path: Path) -> dict[str, str]:
+    """Return the passwords of a list by account id; empty if there is no such file."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise cannot("read", path, error) from error
+    return {row["id"]: row["password"] for row in csv.DictReader(io.StringIO(text))}
+
+
+def _hashed(
+    words: Mapping[str, str], on_account: Callable[[int], None]
+) -> Iterator[tuple[str, str]]:
+    """Yield id and hash; hashing leaves the interpreter free, so two threads are twice as fast."""
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        pairs = zip(words, pool.map(hash_password, words.values()), strict=True)
+        for number, pair in enumerate(pairs, 1):
+            on_account(number)
+            yield pair
+
+
+def _write(path: Path, accounts: list[Account], words: Mapping[str, str]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_HEADER)
+    for account in accounts:
+        shown = (account.email, account.name, account.role)
+        writer.writerow([*map(_harmless, shown), words[account.id], account.id])
+    temporary = path.with_suffix(".new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(temporary, flags, PRIVATE_MODE)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot("write", path, error) from error
+
+
+def _harmless(text: str) -> str:
+    """Keep a spreadsheet from taking a name for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _accounts(count: int) -> str:
+    return f"{count} account" if count == 1 else f"{count} accounts"

@@ -1,0 +1,167 @@
+"""What shows that the migration worked: the new stack, used as people use it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from owctl.errors import OwctlError
+from owctl.health.check import check_stack
+from owctl.health.choice import choose_probe
+from owctl.health.target import find_address
+from owctl.migrate.backend_api import BackendApi, NotOffered
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from owctl.compose.model import Service, Stack
+    from owctl.engine.connection import Engine
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+ProofStatus = Literal["ok", "failed", "skipped"]
+_DEEP_SECONDS = 10.0
+_PORT = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One line of the checklist."""
+
+    name: str
+    status: ProofStatus
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the proofs look for: row counts by table, passwords by account id, SHA-256 by file name."""
+
+    rows: Mapping[str, int]
+    passwords: Mapping[str, str] = field(repr=False)
+    file_hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def prove(
+    engine: "Engine", stack: "Stack", backend: "Service", connection: "Connection", wanted: Expected
+) -> list[Proof]:
+    """Use the running stack in every way that the data's arrival can be seen; never raises for it."""
+    proofs = [_counts(connection, wanted)]
+    api = _api(engine, stack, backend)
+    if api is None:
+        why = f"{backend.name} cannot be reached from this machine"
+        proofs += [Proof(name, "skipped", why) for name in ("sign-in", "chat", "file")]
+    else:
+        proofs += _as_a_person(api, connection, wanted)
+    return proofs + _health(engine, stack)
+
+
+def _counts(connection: "Connection", wanted: Expected) -> Proof:
+    from psycopg import sql
+
+    for table, rows in wanted.rows.items():
+        query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", table))
+        found = connection.execute(query).fetchone()
+        if found is None or found[0] < rows:
+            return Proof("counts", "failed", f"{table} has {found and found[0]} of {rows} rows")
+    total = sum(wanted.rows.values())
+    return Proof("counts", "ok", f"{total} rows in {len(wanted.rows)} tables are there")
+
+
+def _as_a_person(api: BackendApi, connection: "Connection", wanted: Expected) -> list[Proof]:
+    names = ("sign-in", "chat", "file")
+    account = _account(connection, wanted)
+    if account is None:
+        why = "no account with a one-time password to try it with"
+        return [Proof(name, "skipped", why) for name in names]
+    user, email = account
+    try:
+        token = api.sign_in(email, wanted.passwords[user])
+    except OwctlError as error:
+        rest = [Proof(name, "skipped", "nobody is signed in") for name in names[1:]]
+        return [Proof("sign-in", "failed", error.message), *rest]
+    return [
+        Proof("sign-in", "ok", f"{email} signed in with the one-time password"),
+        _attempt("chat", lambda: _chat(api, connection, token, user)),
+        _attempt("file", lambda: _file(api, connection, token, user, wanted)),
+    ]
+
+
+def _attempt(name: str, look: Callable[[], Proof]) -> Proof:
+    try:
+        return look()
+    except NotOffered as answer:
+        return Proof(name, "skipped", f"this backend does not hand it out ({answer})")
+    except OwctlError as error:
+        return Proof(name, "failed", error.message)
+
+
+def _account(connection: "Connection", wanted: Expected) -> tuple[str, str] | None:
+    """Return id and address of the account to try: an administrator, with chats and files at best."""
+    if not wanted.passwords:
+        return None
+    row = connection.execute(
+        'SELECT u.id, a.email FROM public."user" u JOIN public.auth a USING (id)'
+        " WHERE a.active AND u.id = ANY(%s) AND u.role <> 'pending' ORDER BY u.role <> 'admin',"
+        " NOT EXISTS (SELECT FROM public.file f WHERE f.user_id = u.id),"
+        " NOT EXISTS (SELECT FROM public.chat c WHERE c.user_id = u.id), u.id LIMIT 1",
+        [list(wanted.passwords)],
+    ).fetchone()
+    return (str(row[0]), str(row[1])) if row else None
+
+
+def _chat(api: BackendApi, connection: "Connection", token: str, user: str) -> Proof:
+    row = connection.execute(
+        "SELECT id, title FROM public.chat WHERE user_id = %s ORDER BY updated_at DESC LIMIT 1",
+        [user],
+    ).fetchone()
+    if row is None:
+        return Proof("chat", "skipped", "the account that signed in has no chat")
+    found = api.chat(token, str(row[0]))
+    if found.get("id") != row[0] or found.get("title") != row[1]:
+        return Proof("chat", "failed", f"chat {row[0]}: the backend shows another one")
+    return Proof("chat", "ok", f"chat {row[0]} was read")
+
+
+def _file(
+    api: BackendApi, connection: "Connection", token: str, user: str, wanted: Expected
+) -> Proof:
+    rows = connection.execute(
+        "SELECT id, path FROM public.file"
+        " WHERE user_id = %s OR EXISTS (SELECT FROM public.\"user\" WHERE id = %s AND role = 'admin')"
+        " ORDER BY id",
+        [user, user],
+    ).fetchall()
+    for identifier, path in rows:
+        expected = wanted.file_hashes.get(str(path).rpartition("/")[2])
+        if expected is None:
+            continue
+        if api.file_sha256(token, str(identifier)) != expected:
+            return Proof("file", "failed", f"file {identifier} downloads with other content")
+        return Proof("file", "ok", f"file {identifier} downloads byte for byte")
+    return Proof("file", "skipped", "no file was copied that this account may read")
+
+
+def _health(engine: "Engine", stack: "Stack") -> list[Proof]:
+    report = check_stack(engine, stack, timeout_seconds=_DEEP_SECONDS, deep=True)
+    ill = [f"{row.service}: {row.detail}" for row in report.services if row.status != "healthy"]
+    health = Proof("health", "failed", "; ".join(ill)) if ill else None
+    proofs = [health or Proof("health", "ok", f"{len(report.services)} services are healthy")]
+    socket = [c for c in report.deep or () if c.check in ("polling", "websocket")]
+    if not socket:
+        return [*proofs, Proof("socket.io", "skipped", "the stack has no Socket.IO bridge")]
+    bad = [f"{c.check}: {c.detail}" for c in socket if c.status == "unhealthy"]
+    good = [c.check for c in socket if c.status == "healthy"]
+    if bad:
+        return [*proofs, Proof("socket.io", "failed", "; ".join(bad))]
+    if not good:
+        return [*proofs, Proof("socket.io", "skipped", socket[0].detail)]
+    return [*proofs, Proof("socket.io", "ok", f"a client connected by {' and '.join(good)}")]
+
+
+def _api(engine: "Engine", stack: "Stack", backend: "Service") -> BackendApi | None:
+    from owctl.engine.containers import list_containers
+
+    running = list_containers(engine, stack.project, services=[backend.name], all=False)
+    port = choose_probe(backend).port or _PORT
+    address = find_address(engine.host, running[0], port) if running else None
+    return BackendApi(address) if address else None

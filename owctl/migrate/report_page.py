@@ -1,0 +1,154 @@
+"""The report as one page that needs nothing else: tables, and one picture of rows per table."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from owctl.migrate.folder import write_text
+from owctl.migrate.report_picture import picture
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --good: #2a7d4f; --bad: #c2572b; --calm: #7a7f87; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line);
+  vertical-align: top; overflow-wrap: anywhere; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.scroll { overflow-x: auto; } .ok { color: var(--good); } .failed { color: var(--bad); }
+.skipped { color: var(--calm); } svg { max-width: 100%; height: auto; }
+svg text { font: 13px system-ui, sans-serif; fill: currentColor; }
+.migrated { fill: var(--good); } .rejected { fill: var(--bad); } .merged { fill: var(--calm); }
+"""
+
+
+def write_page(path: Path, report: dict[str, Any]) -> None:
+    """Write the page of a report; raises OwctlError."""
+    write_text(path, render(report))
+
+
+def render(report: dict[str, Any]) -> str:
+    """Return the page's HTML."""
+    title = f"Migration {escape(report['id'])}"
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+            f"<h1>{title}: {escape(report['status'])}</h1>",
+            *_section("Who can sign in", _list(report["sign_in"]["lines"])),
+            *_section("Rows", [*_totals(report["totals"]), picture(report["tables"])]),
+            *_section("Proven", _proofs(report["proofs"])),
+            *_section("Left for you to do", _list(report["to_do"])),
+            *_section("Every table of the source", _tables(report["tables"])),
+            *_section("Rows that stayed behind", _reasons(report["tables"])),
+            *_section("Changed on the way", _notes(report)),
+            *_section("Files", _files(report["files"])),
+            *_section("Source and target", _facts(report)),
+            "</body></html>\n",
+        ]
+    )
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    content = list(lines)
+    return [f"<h2>{title}</h2>", *content] if content else []
+
+
+def _list(lines: Iterable[str]) -> list[str]:
+    return ["<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"]
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    found = list(rows)
+    if not found:
+        return []
+    lines = ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in found]
+    marks = [' class="number"' if isinstance(value, int) else "" for value in found[0]]
+    head = "".join(
+        f"<th{mark}>{escape(text)}</th>" for text, mark in zip(heads, marks, strict=True)
+    )
+    return ['<div class="scroll"><table>', f"<tr>{head}</tr>", *lines, "</table></div>"]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f'<td class="number">{value:,}</td>'
+    return f"<td>{escape(str(value))}</td>"
+
+
+def _totals(totals: dict[str, int]) -> list[str]:
+    return [
+        f"<p>{totals['source_rows']:,} rows in the source: {totals['inserted']:,} migrated, "
+        f"{totals['merged']:,} merged into others, {totals['rejected'] - totals['merged']:,} "
+        f"rejected, {totals['unaccounted']:,} unaccounted for.</p>"
+    ]
+
+
+def _proofs(proofs: Iterable[dict[str, str]]) -> list[str]:
+    rows = (
+        f'<tr><td>{escape(each["name"])}</td><td class="{each["status"]}">'
+        f"{escape(each['status'])}</td><td>{escape(each['detail'])}</td></tr>"
+        for each in proofs
+    )
+    return ["<table>", *rows, "</table>"]
+
+
+def _tables(tables: Iterable[dict[str, Any]]) -> list[str]:
+    heads = ("Table", "Into", "Rows", "Migrated", "Rejected", "Merged")
+    rows = [
+        (
+            table["source"],
+            table["target"] or "–",
+            table["source_rows"],
+            table["inserted"],
+            table["rejected"] - table["merged"],
+            table["merged"],
+        )
+        for table in tables
+    ]
+    return _table(heads, rows)
+
+
+def _reasons(tables: Iterable[dict[str, Any]]) -> list[str]:
+    rows = []
+    for table in tables:
+        details = {each["reason"]: each["detail"] for each in reversed(table["examples"])}
+        rows += [
+            (table["source"], reason, count, details.get(reason, ""))
+            for reason, count in table["reasons"].items()
+        ]
+    return _table(("Table", "Reason", "Rows", "For example"), rows)
+
+
+def _notes(report: dict[str, Any]) -> list[str]:
+    rows = [
+        (note["table"], note["column"], note["kind"], note["count"]) for note in report["notes"]
+    ]
+    changes = _list(report["changes"]) if report["changes"] else []
+    return [*changes, *_table(("Table", "Column", "What", "Values"), rows)]
+
+
+def _files(files: dict[str, Any]) -> list[str]:
+    lines = [f"{files['copied']:,} files copied and read back, {files['copied_bytes']:,} bytes."]
+    for key, text in (
+        ("missing", "named by the database, but not in the source"),
+        ("elsewhere", "kept elsewhere than in the folder of uploads"),
+        ("unreferenced", "in the folder of uploads, but named by no row; not copied"),
+    ):
+        if files[key]:
+            lines.append(f"{len(files[key]):,} {text}.")
+    return _list(lines)
+
+
+def _facts(report: dict[str, Any]) -> list[str]:
+    rows = [("Project", report["project"]), ("Folder", report["folder"])]
+    for part in ("source", "target"):
+        rows += [
+            (f"{part}: {name.replace('_', ' ')}", str(value))
+            for name, value in report[part].items()
+            if isinstance(value, str | int)
+        ]
+    return _table(("What", "Value"), rows)

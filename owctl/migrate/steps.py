@@ -1,0 +1,287 @@
+"""The steps of a migration, one method each; ``run.py`` decides which of them are left to do."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from owctl.compose.model import Stack
+from owctl.errors import OwctlError
+from owctl.migrate import accounts, origin, passwords, preparation, results, target
+from owctl.migrate.capture import Captured, capture_file, capture_place, read_captured
+from owctl.migrate.events import MigrationWarning, Receiver, StepProgress
+from owctl.migrate.files import FilesResult, StoredFile, copy_files
+from owctl.migrate.folder import read_document, write_document
+from owctl.migrate.journal import Journal, Step
+from owctl.migrate.load import LoadRequest, load
+from owctl.migrate.model import Options
+from owctl.migrate.prove import Expected, prove
+from owctl.migrate.services import StackServices
+from owctl.migrate.source import Source, open_source
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from owctl.engine.connection import Engine
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+_LOAD_NAME = "load.json"
+_DEFAULT_UPLOAD_DIR = "/app/data/uploads"
+
+
+class Steps:
+    """What can be done, each with the journal in hand; failures are OwctlError."""
+
+    def __init__(
+        self,
+        engine: "Engine",
+        stack: Stack,
+        journal: Journal,
+        receive: Receiver,
+        timeout_seconds: float,
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.journal = journal
+        self.receive = receive
+        self.backend = target.find_backend(stack)
+        self.services = StackServices(engine, stack, receive, timeout_seconds)
+
+    @property
+    def upload_dir(self) -> str:
+        """Where the new backend keeps uploads."""
+        container = self.services.container_of(self.backend.name)
+        found = container.environment.get("UPLOAD_DIR") if container else None
+        return found or self.backend.environment.get("UPLOAD_DIR") or _DEFAULT_UPLOAD_DIR
+
+    def stop_old(self) -> dict[str, Any]:
+        """Stop the old container, so that nothing is written to it any more."""
+        from owctl.engine.containers import inspect_container, stop_container
+
+        old = inspect_container(self.engine, self.journal.origin["name"])
+        if old is not None and old.is_running:
+            self.tell("stop-old", f"stopping {old.name}")
+            stop_container(self.engine, old.id)
+        return {}
+
+    def capture(self) -> dict[str, Any]:
+        """Copy the source into the migration's folder."""
+        captured = self._captured()
+        return {
+            "source": {
+                "kind": captured.kind,
+                "name": captured.name,
+                "captured_at": captured.captured_at,
+                "database": str(captured.database),
+                "database_sha256": captured.database_sha256,
+                "vector_data": captured.vector_data,
+            }
+        }
+
+    def start_new(self) -> dict[str, Any]:
+        """Start the new stack once, so that the backend makes its tables; check that it did."""
+        self.services.start("start-new")
+        container = self.services.container_of(self.backend.name)
+        target.refuse_other_databases(self.backend, container)
+        place = target.find_target(self.engine, self.stack)
+        with target.connect(place) as connection:
+            found = target.look(connection)
+        target.refuse_without_tables(found, self.backend.name)
+        self.services.refuse_sqlite(self.backend.name)
+        if not self.loaded_before():
+            target.refuse_unless_empty(found, replace=self.journal.choices.replace)
+        return {
+            "target": {
+                "service": place.service,
+                "address": str(place.address),
+                "database": place.database,
+                "schema": found.schema,
+                "server_version": found.server_version,
+                "rows_before": found.filled,
+            }
+        }
+
+    def back_up(self) -> dict[str, Any]:
+        """Make a verified backup of a target that is about to be replaced."""
+        before = self.journal.facts["target"]["rows_before"]
+        if not before or not self.journal.choices.replace or self.loaded_before():
+            return {}
+        from owctl.backup.create import BackupRequest, create_backup
+
+        self.tell("backup", "backing up what will be replaced")
+        created = create_backup(
+            self.engine, self.stack, BackupRequest(label=f"before migration {self.journal.id}")
+        )
+        return {"backup": {"id": created.manifest.id, "path": str(created.path)}}
+
+    def halt(self) -> dict[str, Any]:
+        """Stop the new backend; its database stays up."""
+        self.services.halt(self.backend.name)
+        return {}
+
+    def load(self) -> dict[str, Any]:
+        """Load the captured database; a load that was committed before is not done again."""
+        with self._connected() as connection, self._source() as source:
+            if preparation.marked(connection) == self.journal.id:
+                return self._loaded(connection, source)
+            choices = self.journal.choices
+            made = passwords.make_passwords(
+                accounts.accounts_of(source),
+                choices.passwords,
+                self.journal.folder,
+                lambda count: self.tell("load", f"{count} passwords made"),
+            )
+            options = self.options(source, target.look(connection))
+            if choices.passwords == "one-time":
+                options = replace(options, passwords=made.hashes)
+            request = LoadRequest(
+                source,
+                options,
+                self.journal.folder,
+                self.journal.id,
+                choices.replace,
+                self._note_result,
+            )
+            load(connection, request, self.receive)
+            return self._loaded(connection, source)
+
+    def files(self) -> dict[str, Any]:
+        """Copy the uploads into the backend's volume."""
+        captured = read_captured(self.journal.folder)
+        container = self.services.container_of(self.backend.name)
+        if captured is None or container is None:
+            raise OwctlError(
+                "The captured copy or the new backend's container is gone.",
+                hint="a new migration: owctl migrate",
+            )
+        with self._connected() as connection, self._source() as source:
+            rows = list(_stored_files(connection, source))
+        if captured.uploads is None and captured.uploads_dir is None and rows:
+            self.receive(
+                MigrationWarning(
+                    f"The database names {len(rows)} uploaded files, and there is no folder of "
+                    "uploads: pass it with --uploads DIR."
+                )
+            )
+        result = copy_files(
+            self.engine,
+            container.id,
+            self.upload_dir,
+            captured,
+            rows,
+            lambda count, size: self.tell("files", f"{count} files, {size >> 20} MB"),
+        )
+        return {"files": _files_document(result)}
+
+    def start(self) -> dict[str, Any]:
+        """Start the new backend again, and what else of the stack does not run."""
+        self.services.start("start")
+        return {}
+
+    def prove(self) -> dict[str, Any]:
+        """Use the new stack, and write down what that shows."""
+        facts = self.journal.facts
+        rows = {
+            table["target"]: table["inserted"]
+            for table in facts["load"]["tables"]
+            if table["target"] and table["target"] != target.CONFIG_TABLE
+        }
+        known = passwords.read_passwords(self.journal.folder / passwords.FILE_NAME)
+        hashes = facts.get("files", {}).get("hashes", {})
+        with self._connected() as connection:
+            wanted = Expected(rows, known, hashes)
+            proofs = prove(self.engine, self.stack, self.backend, connection, wanted)
+        return {
+            "proofs": [{"name": p.name, "status": p.status, "detail": p.detail} for p in proofs]
+        }
+
+    def options(self, source: Source, found: target.Look) -> Options:
+        """Return how to convert, by what was chosen."""
+        choices = self.journal.choices
+        return Options(
+            target_columns=found.columns,
+            orphans=accounts.find_user(source, choices.orphans) if choices.orphans else None,
+            on_duplicate_email=choices.on_duplicate_email,
+            on_overflow=choices.on_overflow,
+            keep_share_links=choices.keep_share_links,
+            allow_unknown=choices.allow_unknown,
+            upload_dir=self.upload_dir,
+        )
+
+    def loaded_before(self) -> bool:
+        """Whether this very migration's load was committed already."""
+        with self._connected() as connection:
+            return preparation.marked(connection) == self.journal.id
+
+    def tell(self, step: Step, detail: str) -> None:
+        """Report what a step is at."""
+        self.receive(StepProgress(step, "progress", detail))
+
+    def _captured(self) -> Captured:
+        folder, place = self.journal.folder, self.journal.origin
+        progress: Callable[[int], None] = lambda size: self.tell(  # noqa: E731
+            "capture", f"{size >> 20} MB of uploads"
+        )
+        if place["kind"] == "file":
+            uploads = Path(place["uploads"]) if place["uploads"] else None
+            return capture_file(Path(place["name"]), uploads, folder)
+        if place["kind"] == "volume":
+            image = self.services.any_image()
+            with origin.open_volume(self.engine, self.stack.project, image, place["name"]) as found:
+                return capture_place(self.engine, found, folder, progress)
+        found = origin.find_container(self.engine, place["name"])
+        return capture_place(self.engine, found, folder, progress)
+
+    def _source(self) -> Source:
+        captured = read_captured(self.journal.folder)
+        if captured is None:
+            raise OwctlError("The source was not captured.", hint="a new migration: owctl migrate")
+        return open_source(captured.database, private=True)
+
+    def _connected(self) -> "Connection":
+        return target.connect(target.find_target(self.engine, self.stack))
+
+    def _note_result(self, result: results.LoadResult) -> None:
+        """Keep the result on the disk before the commit: it is known afterwards, come what may."""
+        write_document(self.journal.folder / _LOAD_NAME, results.to_document(result))
+
+    def _loaded(self, connection: "Connection", source: Source) -> dict[str, Any]:
+        made = passwords.count(
+            accounts.accounts_of(source), self.journal.choices.passwords, self.journal.folder
+        )
+        passwords.rewrite_list(
+            self.journal.folder / passwords.FILE_NAME, accounts.accounts_in(connection)
+        )
+        return {
+            "load": read_document(self.journal.folder / _LOAD_NAME) or {},
+            "sign_in": {
+                "choice": self.journal.choices.passwords,
+                "one_time": made.one_time,
+                "kept": made.kept,
+                "locked_out": made.locked_out,
+                "inactive": made.inactive,
+                "path": str(made.path) if made.path else None,
+                "lines": made.lines(),
+            },
+        }
+
+
+def _stored_files(connection: "Connection", source: Source) -> list[StoredFile]:
+    old = accounts.paths_of(source)
+    rows = connection.execute("SELECT id, path FROM public.file WHERE path <> '' ORDER BY id")
+    return [StoredFile(key, old.get(key) or path, path) for key, path in rows.fetchall()]
+
+
+def _files_document(result: FilesResult) -> dict[str, Any]:
+    def listed(rows: tuple[StoredFile, ...]) -> list[dict[str, str]]:
+        return [{"id": row.id, "path": row.old_path} for row in rows]
+
+    return {
+        "copied": result.copied,
+        "copied_bytes": result.copied_bytes,
+        "missing": listed(result.missing),
+        "elsewhere": listed(result.elsewhere),
+        "unreferenced": list(result.unreferenced),
+        "hashes": dict(result.hashes),
+    }

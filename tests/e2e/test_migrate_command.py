@@ -1,0 +1,313 @@
+"""The whole way from the old backend to a demonstration stack, as a user goes it."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import secrets
+import signal
+import stat
+import subprocess
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from tests.e2e.conftest import OWCTL, Project, clean_environment, make_project, remove_project
+from tests.migrate_sources.builder import ADMIN, Builder
+from tests.migrate_sources.traps import USER
+
+pytestmark = pytest.mark.e2e
+
+OLD_DATA = "/app/backend/data"
+LETTER = os.urandom(300_000)
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, demo_base_image: str) -> Iterator[Project]:
+    """A demonstration stack whose backend was built from what is here."""
+    project = make_project(tmp_path_factory.mktemp("new"), demo_base_image)
+    try:
+        project.succeed("start", "--build", timeout_seconds=900)
+        yield project
+    finally:
+        remove_project(project.project)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """An old data folder: two accounts, chats, a file that is there and one that is not."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    builder = Builder(folder / "webui.db")
+    builder.user(ADMIN, "Boss@Example.org", role="admin", name="The Boss")
+    builder.user(USER, "person@example.org", name="=A Person")
+    builder.chats(200, 20_000, (ADMIN, USER))
+    builder.add("chat", id="of-nobody", user_id="nobody")
+    for identifier, name in (("file-1", "a letter.pdf"), ("file-2", "lost.txt")):
+        path = f"{OLD_DATA}/uploads/{identifier}_{name}"
+        builder.add("file", id=identifier, user_id=ADMIN, filename=name, path=path)
+    builder.close()
+    uploads = folder / "uploads"
+    uploads.mkdir()
+    (uploads / "file-1_a letter.pdf").write_bytes(LETTER)
+    (uploads / "stray").write_bytes(b"nobody knows")
+    (folder / "vector_db").mkdir()
+    (folder / "vector_db" / "chroma.sqlite3").write_bytes(b"x" * 20_000)
+    return folder
+
+
+@pytest.fixture
+def old_container(source: Path, stack: Project) -> Iterator[str]:
+    """A container that has the old data where the Python backend has it, and runs."""
+    client = docker.from_env()
+    name = f"owctl-test-old-{secrets.token_hex(4)}"
+    container = client.containers.create(
+        "owctl-demo-rust-backend:latest",
+        ["sleep", "3600"],
+        entrypoint=[],
+        name=name,
+        user="0",
+        environment={"WEBUI_SECRET_KEY": "old-secret-of-the-old", "ENABLE_SIGNUP": "false"},
+        working_dir="/",
+        init=True,
+    )
+    try:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.add(source, "app/backend/data")
+        container.put_archive("/", buffer.getvalue())
+        container.start()
+        yield name
+    finally:
+        container.remove(force=True, v=True)
+        client.close()
+
+
+def migrate(project: Project, *arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    result = project.owctl("migrate", *arguments, "--json")
+    assert result.returncode == code, result.stdout + result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    assert document["schema"] == 1
+    assert document["project"] == project.project
+    return document
+
+
+def ask(project: Project, method: str, path: str, token: str = "", body: Any = None) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{project.ports['rust-backend']}{path}",
+        method=method,
+        data=json.dumps(body).encode() if body is not None else None,
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read()
+
+
+def sign_in(project: Project, email: str, password: str) -> dict[str, Any]:
+    body = {"email": email, "password": password}
+    document: dict[str, Any] = json.loads(ask(project, "POST", "/api/v1/auths/signin", body=body))
+    return document
+
+
+def passwords_of(report: dict[str, Any]) -> dict[str, dict[str, str]]:
+    path = Path(report["sign_in"]["path"])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["email"]: row for row in csv.DictReader(file)}
+
+
+def statuses(report: dict[str, Any]) -> dict[str, str]:
+    return {proof["name"]: proof["status"] for proof in report["proofs"]}
+
+
+def state_of(name: str) -> str:
+    client = docker.from_env()
+    try:
+        return str(client.containers.get(name).status)
+    finally:
+        client.close()
+
+
+def rows(project: Project, table: str) -> int:
+    query = f'SELECT count(*) FROM public."{table}"'
+    result = project.succeed("shell", "postgres", "psql", "-XAt", "-U", "open_webui", "-c", query)
+    return int(result.stdout)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_a_rehearsal_reports_everything_and_writes_nothing(stack: Project, source: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in sorted(source.rglob("*"))}
+    report = migrate(stack, source / "webui.db", "--dry-run", "--replace")
+    assert report["status"] == "rehearsed"
+    assert report["target"]["schema"] == "001-010"
+    assert report["source"]["version"] == "0.6.32"
+    assert report["totals"]["unaccounted"] == 0
+    orphans = [row for row in report["rejected_rows"] if row["reason"] == "orphan-user"]
+    assert [row["table"] for row in orphans] == ["chat"]
+    assert not (stack.directory / "migrations").exists()
+    assert {path: path.stat().st_mtime_ns for path in sorted(source.rglob("*"))} == before
+
+
+def test_without_a_terminal_what_matters_has_to_be_said(stack: Project, source: Path) -> None:
+    result = stack.owctl("migrate", source / "webui.db", "--yes")
+    assert result.returncode == 2
+    assert "--passwords one-time" in result.stderr
+    result = stack.owctl("migrate", source / "webui.db", "--passwords", "keep", "--replace")
+    assert result.returncode == 2
+    assert "--yes" in result.stderr
+    assert stack.owctl("migrate").returncode == 2
+    assert not (stack.directory / "migrations").exists()
+
+
+def test_from_a_container_and_back(
+    stack: Project, source: Path, old_container: str, tmp_path: Path
+) -> None:
+    flags = ("--from-container", old_container, "--passwords", "one-time")
+    rehearsed = migrate(stack, *flags, "--dry-run", "--replace")
+    settings = {each["name"]: each["old"] for each in rehearsed["settings"]}
+    assert settings["ENABLE_SIGNUP"] == "false"
+    assert "old-secret" not in json.dumps(rehearsed)
+    assert state_of(old_container) == "running"
+
+    report = migrate(stack, *flags, "--replace", "--yes")
+    assert report["status"] == "migrated"
+    assert set(statuses(report).values()) == {"ok"}, report["proofs"]
+    assert set(statuses(report)) == {"counts", "sign-in", "chat", "file", "health", "socket.io"}
+    assert state_of(old_container) == "exited"
+    assert report["source"]["vector_data"] is True
+    assert any("Index the documents" in line for line in report["to_do"])
+    files = report["files"]
+    assert (files["copied"], files["unreferenced"]) == (1, ["stray"])
+    assert [row["id"] for row in files["missing"]] == ["file-2"]
+
+    listed = passwords_of(report)
+    assert set(listed) == {"boss@example.org", "person@example.org"}
+    assert listed["person@example.org"]["name"] == "'=A Person"
+    boss = sign_in(stack, "boss@example.org", listed["boss@example.org"]["password"])
+    assert boss["role"] == "admin"
+    content = ask(stack, "GET", "/api/v1/files/file-1/content", boss["token"])
+    assert hashlib.sha256(content).digest() == hashlib.sha256(LETTER).digest()
+    person = sign_in(stack, "person@example.org", listed["person@example.org"]["password"])
+    chat = json.loads(ask(stack, "GET", "/api/v1/chats/chat-000001", person["token"]))
+    assert chat["title"] == "Chat 1"
+    assert len(json.dumps(chat["chat"])) > 15_000
+
+    folder = Path(report["folder"])
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {path.name for path in folder.iterdir()} >= {
+        "capture.json", "journal.json", "load.json", "one-time-passwords.csv", "rejects",
+        "report.html", "report.json", "source",
+    }  # fmt: skip
+    assert json.loads((folder / "report.json").read_text()) == report
+    for entry in folder.rglob("*"):
+        assert stat.S_IMODE(entry.stat().st_mode) == (0o700 if entry.is_dir() else 0o600), entry
+    lines = (folder / "rejects" / "chat.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reason"] for line in lines] == ["orphan-user"]
+
+    refused = stack.owctl("migrate", *flags, "--yes")
+    assert refused.returncode == 1
+    assert "not empty" in refused.stderr
+    assert "--replace" in refused.stderr
+
+    back = migrate(stack, "rollback", "--yes")
+    assert back["container"] == old_container
+    assert state_of(old_container) == "running"
+    assert {row["state"] for row in stack.status().values()} == {"exited"}
+    resumed = stack.owctl("migrate", "--resume")
+    assert resumed.returncode == 2
+    assert "rolled back" in resumed.stderr
+    stack.succeed("start", timeout_seconds=300)
+
+
+def test_a_killed_run_goes_on_where_it_was(stack: Project, source: Path) -> None:
+    builder = source / "webui.db"
+    arguments = ("migrate", builder, "--passwords", "one-time", "--replace", "--yes")
+    known = set((stack.directory / "migrations").glob("*"))
+    process = subprocess.Popen(
+        [str(OWCTL), *map(str, arguments)],
+        cwd=stack.directory,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def halted() -> bool:
+        made = set((stack.directory / "migrations").glob("*")) - known
+        journals = [path / "journal.json" for path in made]
+        return any(
+            path.exists() and "halt" in json.loads(path.read_text())["done"] for path in journals
+        )
+
+    wait_for(halted, "the backend is halted")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    result = stack.succeed("migrate", "--resume")
+    assert result.stdout.startswith("2 accounts can sign in with a one-time password")
+    (folder,) = set((stack.directory / "migrations").glob("*")) - known
+    report = json.loads((folder / "report.json").read_text())
+    assert set(statuses(report).values()) == {"ok"}, report["proofs"]
+    assert rows(stack, "chat") == 200
+    listed = passwords_of(report)
+    sign_in(stack, "boss@example.org", listed["boss@example.org"]["password"])
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+    # Killed after the commit, before that was written down: the load is known by its mark.
+    journal = json.loads((folder / "journal.json").read_text())
+    for step in ("load", "files", "start", "prove"):
+        del journal["done"][step]
+    (folder / "journal.json").write_text(json.dumps(journal))
+    again = migrate(stack, "--resume")
+    assert set(statuses(again).values()) == {"ok"}, again["proofs"]
+    assert again["tables"] == report["tables"]
+    assert passwords_of(again) == listed
+    assert rows(stack, "chat") == 200
+
+
+def test_kept_passwords_let_nobody_in_and_replacing_backs_up_first(
+    stack: Project, source: Path
+) -> None:
+    flags = ("--passwords", "keep", "--replace", "--yes")
+    migrate(stack, source / "webui.db", *flags)
+    report = migrate(stack, source / "webui.db", *flags)
+    assert report["target"]["rows_before"]["chat"] == rows(stack, "chat") == 200
+    assert Path(report["backup"]["path"], "manifest.json").exists()
+    assert report["sign_in"]["locked_out"] == 2
+    assert "CANNOT sign in" in report["sign_in"]["lines"][0]
+    assert statuses(report)["sign-in"] == "skipped"
+    with pytest.raises(urllib.error.HTTPError):
+        sign_in(stack, "boss@example.org", "whatever it was")
+
+
+def test_a_backend_without_postgresql_is_refused(
+    tmp_path: Path, demo_base_image: str, source: Path
+) -> None:
+    project = make_project(tmp_path / "sqlite", demo_base_image)
+    override = project.directory / "compose.sqlite.yaml"
+    override.write_text(
+        "services:\n  rust-backend:\n    environment:\n      DATABASE_URL: sqlite:///app/data/x.db\n"
+    )
+    files = f"compose.yaml:compose.demo.yaml:{override.name}"
+    try:
+        project.succeed("start", "postgres", timeout_seconds=300)
+        result = project.owctl(
+            "migrate", source / "webui.db", "--dry-run", environment={"COMPOSE_FILE": files}
+        )
+        assert result.returncode == 1
+        assert "does not use PostgreSQL" in result.stderr
+    finally:
+        remove_project(project.project)
