@@ -34,10 +34,18 @@ _FAILED = 1
 )
 @click.option("--replace", is_flag=True, help="Replace what is there; a backup is made first.")
 @click.option(
-    "--on-duplicate-email", type=click.Choice(["stop", "rename"]), default="stop", show_default=True
+    "--on-duplicate-email",
+    type=click.Choice(["stop", "rename"]),
+    default="stop",
+    show_default=True,
+    help="Where two accounts have one address.",
 )
 @click.option(
-    "--on-overflow", type=click.Choice(["reject", "widen"]), default="reject", show_default=True
+    "--on-overflow",
+    type=click.Choice(["reject", "widen"]),
+    default="reject",
+    show_default=True,
+    help="Where a text is longer than its column.",
 )
 @click.option("--orphans", metavar="assign:EMAIL", help="Who gets rows of accounts that are gone.")
 @click.option("--keep-share-links", is_flag=True, help="Also where the chat went on since.")
@@ -69,7 +77,7 @@ def migrate_run(
 
     journal = _resumed(context, given) if resume else _new(context, given, dry_run=dry_run)
     if not resume:
-        examined = _examine(context, journal)
+        examined = _examine(context, journal, only_look=dry_run)
         if dry_run:
             report = examined
         else:
@@ -176,7 +184,7 @@ def _passwords(
     return "one-time" if answer else "keep"
 
 
-def _examine(context: Context, journal: "Journal") -> dict[str, Any]:
+def _examine(context: Context, journal: "Journal", *, only_look: bool) -> dict[str, Any]:
     from owctl.commands.migrate_display import MigrationDisplay
     from owctl.migrate.examination import examine
 
@@ -184,7 +192,8 @@ def _examine(context: Context, journal: "Journal") -> dict[str, Any]:
     if journal.origin["kind"] == "container":
         _consult_doctor(context)
     with context.console.progress("Looking at the source") as progress:
-        return examine(engine, stack, journal, MigrationDisplay(context, progress))
+        display = MigrationDisplay(context, progress)
+        return examine(engine, stack, journal, display, only_look=only_look)
 
 
 def _consult_doctor(context: Context) -> None:

@@ -33,11 +33,17 @@ _NOT_CARRIED = frozenset(
 
 
 def examine(
-    engine: "Engine", stack: Stack, journal: Journal, receive: Receiver = ignore
+    engine: "Engine",
+    stack: Stack,
+    journal: Journal,
+    receive: Receiver = ignore,
+    *,
+    only_look: bool = False,
 ) -> dict[str, Any]:
     """Return the report of a rehearsal; ``journal`` says of what, and is not written.
 
-    Raises OwctlError for what would stop the migration. Where PostgreSQL does not run, what it
+    Raises OwctlError for what would stop the migration; a target that is not empty is only warned
+    of where ``only_look`` says that no migration follows. Where PostgreSQL does not run, what it
     would take is not known: then ``tables`` is empty, and a warning is given.
     """
     steps = Steps(engine, stack, journal, receive, 0)
@@ -62,7 +68,7 @@ def examine(
             steps.backend, steps.services.container_of(steps.backend.name)
         )
         target.refuse_without_tables(found, steps.backend.name)
-        target.refuse_unless_empty(found, replace=journal.choices.replace)
+        _refuse_or_warn(found, journal, receive, only_look=only_look)
         rejected: list[dict[str, Any]] = []
 
         def keep(reject: Reject) -> None:
@@ -89,6 +95,17 @@ def examine(
         **result,
         "rejected_rows": rejected,
     }
+
+
+def _refuse_or_warn(
+    found: target.Look, journal: Journal, receive: Receiver, *, only_look: bool
+) -> None:
+    try:
+        target.refuse_unless_empty(found, replace=journal.choices.replace)
+    except OwctlError as error:
+        if not only_look:
+            raise
+        receive(MigrationWarning(f"{error.message} A migration would need --replace."))
 
 
 @contextmanager

@@ -219,6 +219,8 @@ def test_from_a_container_and_back(
     lines = (folder / "rejects" / "chat.jsonl").read_text().splitlines()
     assert [json.loads(line)["reason"] for line in lines] == ["orphan-user"]
 
+    looked = stack.succeed("migrate", *flags, "--dry-run")
+    assert "not empty" in looked.stderr
     refused = stack.owctl("migrate", *flags, "--yes")
     assert refused.returncode == 1
     assert "not empty" in refused.stderr
