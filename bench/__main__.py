@@ -9,7 +9,7 @@ from types import FrameType
 
 from bench.bench import Bench
 from bench.machine import Watch
-from bench.measures import asking, backup, logs, migrate, starting
+from bench.measures import asking, backup, logs, migrate, restore, starting
 from bench.report import render, summary
 from bench.results import Comparison
 from bench.stack import ROOT, missing_images
@@ -24,6 +24,7 @@ MEASURES: dict[str, Callable[[Bench], list[Comparison]]] = {
     "help": asking.help_text,
     "logs": logs.logs,
     "backup": backup.backup,
+    "restore": restore.restore,
     "migrate": migrate.migrate,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"

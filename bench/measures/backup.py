@@ -27,7 +27,7 @@ def backup(bench: Bench) -> list[Comparison]:
     database_mb, files_mb = FULL_MB if bench.full else MODERATE_MB
     with bench.stack() as stack:
         stack.owctl("start")
-        _fill(stack, database_mb, files_mb)
+        fill(stack, database_mb, files_mb)
         size = f"{database_mb} MB of database, {files_mb} MB of files"
         return [
             bench.compare(
@@ -71,7 +71,8 @@ def _pipes(stack: Stack, *check: str) -> Sample:
         return stack.timed(RIVAL / "backup.sh", stack.prefix, Path(folder), *check)
 
 
-def _fill(stack: Stack, database_mb: int, files_mb: int) -> None:
+def fill(stack: Stack, database_mb: int, files_mb: int) -> None:
+    """Give the stack a table and files of these sizes."""
     rows = database_mb * 1_000_000 // BYTES_PER_ROW
     psql = ("psql", "-q", "-U", "open_webui", "-d", "open_webui", "-c", FILL.format(rows=rows))
     stack.output("docker", "exec", f"{stack.prefix}-postgres", *psql)
