@@ -73,7 +73,9 @@ class RestoreOnSmallDisks:
         for key, size_bytes in DISK_BYTES.items():
             folder = self.subject.folder / "disks" / key
             self.disks[key] = self._stack.enter_context(small_disk(folder, size_bytes))
-            options = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={folder}")
+            # Not the disk itself: what fills it up is not to be in the volume.
+            (folder / "volume").mkdir()
+            options = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={folder}/volume")
             labels = ("--label", f"{LABEL}project={project}", "--label", f"{LABEL}volume={key}")
             self.subject.docker("volume", "create", *options, *labels, f"{project}_{key}")
         return self

@@ -94,6 +94,9 @@ class Source(Protocol):
         """Read everything back; raises BackupInvalid."""
 
 
+_ANOTHER = "owctl backup list, for another one; nothing was touched"
+
+
 class BackupSource:
     """A backup of ours. Raises BackupInvalid where its manifest cannot be read.
 
@@ -186,7 +189,8 @@ class BackupSource:
                 receive(RestoreProgress(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
             self._record(verification.now("failed", problem=error.message))
-            raise
+            # Who restores has no use for a backup of what is there now.
+            raise BackupInvalid(error.message, hint=_ANOTHER, details=error.details) from error
         before = self.backup.verification
         drilled = before is not None and before.status == "ok" and before.drill
         self._record(verification.now("ok", drill=drilled))
