@@ -34,10 +34,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the scenarios; 1 as soon as something does not hold."""
+    """Run the scenarios; 1 if something did not hold in one of them."""
     chosen = parse(sys.argv[1:])
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     tallies: list[Tally] = []
+    troubles = 0
     began = time.monotonic()
     for name in chosen.scenarios or SCENARIOS:
         scenario, count = SCENARIOS[name]
@@ -46,9 +47,12 @@ def main() -> int:
         except Trouble as trouble:
             said = "\n".join([str(trouble), *getattr(trouble, "__notes__", ())])
             sys.stderr.write(f"{name} (--seed {seed}): {said}\n")
-            return 1
+            troubles += 1
+            continue
         print(tally, flush=True)
         tallies.append(tally)
+    if troubles:
+        return 1
     if not chosen.scenarios and chosen.count is None:
         PAGE.write_text(render(tallies, seed, time.monotonic() - began))
         sys.stderr.write(f"Written: {PAGE}\n")

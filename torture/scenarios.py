@@ -66,12 +66,12 @@ def _small_disks(count: int, random: Random) -> Tally:
 
 # name → (scenario, how often in a long run)
 SCENARIOS: dict[str, tuple[Scenario, int]] = {
-    "backup-kills": (_on_a_stack(backup_kills), 120),
-    "restore-kills": (_on_a_stack(restore_kills), 120),
-    "backup-disks": (_on_a_stack(full_disk_in_backup, rows=20000), 30),
-    "restore-disks": (_small_disks, 20),
-    "backup-engine": (_on_an_engine(engine_kills_in_backup), 15),
-    "restore-engine": (_on_an_engine(engine_kills_in_restore), 15),
-    "damage": (_on_a_stack(damaged_backups), 60),
-    "rivals": (_on_a_stack(several_at_once), 10),
+    "backup-kills": (_on_a_stack(backup_kills), 110),
+    "restore-kills": (_on_a_stack(restore_kills), 110),
+    "backup-disks": (_on_a_stack(full_disk_in_backup, rows=20000), 20),
+    "restore-disks": (_small_disks, 12),
+    "backup-engine": (_on_an_engine(engine_kills_in_backup), 10),
+    "restore-engine": (_on_an_engine(engine_kills_in_restore), 10),
+    "damage": (_on_a_stack(damaged_backups), 40),
+    "rivals": (_on_a_stack(several_at_once), 6),
 }
