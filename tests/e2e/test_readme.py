@@ -21,6 +21,9 @@ ELSEWHERE = {
     "owctl restore latest": "tests/e2e/test_restore.py",
     "owctl restore finish": "tests/e2e/test_restore.py",
     "owctl restore undo": "tests/e2e/test_restore.py",
+    "owctl migrate --from-container open-webui --dry-run": "tests/e2e/test_migrate_command.py",
+    "owctl migrate --from-container open-webui": "tests/e2e/test_migrate_command.py",
+    "owctl migrate rollback": "tests/e2e/test_migrate_command.py",
 }
 
 
@@ -56,5 +59,7 @@ def test_the_other_commands_of_the_readme_are_run_by_the_tests_named_here():
     assert set(shown) == set(ELSEWHERE)
     for command, path in ELSEWHERE.items():
         text = (ROOT / path).read_text()
-        # The tests name things in lists of words: the last one tells the command.
-        assert command.removeprefix("pipx ") in text or command.split()[-1] in text
+        # The tests name things in lists of words: the options, else the last word, tell the command.
+        words = command.split()
+        options = [word for word in words if word.startswith("--")] or words[-1:]
+        assert command.removeprefix("pipx ") in text or all(word in text for word in options)
