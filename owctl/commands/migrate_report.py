@@ -26,8 +26,8 @@ def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
     _show_source(console, report)
     _show_tables(console, report)
     _show_rejected(console, report)
-    for change in report.get("changes", ()):
-        console.result(f"Changed in the new database: {change}.")
+    _show_changed(console, report)
+    _show_findings(console, report)
     if report["status"] == "rehearsed":
         _show_rehearsal(console, report)
     else:
@@ -36,9 +36,8 @@ def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
 
 def _show_source(console: Console, report: dict[str, Any]) -> None:
     source, target = report["source"], report["target"]
-    version = f", version {source['version']}" if "version" in source else ""
-    console.result(f"From the {source['kind']} {source['name']}{version}")
-    for line in source.get("damage", ())[:_SHOWN_ROWS]:
+    console.result(f"From the {source['kind']} {source['name']}, version {source['version']}")
+    for line in source["damage"][:_SHOWN_ROWS]:
         console.result(f"Damage in the source: {line}")
     if target is not None:
         console.result(
@@ -79,26 +78,66 @@ def _show_rejected(console: Console, report: dict[str, Any]) -> None:
     for table in report["tables"]:
         details = {each["reason"]: each["detail"] for each in reversed(table["examples"])}
         for reason, count in table["reasons"].items():
-            detail = f": {details[reason]}" if details.get(reason) else ""
-            console.result(_filled(f"{table['source']}: {count:,} {reason}{detail}", "  "))
+            meaning = report["meanings"][reason]["text"]
+            detail = f" (first: {details[reason]})" if details.get(reason) else ""
+            line = f"{table['source']}: {count:,} {reason}: {meaning}{detail}"
+            console.result(_filled(line, "  ", "    "))
+
+
+def _show_changed(console: Console, report: dict[str, Any]) -> None:
+    for change in report["changes"]:
+        console.result(_filled(f"Changed in the new database: {change}."))
+    rows = [
+        (
+            f"{note['table']}.{note['column']}",
+            f"{note['count']:,}",
+            report["meanings"][note["kind"]]["text"],
+            Cell("yes", "yellow") if report["meanings"][note["kind"]]["loses"] else "",
+        )
+        for note in report["notes"]
+    ]
+    if rows:
+        console.result()
+        columns = [Column("CONVERTED", narrow="fold"), Column("VALUES", right=True)]
+        console.table([*columns, Column("HOW", narrow="fold"), Column("LOSS")], rows)
+
+
+def _show_findings(console: Console, report: dict[str, Any]) -> None:
+    columns = report["columns_without_target"]
+    if columns:
+        named = ", ".join(f"{c['table']}.{c['column']} ({c['rows']:,})" for c in columns)
+        console.result(_filled(f"Columns without a place in the new database (rows): {named}."))
+    for each in report["duplicate_emails"]:
+        accounts = ", ".join(each["accounts"])
+        console.result(_filled(f"Accounts with the address {each['email']}: {accounts}."))
+    others = sum(1 for setting in report["config_settings"] if setting["variable"] is None)
+    if others:
+        console.result(
+            _filled(f"{others} more settings of the administration are loaded as they are.")
+        )
 
 
 def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
     space = report["space"]
     console.result()
+    room = space["database_free_bytes"]
+    there = "of which the free space is not known" if room is None else f"{readable(room)} free"
     console.result(
         _filled(
-            f"It would take some {space['estimated_seconds']} s and "
-            f"{readable(space['copy_bytes'])} of space beside the uploads "
-            f"({readable(space['free_bytes'])} are free)."
+            f"It would take some {space['estimated_seconds']} s, "
+            f"{readable(space['copy_bytes'])} of space in the project's folder "
+            f"({readable(space['free_bytes'])} free) and {readable(space['database_bytes'])} on "
+            f"the disk of PostgreSQL ({there})."
         )
     )
-    if report["settings"]:
-        console.result("Settings that the old container has otherwise; .env carries them over:")
+    if report["environment"]:
+        console.result("Variables that the old container has otherwise; set them in .env:")
         console.table(
             [Column("NAME"), Column("OLD", narrow="fold"), Column("NEW", narrow="fold")],
-            [(s["name"], s["old"] or "", s["new"] or "") for s in report["settings"]],
+            [(s["name"], s["old"] or "", s["new"] or "") for s in report["environment"]],
         )
+    for line in report["to_do"]:
+        console.result(_filled(f"- {line}", "", "  "))
     console.result("Nothing was changed.")
 
 

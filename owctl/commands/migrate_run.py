@@ -54,7 +54,7 @@ _FAILED = 1
 @timeout_option
 @dry_run_option
 @lock_wait_option
-@format_option("table", "json")
+@format_option("table", "json", "html")
 @pass_context
 def migrate_run(
     context: Context,
@@ -74,6 +74,7 @@ def migrate_run(
     migration's folder under migrations/ keeps the copy, the report and the rejected rows.
     """
     from owctl.commands.migrate_report import show
+    from owctl.migrate.report_page import render
 
     journal = _resumed(context, given) if resume else _new(context, given, dry_run=dry_run)
     if not resume:
@@ -81,12 +82,14 @@ def migrate_run(
         if dry_run:
             report = examined
         else:
-            _confirm(context, journal, examined, yes=yes, ask=output_format != "json")
+            _confirm(context, journal, examined, yes=yes, ask=output_format == "table")
             journal = _begin(context, journal)
     if not dry_run:
         report = _carry_out(context, journal, timeout_seconds, lock_wait_seconds)
     if output_format == "json":
         context.console.json(report)
+    elif output_format == "html":
+        context.console.result(render(report))
     else:
         show(context.console, report, context.stack.working_dir)
     return _FAILED if report["status"] == "failed" else 0

@@ -97,9 +97,7 @@ def capture_file(path: Path, uploads_dir: Path | None, folder: Path) -> Captured
     target = _prepare(folder)
     copy_database(path, target)
     _work_log_in(target)
-    if uploads_dir is None and (path.parent / "uploads").is_dir():
-        uploads_dir = path.parent / "uploads"
-    vector_data = path.parent / "vector_db"
+    uploads_dir = uploads_of(path, uploads_dir)
     return _record(
         Captured(
             folder,
@@ -108,9 +106,21 @@ def capture_file(path: Path, uploads_dir: Path | None, folder: Path) -> Captured
             _now(),
             _sha256(target),
             uploads_dir=uploads_dir,
-            vector_data=vector_data.is_dir() and any(vector_data.iterdir()),
+            vector_data=has_vector_folder(path),
         )
     )
+
+
+def uploads_of(path: Path, uploads_dir: Path | None) -> Path | None:
+    """Return the folder of uploads of a database file: the named one, else the one beside it."""
+    beside = path.parent / "uploads"
+    return uploads_dir or (beside if beside.is_dir() else None)
+
+
+def has_vector_folder(path: Path) -> bool:
+    """Whether there are embeddings beside a database file."""
+    folder = path.parent / "vector_db"
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def read_captured(folder: Path) -> Captured | None:

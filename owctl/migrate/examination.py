@@ -1,8 +1,7 @@
 """The look before the leap: what a migration would do, read from a copy, with nothing written."""
 
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,25 +10,30 @@ from owctl.compose.model import Stack
 from owctl.environment.secrets import redacted
 from owctl.errors import OwctlError
 from owctl.migrate import accounts, origin, passwords, target
-from owctl.migrate.capture import capture_place
+from owctl.migrate.capture import capture_place, has_vector_folder, uploads_of
 from owctl.migrate.events import MigrationWarning, Receiver, ignore
 from owctl.migrate.journal import Journal
 from owctl.migrate.mapping import plan_tables
 from owctl.migrate.model import Reject
 from owctl.migrate.rehearsal import rehearse
-from owctl.migrate.report import totals
+from owctl.migrate.report import to_do_before, totals
+from owctl.migrate.report_model import describe, meanings, source_document
+from owctl.migrate.room import space_document, uploads_bytes
 from owctl.migrate.source import Source, open_source
 from owctl.migrate.steps import Steps
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
 
-# What a load took on a machine of two cores, checks included; a guess for others.
-_BYTES_A_SECOND = 25_000_000
 # These are the stack's own affair, whatever the old backend had.
 _NOT_CARRIED = frozenset(
     ("PATH", "HOME", "HOSTNAME", "PORT", "HOST", "ENV", "DATABASE_URL", "DATA_DIR", "UPLOAD_DIR")
 )
+# Of a target that does not run yet.
+_NOTHING: dict[str, Any] = {
+    "tables": [], "totals": totals([]), "notes": [], "changes": [], "meanings": {},
+    "rejected_rows": [],
+}  # fmt: skip
 
 
 def examine(
@@ -47,74 +51,85 @@ def examine(
     would take is not known: then ``tables`` is empty, and a warning is given.
     """
     steps = Steps(engine, stack, journal, receive, 0)
-    place = _place(engine, journal)
-    with opened(engine, stack, journal, receive) as source:
+    with opened(engine, stack, journal, receive) as (source, vector_data):
+        look = _look(engine, stack, receive)
+        found = look[1] if look is not None else target.Look({}, "unknown", {}, 0)
+        options = steps.options(source, found)
         document: dict[str, Any] = {
             "schema": 1,
             "project": stack.project,
             "id": None,
             "status": "rehearsed",
             "sign_in": _sign_in(source, journal),
-            "source": _source(source, journal),
-            "settings": _settings(steps, place) if place is not None else [],
-            "space": _space(source, stack),
+            "source": {
+                "kind": journal.origin["kind"],
+                "name": journal.origin["name"],
+                **source_document(source),
+                "vector_data": vector_data,
+            },
+            "environment": _environment(steps, journal),
+            **describe(source, options),
+            "space": _space(steps, source, look[0].service if look else None),
         }
-        look = _look(engine, stack, receive)
         if look is None:
-            plan_tables(source, steps.options(source, target.Look({}, "unknown", {}, 0)))
-            return {**document, "target": None, "tables": [], "totals": totals([])}
-        place_of_target, found = look
-        target.refuse_other_databases(
-            steps.backend, steps.services.container_of(steps.backend.name)
-        )
-        target.refuse_without_tables(found, steps.backend.name)
-        _refuse_or_warn(found, journal, receive, only_look=only_look)
+            plan_tables(source, options)
+            return {**document, "target": None, "to_do": to_do_before(document), **_NOTHING}
+        refuse(steps, found, receive, only_look=only_look)
         rejected: list[dict[str, Any]] = []
-
-        def keep(reject: Reject) -> None:
-            rejected.append(
-                {
-                    "table": reject.source_table,
-                    "key": dict(reject.key),
-                    "reason": reject.reason,
-                    "detail": reject.detail,
-                }
-            )
-
-        result = rehearse(source, steps.options(source, found), found, receive, keep)
-    return {
-        **document,
+        result = rehearse(source, options, found, receive, _keeper(rejected))
+    document |= {
         "target": {
-            "service": place_of_target.service,
-            "address": str(place_of_target.address),
+            "service": look[0].service,
+            "address": str(look[0].address),
+            "database": look[0].database,
             "schema": found.schema,
             "server_version": found.server_version,
             "rows_before": found.filled,
         },
         "totals": totals(result["tables"]),
         **result,
+        "meanings": meanings(result["tables"], result["notes"]),
         "rejected_rows": rejected,
     }
+    return {**document, "to_do": to_do_before(document)}
 
 
-def _refuse_or_warn(
-    found: target.Look, journal: Journal, receive: Receiver, *, only_look: bool
-) -> None:
+def refuse(steps: Steps, found: target.Look, receive: Receiver, *, only_look: bool) -> None:
+    """Raise OwctlError for a target that cannot be loaded; warn of one that merely is not empty."""
+    backend = steps.backend
+    target.refuse_other_databases(backend, steps.services.container_of(backend.name))
+    target.refuse_without_tables(found, backend.name)
     try:
-        target.refuse_unless_empty(found, replace=journal.choices.replace)
+        target.refuse_unless_empty(found, replace=steps.journal.choices.replace)
     except OwctlError as error:
         if not only_look:
             raise
         receive(MigrationWarning(f"{error.message} A migration would need --replace."))
 
 
+def _keeper(rejected: list[dict[str, Any]]) -> Callable[[Reject], None]:
+    def keep(reject: Reject) -> None:
+        rejected.append(
+            {
+                "table": reject.source_table,
+                "key": dict(reject.key),
+                "reason": reject.reason,
+                "detail": reject.detail,
+            }
+        )
+
+    return keep
+
+
 @contextmanager
-def opened(engine: "Engine", stack: Stack, journal: Journal, receive: Receiver) -> Iterator[Source]:
-    """Yield the source as it is now, from a temporary copy."""
+def opened(
+    engine: "Engine", stack: Stack, journal: Journal, receive: Receiver
+) -> Iterator[tuple[Source, bool]]:
+    """Yield the source as it is now, from a temporary copy, and whether it has embeddings."""
     where = journal.origin
     if where["kind"] == "file":
         with open_source(Path(where["name"])) as source:
-            yield source
+            yield source, has_vector_folder(Path(where["name"]))
         return
     with tempfile.TemporaryDirectory(prefix="owctl-migrate-") as name:
         folder = Path(name)
@@ -126,7 +141,7 @@ def opened(engine: "Engine", stack: Stack, journal: Journal, receive: Receiver) 
             place = origin.find_container(engine, where["name"])
             captured = capture_place(engine, place, folder, uploads=False)
         with open_source(captured.database, private=True) as source:
-            yield source
+            yield source, captured.vector_data
 
 
 def _look(
@@ -146,12 +161,6 @@ def _look(
         return None
 
 
-def _place(engine: "Engine", journal: Journal) -> origin.Place | None:
-    if journal.origin["kind"] != "container":
-        return None
-    return origin.find_container(engine, journal.origin["name"])
-
-
 def _sign_in(source: Source, journal: Journal) -> dict[str, Any]:
     choice = journal.choices.passwords
     made = passwords.count(accounts.accounts_of(source), choice, None)
@@ -165,26 +174,22 @@ def _sign_in(source: Source, journal: Journal) -> dict[str, Any]:
     }
 
 
-def _source(source: Source, journal: Journal) -> dict[str, Any]:
-    return {
-        "kind": journal.origin["kind"],
-        "name": journal.origin["name"],
-        "version": source.version.name,
-        "size_bytes": source.size_bytes,
-        "damage": list(source.integrity),
-    }
+def _space(steps: Steps, source: Source, server: str | None) -> dict[str, Any]:
+    where = steps.journal.origin
+    folder = None
+    if where["kind"] == "file":
+        named = Path(where["uploads"]) if where["uploads"] else None
+        folder = uploads_of(Path(where["name"]), named)
+    container = steps.services.container_of(server) if server else None
+    size = uploads_bytes(source, folder)
+    return space_document(steps.engine, steps.stack.working_dir, source, size, container)
 
 
-def _space(source: Source, stack: Stack) -> dict[str, int]:
-    return {
-        "copy_bytes": source.size_bytes,
-        "free_bytes": shutil.disk_usage(stack.working_dir).free,
-        "estimated_seconds": round(source.size_bytes / _BYTES_A_SECOND) + 1,
-    }
-
-
-def _settings(steps: Steps, place: origin.Place) -> list[dict[str, str | None]]:
-    """Return the settings of the old container that the new backend knows and has otherwise."""
+def _environment(steps: Steps, journal: Journal) -> list[dict[str, str | None]]:
+    """Return the variables of the old container that the new backend knows and has otherwise."""
+    if journal.origin["kind"] != "container":
+        return []
+    old = origin.find_container(steps.engine, journal.origin["name"]).settings
     new: Mapping[str, str | None] = steps.backend.environment
     return [
         {
@@ -192,6 +197,6 @@ def _settings(steps: Steps, place: origin.Place) -> list[dict[str, str | None]]:
             "old": redacted(name, value),
             "new": redacted(name, new[name] or ""),
         }
-        for name, value in sorted(place.settings.items())
+        for name, value in sorted(old.items())
         if name in new and name not in _NOT_CARRIED and value != (new[name] or "")
     ]

@@ -83,6 +83,7 @@ REJECTIONS: dict[str, str] = {
     "orphan-knowledge": "its knowledge is not there",
     "orphan-message": "its message is not there",
     "orphan-user": "its user is not there",
+    "refused-by-server": "PostgreSQL did not take it; the detail has its words",
     "shared-snapshot": "the snapshot of a shared chat; the chat itself is kept",
     "superseded-api-key": "its user has a newer API key",
     "target-too-old": "this version of the new backend has no room for it",

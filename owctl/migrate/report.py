@@ -3,12 +3,13 @@
 from typing import Any
 
 from owctl.migrate.journal import Journal
+from owctl.migrate.report_model import meanings
 
 
 def build_report(journal: Journal) -> dict[str, Any]:
     """Return the report of what the journal says was done."""
     facts = journal.facts
-    tables = facts["load"]["tables"]
+    tables, notes = facts["load"]["tables"], facts["load"]["notes"]
     failed = [proof for proof in facts["proofs"] if proof["status"] == "failed"]
     files = {key: value for key, value in facts["files"].items() if key != "hashes"}
     return {
@@ -22,7 +23,9 @@ def build_report(journal: Journal) -> dict[str, Any]:
         "target": facts["target"],
         "totals": totals(tables),
         "tables": tables,
-        "notes": facts["load"]["notes"],
+        "notes": notes,
+        "meanings": meanings(tables, notes),
+        **facts["findings"],
         "changes": facts["load"]["changes"],
         "rejects_path": facts["load"]["rejects_path"],
         "files": files,
@@ -41,6 +44,18 @@ def totals(tables: list[dict[str, Any]]) -> dict[str, int]:
     return found
 
 
+def to_do_before(report: dict[str, Any]) -> list[str]:
+    """Return what a person has to see to around a migration that was only rehearsed."""
+    space = report["space"]
+    room = space["database_free_bytes"]
+    lines = []
+    if space["free_bytes"] < space["copy_bytes"] or (
+        room is not None and room < space["database_bytes"]
+    ):
+        lines.append("Make room first: there is less space free than the migration needs.")
+    return lines + _settings_and_vectors(report, report["source"]["vector_data"])
+
+
 def to_do(journal: Journal) -> list[str]:
     """Return what is left for a person."""
     facts = journal.facts
@@ -54,13 +69,25 @@ def to_do(journal: Journal) -> list[str]:
         lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
     if files["missing"]:
         lines.append(f"{len(files['missing'])} uploaded files are missing in the source.")
-    if facts["source"]["vector_data"]:
-        lines.append(
-            "Index the documents of every knowledge base again: embeddings are not carried over."
-        )
+    lines += _settings_and_vectors(facts["findings"], facts["source"]["vector_data"])
     lines.append("Check the settings in the administration: the new backend names some otherwise.")
     if journal.origin["kind"] == "container":
         name = journal.origin["name"]
         lines.append(f"When all is well: docker rm {name}. Until then, owctl migrate rollback.")
     lines.append(f"Keep or delete {journal.folder}: it holds all data and secrets of the old one.")
+    return lines
+
+
+def _settings_and_vectors(findings: dict[str, Any], vector_data: object) -> list[str]:
+    lines = []
+    names = {setting["variable"] for setting in findings["config_settings"]} - {None}
+    if names:
+        lines.append(
+            "Set in .env what the old administration had set, then owctl restart: "
+            f"{', '.join(sorted(names))}."
+        )
+    if vector_data:
+        lines.append(
+            "Index the documents of every knowledge base again: embeddings are not carried over."
+        )
     return lines

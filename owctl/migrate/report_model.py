@@ -1,12 +1,12 @@
-"""What can be said of the old database before anything is loaded. Reads; changes nothing."""
+"""What every report says of the old database itself, and in words of what became of it."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from owctl.errors import OwctlError
 from owctl.migrate.column_map import COLUMN_MAP
 from owctl.migrate.emails import duplicate_emails
+from owctl.migrate.explanations import explain_change, explain_rejection
 from owctl.migrate.identifiers import quoted
 from owctl.migrate.json_repair import JsonUnusable
 from owctl.migrate.json_text import clean_json, parsed
@@ -38,77 +38,57 @@ CARRIED_OVER = {
     "rag.reranking_model": "RAG_RERANKING_MODEL",
     "audio.stt.whisper_model": "WHISPER_MODEL",
 }
-_HASHES = (("bcrypt", b"$2"), ("argon2", b"$argon2"))
 # Source columns that go into another column, or only say what the target need not know.
 _TAKEN_OTHERWISE = {
     "user": frozenset(("oauth",)),
     "prompt": frozenset(("id", "timestamp")),
     "tag": frozenset(("meta",)),
 }
-# Rows and indexes of PostgreSQL beside those of SQLite; the log of the transaction comes on top.
-_TARGET_SHARE = 1.3
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A setting that was changed in the old backend; its value is never part of a report.
+def describe(source: Source, options: Options) -> dict[str, Any]:
+    """Return the parts of a report that are about the source; values of settings are never in it.
 
-    ``variable`` is the stack's name for it in ``.env``, None where the new backend has none.
+    ``config_settings`` names what was set in the old backend: ``variable`` is the name in the new
+    stack's ``.env``, None where the new backend takes it from its database or has no such thing.
+    ``duplicate_emails`` has the ids of the accounts, the one that keeps the address first.
     """
-
-    key: str
-    variable: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedColumn:
-    """A column of the source with values that nothing in the target takes."""
-
-    table: str
-    column: str
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class SourceReport:
-    """``password_hashes`` counts accounts by kind: ``bcrypt``, ``argon2``, ``other``, ``none``.
-
-    ``rows`` by table; ``duplicate_emails``: the ids of the accounts by address, the one that keeps
-    it first. ``needed_bytes`` is what the target will take, log of the transaction included.
-    """
-
-    version: str
-    alembic_head: str | None
-    size_bytes: int
-    needed_bytes: int
-    integrity: tuple[str, ...]
-    rows: Mapping[str, int]
-    dropped_columns: tuple[DroppedColumn, ...]
-    password_hashes: Mapping[str, int]
-    duplicate_emails: Mapping[str, tuple[str, ...]]
-    settings: tuple[Setting, ...]
-
-
-def describe(source: Source, options: Options) -> SourceReport:
-    """Return what the report says of the source itself."""
-    return SourceReport(
-        version=source.version.name,
-        alembic_head=source.version.head,
-        size_bytes=source.size_bytes,
-        needed_bytes=int(source.size_bytes * (1 + _TARGET_SHARE)),
-        integrity=source.integrity,
-        rows={table: source.rows_in(table) for table in source.tables},
-        dropped_columns=tuple(dropped_columns(source, options)),
-        password_hashes=dict(password_hashes(source)),
-        duplicate_emails={
-            email: tuple(account.id for account in sharing)
+    return {
+        "columns_without_target": dropped_columns(source, options),
+        "duplicate_emails": [
+            {"email": email, "accounts": [account.id for account in sharing]}
             for email, sharing in duplicate_emails(source).items()
-        },
-        settings=tuple(settings(source)),
-    )
+        ],
+        "config_settings": config_settings(source),
+    }
 
 
-def dropped_columns(source: Source, options: Options) -> list[DroppedColumn]:
+def source_document(source: Source) -> dict[str, Any]:
+    """Return which source it is, by its own columns."""
+    return {
+        "version": source.version.name,
+        "alembic_head": source.version.head,
+        "size_bytes": source.size_bytes,
+        "damage": list(source.integrity),
+    }
+
+
+def meanings(
+    tables: Iterable[Mapping[str, Any]], notes: Iterable[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return what the codes in a report mean; ``loses``: something of the old database is gone."""
+    found: dict[str, dict[str, Any]] = {}
+    for table in tables:
+        for reason in table["reasons"]:
+            merged = reason.startswith("merged-")
+            found[reason] = {"text": explain_rejection(reason), "loses": not merged}
+    for note in notes:
+        explanation = explain_change(note["kind"])
+        found[note["kind"]] = {"text": explanation.text, "loses": explanation.loses}
+    return dict(sorted(found.items()))
+
+
+def dropped_columns(source: Source, options: Options) -> list[dict[str, Any]]:
     """Return the columns that no rule reads, or whose target column this version lacks."""
     found = []
     for table, columns in source.columns.items():
@@ -122,27 +102,11 @@ def dropped_columns(source: Source, options: Options) -> list[DroppedColumn]:
         for column in columns:
             rows = 0 if column in taken else _filled(source, table, column)
             if rows:
-                found.append(DroppedColumn(table, column, rows))
+                found.append({"table": table, "column": column, "rows": rows})
     return found
 
 
-def password_hashes(source: Source) -> Counter[str]:
-    """Count the accounts by the kind of their password's hash; only argon2 lets somebody in."""
-    kinds: Counter[str] = Counter()
-    if "password" not in source.columns.get("auth", ()):
-        return kinds
-    for row in source.rows("auth", ("password",)):
-        if isinstance(row, Unreadable):
-            continue
-        value = row[1][0]
-        if not isinstance(value, bytes) or not value:
-            kinds["none"] += 1
-            continue
-        kinds[next((kind for kind, mark in _HASHES if value.startswith(mark)), "other")] += 1
-    return kinds
-
-
-def settings(source: Source) -> list[Setting]:
+def config_settings(source: Source) -> list[dict[str, str | None]]:
     """Return the settings of the row of ``config`` that counts, the one with the highest id."""
     if "data" not in source.columns.get("config", ()):
         return []
@@ -154,7 +118,7 @@ def settings(source: Source) -> list[Setting]:
         content = parsed(clean_json(last)[0])
     except (JsonUnusable, RecursionError):
         return []
-    return [Setting(key, CARRIED_OVER.get(key)) for key in sorted(_keys(content, ""))]
+    return [{"key": key, "variable": CARRIED_OVER.get(key)} for key in sorted(_keys(content, ""))]
 
 
 def _keys(value: object, prefix: str) -> list[str]:

@@ -29,23 +29,32 @@ def write_page(path: Path, report: dict[str, Any]) -> None:
 
 
 def render(report: dict[str, Any]) -> str:
-    """Return the page's HTML."""
-    title = f"Migration {escape(report['id'])}"
+    """Return the page's HTML, of a migration or of its rehearsal."""
+    rehearsed = report["status"] == "rehearsed"
+    title = "Migration, rehearsed" if rehearsed else f"Migration {report['id']}: {report['status']}"
+    outcome = (
+        [*_section("Room and time", _space(report["space"]))]
+        if rehearsed
+        else [*_section("Proven", _proofs(report["proofs"]))]
+    )
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{title}: {escape(report['status'])}</h1>",
+            f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
+            f"<h1>{escape(title)}</h1>",
             *_section("Who can sign in", _list(report["sign_in"]["lines"])),
             *_section("Rows", [*_totals(report["totals"]), picture(report["tables"])]),
-            *_section("Proven", _proofs(report["proofs"])),
+            *outcome,
             *_section("Left for you to do", _list(report["to_do"])),
             *_section("Every table of the source", _tables(report["tables"])),
-            *_section("Rows that stayed behind", _reasons(report["tables"])),
+            *_section("Rows that stayed behind", _reasons(report)),
             *_section("Changed on the way", _notes(report)),
-            *_section("Files", _files(report["files"])),
+            *_section("Columns without a target", _columns(report["columns_without_target"])),
+            *_section("Settings of the old administration", _settings(report["config_settings"])),
+            *_section("Variables of the old container", _environment(report)),
+            *_section("Files", [] if rehearsed else _files(report["files"])),
             *_section("Source and target", _facts(report)),
             "</body></html>\n",
         ]
@@ -112,23 +121,68 @@ def _tables(tables: Iterable[dict[str, Any]]) -> list[str]:
     return _table(heads, rows)
 
 
-def _reasons(tables: Iterable[dict[str, Any]]) -> list[str]:
+def _reasons(report: dict[str, Any]) -> list[str]:
     rows = []
-    for table in tables:
+    for table in report["tables"]:
         details = {each["reason"]: each["detail"] for each in reversed(table["examples"])}
         rows += [
-            (table["source"], reason, count, details.get(reason, ""))
+            (
+                table["source"],
+                reason,
+                count,
+                report["meanings"][reason]["text"],
+                details.get(reason, ""),
+            )
             for reason, count in table["reasons"].items()
         ]
-    return _table(("Table", "Reason", "Rows", "For example"), rows)
+    return _table(("Table", "Reason", "Rows", "In words", "For example"), rows)
 
 
 def _notes(report: dict[str, Any]) -> list[str]:
+    meanings = report["meanings"]
     rows = [
-        (note["table"], note["column"], note["kind"], note["count"]) for note in report["notes"]
+        (
+            note["table"],
+            note["column"],
+            note["kind"],
+            note["count"],
+            meanings[note["kind"]]["text"],
+            "yes" if meanings[note["kind"]]["loses"] else "–",
+        )
+        for note in report["notes"]
     ]
     changes = _list(report["changes"]) if report["changes"] else []
-    return [*changes, *_table(("Table", "Column", "What", "Values"), rows)]
+    heads = ("Table", "Column", "What", "Values", "In words", "Loses something")
+    return [*changes, *_table(heads, rows)]
+
+
+def _columns(columns: Iterable[dict[str, Any]]) -> list[str]:
+    rows = [(each["table"], each["column"], each["rows"]) for each in columns]
+    return _table(("Table", "Column", "Rows with a value"), rows)
+
+
+def _settings(settings: Iterable[dict[str, str | None]]) -> list[str]:
+    rows = [(str(each["key"]), each["variable"] or "loaded as it is") for each in settings]
+    return _table(("Setting", "In .env"), rows)
+
+
+def _environment(report: dict[str, Any]) -> list[str]:
+    rows = [
+        (each["name"], each["old"] or "", each["new"] or "")
+        for each in report.get("environment", ())
+    ]
+    return _table(("Variable", "Old", "New"), rows)
+
+
+def _space(space: dict[str, int | None]) -> list[str]:
+    rows = [
+        (
+            name.replace("_bytes", ", bytes").replace("_", " "),
+            "not known" if v is None else f"{v:,}",
+        )
+        for name, v in space.items()
+    ]
+    return _table(("What", "Value"), rows)
 
 
 def _files(files: dict[str, Any]) -> list[str]:
@@ -144,11 +198,13 @@ def _files(files: dict[str, Any]) -> list[str]:
 
 
 def _facts(report: dict[str, Any]) -> list[str]:
-    rows = [("Project", report["project"]), ("Folder", report["folder"])]
+    rows = [("Project", report["project"])]
+    if "folder" in report:
+        rows.append(("Folder", report["folder"]))
     for part in ("source", "target"):
         rows += [
             (f"{part}: {name.replace('_', ' ')}", str(value))
-            for name, value in report[part].items()
+            for name, value in (report[part] or {}).items()
             if isinstance(value, str | int)
         ]
     return _table(("What", "Value"), rows)

@@ -16,6 +16,7 @@ from owctl.migrate.journal import Journal, Step
 from owctl.migrate.load import LoadRequest, load
 from owctl.migrate.model import Options
 from owctl.migrate.prove import Expected, prove
+from owctl.migrate.report_model import describe, source_document
 from owctl.migrate.services import StackServices
 from owctl.migrate.source import Source, open_source
 
@@ -253,8 +254,11 @@ class Steps:
         passwords.rewrite_list(
             self.journal.folder / passwords.FILE_NAME, accounts.accounts_in(connection)
         )
+        options = self.options(source, target.look(connection))
         return {
             "load": read_document(self.journal.folder / _LOAD_NAME) or {},
+            "source": self.journal.facts["source"] | source_document(source),
+            "findings": describe(source, options),
             "sign_in": {
                 "choice": self.journal.choices.passwords,
                 "one_time": made.one_time,

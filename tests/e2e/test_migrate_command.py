@@ -179,7 +179,7 @@ def test_from_a_container_and_back(
 ) -> None:
     flags = ("--from-container", old_container, "--passwords", "one-time")
     rehearsed = migrate(stack, *flags, "--dry-run", "--replace")
-    settings = {each["name"]: each["old"] for each in rehearsed["settings"]}
+    settings = {each["name"]: each["old"] for each in rehearsed["environment"]}
     assert settings["ENABLE_SIGNUP"] == "false"
     assert "old-secret" not in json.dumps(rehearsed)
     assert state_of(old_container) == "running"

@@ -50,6 +50,14 @@ REPORT: dict[str, Any] = {
         table("note", 0, 0),
     ],
     "notes": [{"table": "chat", "column": "title", "kind": "nul-removed", "count": 3}],
+    "meanings": {
+        "orphan": {"text": "its user is gone", "loses": True},
+        "merged_group": {"text": "kept in its group", "loses": False},
+        "nul-removed": {"text": "NUL characters removed", "loses": False},
+    },
+    "columns_without_target": [{"table": "folder", "column": "items", "rows": 3}],
+    "config_settings": [{"key": "openai.api_keys", "variable": "OPENAI_API_KEY"}],
+    "duplicate_emails": [],
     "changes": ["message.chat_id may be NULL now"],
     "files": {
         "copied": 12, "copied_bytes": 34567, "missing": [{}], "elsewhere": [], "unreferenced": [],
@@ -68,11 +76,20 @@ def opened(browser: Chrome, report: dict[str, Any], folder: Path) -> Chrome:  # 
 
 def test_the_page_shows_what_the_report_says(browser: Chrome, tmp_path: Path) -> None:  # noqa: F811
     page = opened(browser, REPORT, tmp_path)
-    assert page.title == "Migration 20250131T031500Z-9f3a1c"
+    assert page.title == "Migration 20250131T031500Z-9f3a1c: migrated"
     assert page.find_element(By.TAG_NAME, "h1").text.endswith(": migrated")
     text = page.find_element(By.TAG_NAME, "body").text
     assert text.index("50 accounts can sign in") < text.index("1,110 rows in the source")
-    for words in ("somebody signed in", "Hand out the passwords.", "nul-removed", HOSTILE):
+    for words in (
+        "somebody signed in",
+        "Hand out the passwords.",
+        "nul-removed",
+        HOSTILE,
+        "NUL characters removed",
+        "its user is gone",
+        "items",
+        "OPENAI_API_KEY",
+    ):
         assert words in text
     assert page.find_element(By.CLASS_NAME, "ok").value_of_css_property("color") != "rgb(0, 0, 0)"
     assert [e for e in page.get_log("browser") if e["level"] == "SEVERE"] == []
@@ -107,6 +124,23 @@ def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert not re.search(
         r"(src|href)=|url\(|@import|https?:", (tmp_path / "report.html").read_text()
     )
+
+
+def test_the_page_of_a_rehearsal(browser: Chrome, tmp_path: Path) -> None:  # noqa: F811
+    report = copy.deepcopy(REPORT) | {
+        "id": None,
+        "status": "rehearsed",
+        "environment": [{"name": "ENABLE_SIGNUP", "old": "false", "new": HOSTILE}],
+        "space": {"copy_bytes": 1234567, "database_free_bytes": None, "estimated_seconds": 42},
+    }
+    for name in ("files", "proofs", "folder"):
+        del report[name]
+    page = opened(browser, report, tmp_path)
+    assert page.title == "Migration, rehearsed"
+    text = page.find_element(By.TAG_NAME, "body").text
+    for words in ("1,234,567", "not known", "42", "ENABLE_SIGNUP", HOSTILE, "its user is gone"):
+        assert words in text
+    assert "Proven" not in text
 
 
 def test_a_page_without_rows(browser: Chrome, tmp_path: Path) -> None:  # noqa: F811

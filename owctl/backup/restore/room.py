@@ -34,7 +34,7 @@ class Need:
 def database_need(server: Server, content_bytes: int) -> Need | None:
     """Return what a new database needs, None where the server's disk cannot be asked."""
     folder = server.ask("SHOW data_directory;")[0][0]
-    disk = _disk(server.engine, server.container, folder)
+    disk = disk_of(server.engine, server.container, folder)
     return None if disk is None else Need("the database", content_bytes, disk)
 
 
@@ -42,7 +42,7 @@ def volume_need(engine: Engine, source: VolumeSource, content: VolumeContent) ->
     """Return what a volume's files need, None where no running container can be asked."""
     for point in source.mount_points:
         if point.container.is_running:
-            disk = _disk(engine, point.container, point.destination)
+            disk = disk_of(engine, point.container, point.destination)
             return None if disk is None else Need(content.key, content.files_bytes, disk)
     return None
 
@@ -63,7 +63,8 @@ def check_room(needs: list[Need]) -> None:
             )
 
 
-def _disk(engine: Engine, container: Container, folder: str) -> Disk | None:
+def disk_of(engine: Engine, container: Container, folder: str) -> Disk | None:
+    """Return the disk that a folder of a running container is on, None where it cannot be asked."""
     answer = run(engine, container.id, ["df", "-Pk", folder], timeout_seconds=_SECONDS)
     lines = answer.stdout.decode("utf-8", "replace").splitlines()
     words = lines[-1].split() if answer.exit_code == 0 and len(lines) > 1 else []
