@@ -3,6 +3,7 @@
 import json
 import sqlite3
 
+from owctl.environment.secrets import is_secret_key
 from owctl.errors import OwctlError
 from owctl.migrate.identifiers import quoted
 from owctl.migrate.model import Reject
@@ -15,6 +16,17 @@ SECRET_COLUMNS = frozenset(
 _SECRET_TABLES = {"config": "data", "api_key": "data", "oauth_session": "token"}
 _KEY_COLUMNS = ("id", "command", "email", "tag_name", "name", "version_num")
 _SHOWN_BYTES = 500
+
+
+def is_secret(table: str, column: str) -> bool:
+    """Return whether a column lets somebody in, or may hold what does."""
+    name = column.lower()
+    return (
+        name in SECRET_COLUMNS
+        or _SECRET_TABLES.get(table) == name
+        or "webhook" in name
+        or is_secret_key(name)
+    )
 
 
 class Rejected(Exception):
@@ -38,11 +50,7 @@ def make_reject(source: Source, table: str, rowid: int, reason: str, detail: str
 
 
 def _values(source: Source, table: str, rowid: int) -> dict[str, object]:
-    columns = [
-        column
-        for column in source.columns[table]
-        if column not in SECRET_COLUMNS and _SECRET_TABLES.get(table) != column
-    ]
+    columns = [column for column in source.columns[table] if not is_secret(table, column)]
     if not columns:
         return {}
     shown = ", ".join(
