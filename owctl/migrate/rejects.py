@@ -1,9 +1,9 @@
 """Makes the report's entry for a source row that gets no row of its own: key, reason, what it held."""
 
 import json
+import re
 import sqlite3
 
-from owctl.environment.secrets import is_secret_key
 from owctl.errors import OwctlError
 from owctl.migrate.identifiers import quoted
 from owctl.migrate.model import Reject
@@ -13,19 +13,20 @@ from owctl.migrate.source import Source
 SECRET_COLUMNS = frozenset(
     ("password", "api_key", "key", "token", "oauth", "oauth_sub", "valves", "settings", "info")
 )
-_SECRET_TABLES = {"config": "data", "api_key": "data", "oauth_session": "token"}
+_SECRET_TABLES = {"config": ("data", "value"), "api_key": ("data",), "oauth_session": ("token",)}
+# Columns of versions that are not known yet.
+_SECRET_NAME = re.compile("password|secret|webhook_url|api_?key|private_key|_token$")
 _KEY_COLUMNS = ("id", "command", "email", "tag_name", "name", "version_num")
 _SHOWN_BYTES = 500
 
 
 def is_secret(table: str, column: str) -> bool:
     """Return whether a column lets somebody in, or may hold what does."""
-    name = column.lower()
+    table, column = table.rpartition(".")[2].lower(), column.lower()
     return (
-        name in SECRET_COLUMNS
-        or _SECRET_TABLES.get(table) == name
-        or "webhook" in name
-        or is_secret_key(name)
+        column in SECRET_COLUMNS
+        or column in _SECRET_TABLES.get(table, ())
+        or _SECRET_NAME.search(column) is not None
     )
 
 
