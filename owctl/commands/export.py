@@ -167,8 +167,7 @@ def _to_files(
     target = context.working_dir / (output or "")
     folder = len(chosen) > 1 or target.is_dir() or (output or "").endswith("/")
     paths = paths_for(chosen, form, target, folder=folder)
-    if not force:
-        refuse_existing(paths)
+    refuse_existing(paths, force=force)
 
     def tell(table: str) -> None:
         context.console.info(f"{table} …")
@@ -191,7 +190,7 @@ def _tell(context: Context, written: "dict[str, Written]") -> int:
     for table, result in written.items():
         for column, count in result.mended.items():
             context.console.warn(
-                f"{table}.{column}: {count:,} values were mended (NUL, no UTF-8, or no JSON)"
+                f"{table}.{column}: {count:,} values were mended (NUL, no UTF-8, no or double JSON)"
             )
         if result.unreadable:
             context.console.warn(

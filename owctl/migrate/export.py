@@ -62,14 +62,22 @@ def _file_name(table: str) -> str:
     return table.replace("%", "%25").replace("/", "%2F")
 
 
-def refuse_existing(paths: Mapping[str, Path]) -> None:
-    """Raise UsageError if one of the files is there."""
-    there = [str(path) for path in paths.values() if path.exists() or path.is_symlink()]
-    if there:
+def refuse_existing(paths: Mapping[str, Path], *, force: bool) -> None:
+    """Raise UsageError if a file is there; with ``force``, if something else than a file is."""
+    there = [path for path in paths.values() if path.exists() or path.is_symlink()]
+    # A rename over /dev/null would take it from everybody.
+    special = [str(path) for path in there if path.is_symlink() or not path.is_file()]
+    if special:
+        raise UsageError(
+            "What is there is no regular file, and was left as it is.",
+            hint="another --output, or one table without it, which goes to stdout",
+            details=special,
+        )
+    if there and not force:
         raise UsageError(
             "There are files of that name already, which were left as they are.",
             hint="--force, or --output with another folder",
-            details=there,
+            details=[str(path) for path in there],
         )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import resource
 import sqlite3
 import stat
@@ -134,6 +135,17 @@ def test_files_are_private_and_never_overwritten_unasked(folder: Path) -> None:
     assert files[1].read_bytes() == before
     succeed(folder, "user", "--from", "webui.db", "--output", "people")
     assert (folder / "people").read_bytes() == files[0].read_bytes()
+
+
+def test_what_is_no_file_is_never_replaced(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to("webui.db")
+    for name in ("pipe", "link"):
+        result = owctl(folder, "user", "--from", "webui.db", "--force", "--output", name)
+        assert result.returncode == 2
+        assert b"no regular file" in result.stderr
+    assert (folder / "pipe").is_fifo()
+    assert (folder / "link").is_symlink()
 
 
 def test_the_list_counts_rows(folder: Path) -> None:
