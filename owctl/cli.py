@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Protect",
         "Move accounts, chats and files from the Python backend to this stack.",
     ),
+    "export": ("export", "Protect", "Write tables as CSV or JSON lines, without the secrets."),
     "clean": ("clean", "Protect", "Remove the containers, the networks and the data."),
 }
 # owctl makes hundreds of thousands of objects while it imports, and hardly any garbage: Python's own

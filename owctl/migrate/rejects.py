@@ -1,6 +1,7 @@
 """Makes the report's entry for a source row that gets no row of its own: key, reason, what it held."""
 
 import json
+import re
 import sqlite3
 
 from owctl.errors import OwctlError
@@ -12,9 +13,21 @@ from owctl.migrate.source import Source
 SECRET_COLUMNS = frozenset(
     ("password", "api_key", "key", "token", "oauth", "oauth_sub", "valves", "settings", "info")
 )
-_SECRET_TABLES = {"config": "data", "api_key": "data", "oauth_session": "token"}
+_SECRET_TABLES = {"config": ("data", "value"), "api_key": ("data",), "oauth_session": ("token",)}
+# Columns of versions that are not known yet.
+_SECRET_NAME = re.compile("password|secret|webhook_url|api_?key|private_key|_token$")
 _KEY_COLUMNS = ("id", "command", "email", "tag_name", "name", "version_num")
 _SHOWN_BYTES = 500
+
+
+def is_secret(table: str, column: str) -> bool:
+    """Return whether a column lets somebody in, or may hold what does."""
+    table, column = table.rpartition(".")[2].lower(), column.lower()
+    return (
+        column in SECRET_COLUMNS
+        or column in _SECRET_TABLES.get(table, ())
+        or _SECRET_NAME.search(column) is not None
+    )
 
 
 class Rejected(Exception):
@@ -38,11 +51,7 @@ def make_reject(source: Source, table: str, rowid: int, reason: str, detail: str
 
 
 def _values(source: Source, table: str, rowid: int) -> dict[str, object]:
-    columns = [
-        column
-        for column in source.columns[table]
-        if column not in SECRET_COLUMNS and _SECRET_TABLES.get(table) != column
-    ]
+    columns = [column for column in source.columns[table] if not is_secret(table, column)]
     if not columns:
         return {}
     shown = ", ".join(

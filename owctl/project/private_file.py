@@ -1,9 +1,11 @@
 """Writing files whole or not at all, never over somebody else's."""
 
+import contextlib
 import errno
 import os
 import secrets
 from pathlib import Path
+from typing import Self
 
 from owctl.errors import OwctlError
 
@@ -60,6 +62,67 @@ def replace_file(path: Path, data: bytes, *, expected: bytes) -> None:
         _sync_folder(target.parent)
     except OSError as error:
         raise cannot("write", path, error) from error
+
+
+class PrivateFile:
+    """A file that is written piece by piece beside its name, PRIVATE_MODE, and gets the name whole.
+
+    A context manager: what was not published by its end is removed. Errors are OwctlError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._temporary = path.with_name(f".owctl-{secrets.token_hex(6)}.partial")
+        try:
+            _make_folder(path.parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.fdopen(os.open(self._temporary, flags, PRIVATE_MODE), "wb")
+        except OSError as error:
+            raise cannot("write", path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What could not be written is still in the buffer, and fails once more.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> None:
+        """Write a piece."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise cannot("write", self.path, error) from error
+
+    def finish(self) -> None:
+        """Make sure that all of it is on the disk; nothing can be written afterwards."""
+        try:
+            self._file.flush()
+            owner = _owner_of(self.path.parent)
+            if owner is not None:
+                os.fchown(self._file.fileno(), *owner)
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as error:
+            raise cannot("write", self.path, error) from error
+
+    def publish(self, *, overwrite: bool) -> None:
+        """Give the finished file its name; raises FileAppeared if it is taken."""
+        try:
+            if overwrite:
+                self._temporary.replace(self.path)
+            else:
+                _publish(self._temporary, self.path)
+            _sync_folder(self.path.parent)
+        except FileExistsError:
+            raise FileAppeared(
+                f"{self.path} appeared while owctl was about to write it; it was left as it is.",
+                hint="the same command with another name, or with --force",
+            ) from None
+        except OSError as error:
+            raise cannot("write", self.path, error) from error
 
 
 def cannot(action: str, path: Path, error: OSError) -> OwctlError:

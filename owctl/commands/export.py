@@ -1,0 +1,199 @@
+"""``owctl export``: parse, call the migrate room, render."""
+
+import os
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from owctl.commands.options import pass_context
+from owctl.context import Context
+from owctl.errors import OwctlError, UsageError
+
+if TYPE_CHECKING:
+    from owctl.migrate.export import Chosen
+    from owctl.migrate.export_form import Format, Origin, Written
+
+_FAILED = 1
+
+
+@click.command()
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "jsonl"]),
+    default="csv",
+    show_default=True,
+    help="A record a line, or a JSON object a line.",
+)
+@click.option(
+    "--output",
+    metavar="FILE|DIR",
+    help="Where to.  [default: one table to stdout, more to files here]",
+)
+@click.option("--from", "from_file", metavar="FILE", help="From a Python backend's webui.db.")
+@click.option("--from-container", metavar="NAME", help="From the one of that container.")
+@click.option("--with-secrets", is_flag=True, help="Passwords, keys and tokens, too.")
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--list", "only_list", is_flag=True, help="Show the tables, with their rows.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: as one document.")
+@pass_context
+def export(
+    context: Context,
+    /,
+    tables: tuple[str, ...],
+    form: "Format",
+    output: str | None,
+    from_file: str | None,
+    from_container: str | None,
+    only_list: bool,
+    as_json: bool,
+    **how: bool,
+) -> int:
+    """Write tables as CSV or JSON lines, without the secrets.
+
+    All tables are of one moment. They come from the stack's PostgreSQL, or from the SQLite
+    database of a Python backend. Files are readable by you alone, and appear when all are whole.
+    """
+    _check(tables, from_file, from_container, only_list=only_list, as_json=as_json)
+    with _open(context, from_file, from_container) as origin:
+        if only_list:
+            _list(context, origin, as_json=as_json)
+            return 0
+        from owctl.migrate.export import choose
+
+        chosen = choose(origin, tables, with_secrets=how["with_secrets"])
+        for each in chosen:
+            if each.left_out:
+                context.console.info(
+                    f"{each.table}: without {', '.join(each.left_out)} (see --with-secrets)"
+                )
+        if len(chosen) == 1 and output is None:
+            written = {chosen[0].table: _to_stdout(origin, chosen[0], form)}
+        else:
+            written = _to_files(context, origin, chosen, form, output, force=how["force"])
+    return _tell(context, written)
+
+
+def _check(
+    tables: tuple[str, ...],
+    from_file: str | None,
+    from_container: str | None,
+    *,
+    only_list: bool,
+    as_json: bool,
+) -> None:
+    if from_file and from_container:
+        raise UsageError("--from and --from-container exclude each other.", hint="one of them")
+    if as_json and not only_list:
+        raise UsageError("--json goes with --list.", hint="owctl export TABLE --format jsonl")
+    if bool(tables) == only_list:
+        raise UsageError(
+            "--list takes no tables." if tables else "Which tables?", hint="owctl export --list"
+        )
+
+
+def _open(
+    context: Context, from_file: str | None, from_container: str | None
+) -> "AbstractContextManager[Origin]":
+    if from_file is not None:
+        from owctl.migrate.export_sqlite import open_file
+
+        return open_file(context.working_dir / from_file)
+    if from_container is not None:
+        from owctl.migrate.export_sqlite import open_container
+
+        return open_container(context.engine, from_container)
+    from owctl.migrate.export_postgres import PostgresOrigin, find_postgres
+
+    return PostgresOrigin(context.engine, find_postgres(context.engine, context.stack))
+
+
+def _list(context: Context, origin: "Origin", *, as_json: bool) -> None:
+    from owctl.ui.table import Column
+
+    rows = origin.count_rows()
+    if as_json:
+        listed: list[dict[str, Any]] = [{"table": name, "rows": rows[name]} for name in rows]
+        context.console.json({"schema": 1, "project": _project(context), "tables": listed})
+        return
+    shown = [(name, f"{count:,}") for name, count in rows.items()]
+    context.console.table([Column("TABLE"), Column("ROWS", right=True)], shown)
+
+
+def _project(context: Context) -> str | None:
+    """Return the project's name, None where there is none: a file can be read anywhere."""
+    try:
+        return context.stack.project
+    except OwctlError:
+        return None
+
+
+def _to_stdout(origin: "Origin", chosen: "Chosen", form: "Format") -> "Written":
+    from owctl.migrate.export import export_to
+
+    descriptor = sys.stdout.fileno()
+
+    def write(data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OwctlError(
+                f"Cannot write to stdout: {error.strerror}",
+                hint="--output FILE, where there is room",
+            ) from error
+
+    return export_to(origin, chosen, form, write)
+
+
+def _to_files(
+    context: Context,
+    origin: "Origin",
+    chosen: "list[Chosen]",
+    form: "Format",
+    output: str | None,
+    *,
+    force: bool,
+) -> "dict[str, Written]":
+    from owctl.migrate.export import export_to_files, paths_for, refuse_existing
+
+    target = context.working_dir / (output or "")
+    folder = len(chosen) > 1 or target.is_dir() or (output or "").endswith("/")
+    paths = paths_for(chosen, form, target, folder=folder)
+    refuse_existing(paths, force=force)
+
+    def tell(table: str) -> None:
+        context.console.info(f"{table} …")
+
+    written = export_to_files(origin, chosen, form, paths, tell, force=force)
+    for table, result in written.items():
+        shown = _shown(paths[table], context.working_dir)
+        context.console.result(
+            str(shown) if context.console.quiet else f"{shown}: {result.rows:,} rows"
+        )
+    return written
+
+
+def _shown(path: Path, folder: Path) -> Path:
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
+
+
+def _tell(context: Context, written: "dict[str, Written]") -> int:
+    """Say what is not as it was stored; rows that could not be read make it a failure."""
+    for table, result in written.items():
+        for column, count in result.mended.items():
+            context.console.warn(
+                f"{table}.{column}: {count:,} values were mended (NUL, no UTF-8, no or double JSON)"
+            )
+        if result.unreadable:
+            context.console.warn(
+                f"{table}: {result.unreadable:,} rows are on damaged pages, and are missing"
+            )
+    return _FAILED if any(result.unreadable for result in written.values()) else 0
