@@ -81,11 +81,11 @@ def trouble(address: str, tmp_path: Path, **options: str) -> OwctlError:
         ("sftp://host/~", Address("sftp", "", "host")),
         ("file:///mnt/x/", Address("file", "/mnt/x")),
         ("/mnt/x", Address("file", "/mnt/x")),
-        ("../x", Address("file", "/work/x")),
+        ("../x", Address("file", "/srv/x")),
     ],
 )
 def test_addresses(text: str, address: Address) -> None:
-    assert parse_address(text, Path("/work/here")) == address
+    assert parse_address(text, Path("/srv/here")) == address
     if address.scheme != "file":
         assert parse_address(str(address), Path("/")) == address
 
