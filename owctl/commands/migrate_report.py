@@ -36,7 +36,9 @@ def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
 
 def _show_source(console: Console, report: dict[str, Any]) -> None:
     source, target = report["source"], report["target"]
-    console.result(f"From the {source['kind']} {source['name']}, version {source['version']}")
+    console.result(
+        _filled(f"From the {source['kind']} {source['name']}, version {source['version']}")
+    )
     for line in source["damage"][:_SHOWN_ROWS]:
         console.result(f"Damage in the source: {line}")
     if target is not None:
