@@ -114,9 +114,7 @@ def _show_findings(console: Console, report: dict[str, Any]) -> None:
         console.result(_filled(f"Accounts with the address {each['email']}: {accounts}."))
     others = sum(1 for setting in report["config_settings"] if setting["variable"] is None)
     if others:
-        console.result(
-            _filled(f"{others} more settings of the administration are loaded as they are.")
-        )
+        console.result(f"Other settings of the administration, loaded as they are: {others}.")
 
 
 def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
