@@ -36,7 +36,9 @@ def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
 
 def _show_source(console: Console, report: dict[str, Any]) -> None:
     source, target = report["source"], report["target"]
-    console.result(f"From the {source['kind']} {source['name']}, version {source['version']}")
+    console.result(
+        _filled(f"From the {source['kind']} {source['name']}, version {source['version']}")
+    )
     for line in source["damage"][:_SHOWN_ROWS]:
         console.result(f"Damage in the source: {line}")
     if target is not None:
@@ -112,9 +114,7 @@ def _show_findings(console: Console, report: dict[str, Any]) -> None:
         console.result(_filled(f"Accounts with the address {each['email']}: {accounts}."))
     others = sum(1 for setting in report["config_settings"] if setting["variable"] is None)
     if others:
-        console.result(
-            _filled(f"{others} more settings of the administration are loaded as they are.")
-        )
+        console.result(f"Other settings of the administration, loaded as they are: {others}.")
 
 
 def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:

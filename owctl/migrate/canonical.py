@@ -39,7 +39,7 @@ class RowHasher:
         self.rows = 0
         self._first = 0
         self._second = 0
-        self._orders: dict[tuple[str, ...], list[str]] = {}
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._fast = json.JSONDecoder(
             object_hook=self._ordered, parse_float=_plain_float, strict=False
         ).decode
@@ -115,8 +115,8 @@ class RowHasher:
             if len(self._orders) >= _MOST_ORDERS:
                 # Objects whose keys are ids never come again.
                 self._orders.clear()
-            order = self._orders[names] = sorted(names, key=_jsonb_order)
-        return {name: items[name] for name in order}
+            order = self._orders[names] = tuple(sorted(names, key=_jsonb_order))
+        return items if order == names else {name: items[name] for name in order}
 
 
 def digest_query(columns: Sequence[tuple[str, str]], table: str, but: str = "") -> str:

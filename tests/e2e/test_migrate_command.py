@@ -6,6 +6,7 @@ import io
 import json
 import os
 import secrets
+import select
 import signal
 import stat
 import subprocess
@@ -52,6 +53,10 @@ def source(tmp_path: Path) -> Path:
     builder.user(USER, "person@example.org", name="=A Person")
     builder.chats(200, 20_000, (ADMIN, USER))
     builder.add("chat", id="of-nobody", user_id="nobody")
+    builder.add("folder", id="folder-1", user_id=ADMIN, items='["something"]')
+    builder.add(
+        "config", id=1, data='{"openai": {"api_keys": ["sk-never-shown"]}, "rag": {"top_k": 3}}'
+    )
     for identifier, name in (("file-1", "a letter.pdf"), ("file-2", "lost.txt")):
         path = f"{OLD_DATA}/uploads/{identifier}_{name}"
         builder.add("file", id=identifier, user_id=ADMIN, filename=name, path=path)
@@ -159,8 +164,68 @@ def test_a_rehearsal_reports_everything_and_writes_nothing(stack: Project, sourc
     assert report["totals"]["unaccounted"] == 0
     orphans = [row for row in report["rejected_rows"] if row["reason"] == "orphan-user"]
     assert [row["table"] for row in orphans] == ["chat"]
+    assert report["meanings"]["orphan-user"]["text"] == "its user is not there"
+    assert report["meanings"].keys() >= {note["kind"] for note in report["notes"]}
+    assert report["config_settings"] == [
+        {"key": "openai.api_keys", "variable": "OPENAI_API_KEY"},
+        {"key": "rag.top_k", "variable": None},
+    ]
+    assert "sk-never-shown" not in json.dumps(report)
+    assert [each["column"] for each in report["columns_without_target"]] == ["items"]
+    assert report["source"]["vector_data"] is True
+    space = report["space"]
+    assert space["uploads_bytes"] == len(LETTER) + len(b"nobody knows")
+    assert space["copy_bytes"] == space["uploads_bytes"] + report["source"]["size_bytes"]
+    assert space["database_free_bytes"] > 0
     assert not (stack.directory / "migrations").exists()
     assert {path: path.stat().st_mtime_ns for path in sorted(source.rglob("*"))} == before
+
+
+def test_a_rehearsal_as_text_and_as_a_page(stack: Project, source: Path) -> None:
+    flags = ("migrate", source / "webui.db", "--dry-run", "--replace")
+    text = stack.succeed(*flags).stdout
+    assert text.startswith("2 accounts can sign in with a one-time password")
+    for words in (
+        "tables of the migrations 001-010", "its user is not there", "in lower case", "folder.items",
+        "OPENAI_API_KEY", "Index the documents", "on the disk of PostgreSQL",
+    ):  # fmt: skip
+        assert words in " ".join(text.split()), words
+    page = stack.succeed(*flags, "--format", "html").stdout
+    assert page.startswith("<!doctype html>")
+    for words in ("its user is not there", "openai.api_keys", "database free, bytes"):
+        assert words in page, words
+    assert "sk-never-shown" not in text + page
+    assert not (stack.directory / "migrations").exists()
+
+
+def on_a_terminal(project: Project, container: str, *dialogue: tuple[str, str]) -> tuple[str, int]:
+    """Run a migration on a pseudo-terminal; each pair is what is waited for, and the answer."""
+    ours, theirs = os.openpty()
+    arguments = ("migrate", "--from-container", container, "--replace")
+    with subprocess.Popen(
+        [str(OWCTL), *arguments],
+        cwd=project.directory,
+        env=clean_environment(),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown, pending = "", list(dialogue)
+        deadline = time.monotonic() + 5 * PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if not select.select([ours], [], [], 0.5)[0]:
+                continue
+            try:
+                shown += os.read(ours, 4096).decode(errors="replace")
+            except OSError:
+                break
+            if pending and pending[0][0] in " ".join(shown.split()):
+                os.write(ours, pending.pop(0)[1].encode())
+        code = process.wait(timeout=PATIENCE_SECONDS)
+    os.close(ours)
+    assert not pending, shown
+    return " ".join(shown.split()), code
 
 
 def test_without_a_terminal_what_matters_has_to_be_said(stack: Project, source: Path) -> None:
@@ -278,6 +343,25 @@ def test_a_killed_run_goes_on_where_it_was(stack: Project, source: Path) -> None
     assert again["tables"] == report["tables"]
     assert passwords_of(again) == listed
     assert rows(stack, "chat") == 200
+
+
+def test_the_guided_run_asks_before_it_touches_anything(
+    stack: Project, source: Path, old_container: str
+) -> None:
+    known = set((stack.directory / "migrations").glob("*"))
+    asked = ("Make a one-time password for every account", "y\n")
+    shown, code = on_a_terminal(stack, old_container, asked, (f"stop {old_container}", "n\n"))
+    assert code == 130, shown
+    assert "stay behind, with their reasons" in shown
+    assert "Nothing was changed." in shown
+    assert state_of(old_container) == "running"
+    assert set((stack.directory / "migrations").glob("*")) == known
+
+    asked = ("Make a one-time password for every account", "n\n")
+    shown, code = on_a_terminal(stack, old_container, asked, (f"stop {old_container}", "y\n"))
+    assert code == 0, shown
+    assert "2 accounts CANNOT sign in" in shown
+    assert state_of(old_container) == "exited"
 
 
 def test_kept_passwords_let_nobody_in_and_replacing_backs_up_first(
