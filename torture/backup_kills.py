@@ -33,7 +33,10 @@ def backup_kills(subject: Subject, kills: int, random: Random) -> Tally:
     while tally.killed < kills:
         before = names(subject)
         words = random.choice(COMMANDS)
+        began = time.monotonic()
         result = killed_after(subject, words, random.uniform(0, durations[words]))
+        if result.exit_code == 0:
+            durations[words] = time.monotonic() - began
         published = check_new(subject, before, result)
         tally.count("published" if published else "nothing", killed=result.exit_code < 0)
         check_earlier(subject, precious)

@@ -25,7 +25,14 @@ class RestoreKills:
         subject.succeed("backup", "--label", "saved")
         (self.backup,) = names(subject) - before
         self.live = subject.change("live")
-        self.duration = self._uninterrupted()
+        # By action, of the last run that came to its end: a kill must not come too late.
+        self.durations: dict[str, float] = {}
+        self._uninterrupted()
+
+    @property
+    def duration(self) -> float:
+        """How many seconds a restore takes that nothing cuts off."""
+        return self.durations["restore"]
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -70,7 +77,7 @@ class RestoreKills:
             self._one_of(expected, f"no journal after {last}")
             return f"nothing to mend after {last}"
         if phase == "undoing" or (phase != "finishing" and self.random.random() < 0.5):
-            subject.succeed("restore", "undo", "--yes")
+            self._timed("restore", "undo", "--yes")
             self._all_up()
             self._one_of((self.live,), f"undo in phase {phase}")
             return f"undone from {phase}"
@@ -79,7 +86,7 @@ class RestoreKills:
 
     def _resume(self, phase: str) -> None:
         subject = self.subject
-        subject.succeed("restore", "resume")
+        self._timed("restore", "resume")
         self._all_up()
         self._one_of((self.saved,), f"resume in phase {phase}")
         if subject.restore_phase() is not None:
@@ -91,19 +98,30 @@ class RestoreKills:
             self.subject.succeed("start")
         self.subject.healthy()
 
-    def _uninterrupted(self) -> float:
-        began = time.monotonic()
-        self.subject.succeed(*self.words)
-        duration = time.monotonic() - began
+    def _uninterrupted(self) -> None:
+        self._timed(*self.words)
         self._one_of((self.saved,), "an uninterrupted restore")
-        self.subject.succeed("restore", "undo", "--yes")
+        self._timed("restore", "undo", "--yes")
         self._one_of((self.live,), "undo")
-        return duration
+
+    def _timed(self, *words: str) -> None:
+        began = time.monotonic()
+        self.subject.succeed(*words)
+        self._took(words, time.monotonic() - began)
+
+    def _took(self, words: tuple[str, ...], seconds: float) -> None:
+        action = "restore" if words == self.words else words[1]
+        self.durations[action] = seconds
 
     def _kill(self, words: tuple[str, ...]) -> None:
-        result = killed_after(self.subject, words, self.random.uniform(0, self.duration))
+        action = "restore" if words == self.words else words[1]
+        moment = self.random.uniform(0, self.durations.get(action, self.duration))
+        began = time.monotonic()
+        result = killed_after(self.subject, words, moment)
         if result.exit_code > 0:
             raise Trouble(str(result))
+        if result.exit_code == 0:
+            self._took(words, time.monotonic() - began)
         self.tally.runs += 1
         self.tally.killed += result.exit_code < 0
 

@@ -66,12 +66,12 @@ def _small_disks(count: int, random: Random) -> Tally:
 
 # name → (scenario, how often in a long run)
 SCENARIOS: dict[str, tuple[Scenario, int]] = {
-    "backup-kills": (_on_a_stack(backup_kills), 110),
-    "restore-kills": (_on_a_stack(restore_kills), 110),
-    "backup-disks": (_on_a_stack(full_disk_in_backup, rows=20000), 20),
-    "restore-disks": (_small_disks, 12),
-    "backup-engine": (_on_an_engine(engine_kills_in_backup), 10),
-    "restore-engine": (_on_an_engine(engine_kills_in_restore), 10),
-    "damage": (_on_a_stack(damaged_backups), 40),
-    "rivals": (_on_a_stack(several_at_once), 6),
+    "backup-kills": (_on_a_stack(backup_kills), 105),
+    "restore-kills": (_on_a_stack(restore_kills), 100),
+    "backup-disks": (_on_a_stack(full_disk_in_backup, rows=20000), 12),
+    "restore-disks": (_small_disks, 8),
+    "backup-engine": (_on_an_engine(engine_kills_in_backup), 6),
+    "restore-engine": (_on_an_engine(engine_kills_in_restore), 6),
+    "damage": (_on_a_stack(damaged_backups), 27),
+    "rivals": (_on_a_stack(several_at_once), 4),
 }
