@@ -87,6 +87,9 @@ class RestoreKills:
     def _resume(self, phase: str) -> None:
         subject = self.subject
         self._timed("restore", "resume")
+        if phase == "finishing":
+            # Finishing starts nothing: the restore may have been cut off before it did.
+            subject.succeed("start")
         self._all_up()
         self._one_of((self.saved,), f"resume in phase {phase}")
         if subject.restore_phase() is not None:

@@ -28,6 +28,7 @@ echo \$((count + 1)) >/crash-count
 if [ \$((count + 1)) -eq "\$at" ]; then
   [ $name != mv ] || [ \$# -lt 4 ] || /bin/mv -f "\$2" "\${@: -1}"
   kill -9 \$PPID
+  exit
 fi
 exec /bin/$name "\$@"
 EOF
