@@ -12,6 +12,7 @@ from owctl.errors import BackupInvalid
 MANIFEST_NAME = "manifest.json"
 SCHEMA = 1
 Kind = Literal["database", "volume", "sqlite", "configuration"]
+_ANOTHER = "owctl backup list, for another one"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -104,9 +105,9 @@ def read(folder: Path) -> Manifest:
             hint="owctl backup, which makes a new one",
         ) from None
     except OSError as error:
-        raise BackupInvalid(f"Cannot read {path}: {error.strerror}.") from error
+        raise BackupInvalid(f"Cannot read {path}: {error.strerror}.", hint=_ANOTHER) from error
     except BackupInvalid as error:
-        raise BackupInvalid(f"{path}: {error.message}", hint=error.hint) from error
+        raise BackupInvalid(f"{path}: {error.message}", hint=error.hint or _ANOTHER) from error
 
 
 def parse(data: bytes) -> Manifest:
