@@ -64,7 +64,7 @@ def backup_pull(
         opened(address, host_key) as store,
         context.console.progress("Pulling") as progress,
     ):
-        backup_id = find_remote(store, reference)
+        backup_id = find_remote(store, reference, place.project)
         pulled = pull_backup(store, backup_id, place.parent, transfer_receiver(progress))
     _render(context, remote, pulled, output_format)
 
