@@ -59,5 +59,5 @@ def rebuild(
                     name, "working", f"building: {text.strip()}"
                 ),
             )
-            progress.update(name, "done", f"built {service.image_name(stack.project)}")
+            progress.update(name, "done", f"built {service.declared_image(stack.project)}")
     context.console.info("`owctl start` takes the new images up.")
