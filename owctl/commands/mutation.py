@@ -99,8 +99,10 @@ def _recover_upgrade(context: Context, command: str) -> None:
 
     if not path_of(context.stack.working_dir).exists():
         return
+    from owctl.commands.held_images import refuse_if_moved
     from owctl.upgrade.run import recover
 
+    refuse_if_moved(context)
     sentence = recover(context.engine, context.stack)
     if sentence is not None and command not in _END_AN_UPGRADE:
         context.console.warn(sentence)

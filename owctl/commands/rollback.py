@@ -124,12 +124,12 @@ def _foresee(context: Context, prepared: "PreparedRollback", output_format: str)
 
 
 def _plan_lines(prepared: "PreparedRollback") -> list[str]:
-    from owctl.commands.upgrade_report import in_words, planned_lines
+    from owctl.commands.upgrade_report import planned_lines
 
     if not prepared.changes:
         return ["Nothing to roll back: the images of before run already."]
     lines = [
-        f"{change.service}: {in_words(change.before)} → {in_words(change.after)}"
+        f"{change.service}: {change.before.in_words} → {change.after.in_words}"
         for change in prepared.changes
     ]
     return [*lines, *planned_lines(prepared.replacements)]

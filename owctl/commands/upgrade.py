@@ -127,7 +127,8 @@ def _upgrade(
     from owctl.commands.mutation import StepDisplay
     from owctl.commands.upgrade_display import RollDisplay
     from owctl.commands.upgrade_report import Outcome
-    from owctl.upgrade.run import UpgradeRun, Way
+    from owctl.upgrade.run import UpgradeRun
+    from owctl.upgrade.transition import Way
 
     stack, engine, console = context.stack, context.engine, context.console
     run = UpgradeRun(engine, stack, prepared)

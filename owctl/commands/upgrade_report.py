@@ -37,7 +37,7 @@ def show_outlook(
             Column("WOULD BE", narrow="fold"),
             Column("WHY", narrow="fold"),
         ],
-        [[each.service, in_words(each.before), _would_be(each), each.why] for each in outlooks],
+        [[each.service, each.before.in_words, _would_be(each), each.why] for each in outlooks],
     )
     for step in prepared.plan.steps:
         console.result(str(step))
@@ -81,20 +81,14 @@ def show_changes(context: Context, upgrade: "Upgrade", rolled: "Rolled") -> None
         [
             [
                 change.service,
-                in_words(change.before),
-                in_words(change.after),
+                change.before.in_words,
+                change.after.in_words,
                 f"{rolled.seconds.get(change.service, 0):.1f} s",
                 _gap(rolled, change.service),
             ]
             for change in upgrade.changes
         ],
     )
-
-
-def in_words(note: "ImageNote") -> str:
-    """Return an image as a user reads it: its version, if it says one, and a short id."""
-    identity = short_id(note.image_id)
-    return f"{note.version} ({identity})" if note.version else identity
 
 
 def planned_lines(replacements: Sequence["Replacement"]) -> list[str]:
@@ -191,7 +185,7 @@ def _would_be(outlook: "Outlook") -> str:
     if outlook.verdict == "same":
         return "the same"
     if outlook.after is not None:
-        return in_words(outlook.after)
+        return outlook.after.in_words
     if outlook.digest is not None:
         return f"digest {short_id(outlook.digest)}"
     return "?"

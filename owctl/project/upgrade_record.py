@@ -36,6 +36,12 @@ class ImageNote:
     digest: str | None = None
     version: str | None = None
 
+    @property
+    def in_words(self) -> str:
+        """Return it as a user reads it: its version, if it says one, and the short id."""
+        identity = self.image_id.removeprefix("sha256:")[:12]
+        return f"{self.version} ({identity})" if self.version else identity
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -59,6 +65,14 @@ class Upgrade:
     changes: tuple[Change, ...] = ()
     backup_id: str | None = None
     columns: tuple[str, ...] | None = None
+
+    @property
+    def unfinished(self) -> str:
+        """Return the sentence that says that it was interrupted while it replaced containers."""
+        return (
+            f"The {self.kind} of {', '.join(self.services)} that began at {self.started_at} was "
+            "interrupted: `owctl upgrade` goes on with it, `owctl rollback` goes back"
+        )
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -161,13 +175,14 @@ def hold_images(stack: Stack, record: Record) -> Stack:
 
     A service whose files name another image by now is not held: that is a change asked for.
     """
+    released = release_images(stack)
     held = {
         name: replace(service, held_image=hold.image.kept_as or hold.image.image_id)
         for name, hold in record.held.items()
-        if (service := stack.services.get(name)) is not None
+        if (service := released.services.get(name)) is not None
         and service.declared_image(stack.project) == hold.reference
     }
-    return replace(stack, services={**stack.services, **held}) if held else stack
+    return replace(released, services={**released.services, **held})
 
 
 def release_images(stack: Stack, names: Sequence[str] | None = None) -> Stack:

@@ -30,7 +30,6 @@ from owctl.upgrade.acquire import (
 )
 from owctl.upgrade.candidates import Candidate, find_candidates
 from owctl.upgrade.columns import read_columns
-from owctl.upgrade.leftovers import tidy
 from owctl.upgrade.notes import forget_others
 from owctl.upgrade.replacements import Replacement, plan_replacements
 from owctl.upgrade.roll import Rolled
@@ -145,20 +144,11 @@ def recover(engine: Engine, stack: Stack) -> str | None:
     record = read_record(stack.working_dir)
     if record.under_way is None:
         return None
-    upgrade = record.under_way.upgrade
     if record.under_way.phase == "acquiring":
         put_back(engine, record.under_way.tags)
         write_record(stack.working_dir, replace(record, under_way=None))
         return None
-    return unfinished(upgrade)
-
-
-def unfinished(upgrade: Upgrade) -> str:
-    """Return the sentence about an upgrade that was interrupted while it replaced containers."""
-    return (
-        f"The {upgrade.kind} of {', '.join(upgrade.services)} that began at {upgrade.started_at} was "
-        "interrupted: `owctl upgrade` goes on with it, `owctl rollback` goes back"
-    )
+    return record.under_way.upgrade.unfinished
 
 
 def new_upgrade(kind: Kind, changes: Sequence[Change], backup_id: str | None = None) -> Upgrade:
@@ -170,6 +160,3 @@ def new_upgrade(kind: Kind, changes: Sequence[Change], backup_id: str | None = N
         changes=tuple(changes),
         backup_id=backup_id,
     )
-
-
-__all__ = ["Prepared", "UpgradeRun", "Way", "prepare_upgrade", "recover", "tidy", "unfinished"]

@@ -107,7 +107,10 @@ def _return_after(way: Way, record: Record, error: BaseException) -> None:
         go_back(way, record)
     except (KeyboardInterrupt, OwctlError) as second:
         raise _stuck(upgrade, cause, error, second) from second
-    message = f"{cause} The {upgrade.kind} did not take place: {names} as before."
+    message = (
+        f"{cause} The {upgrade.kind} did not take place: {names} {_runs(upgrade)} the image of before "
+        "again, and `owctl start` keeps to it."
+    )
     if interrupted:
         raise Interrupted(message, hint=f"owctl {upgrade.kind}, which begins again") from error
     details = error.details if isinstance(error, OwctlError) else ()
@@ -116,6 +119,10 @@ def _return_after(way: Way, record: Record, error: BaseException) -> None:
         hint="owctl status, which shows what runs; owctl upgrade, once the new image is mended",
         details=details,
     ) from error
+
+
+def _runs(upgrade: Upgrade) -> str:
+    return "runs" if len(upgrade.changes) == 1 else "run"
 
 
 def _stuck(upgrade: Upgrade, cause: str, first: BaseException, second: BaseException) -> OwctlError:
