@@ -12,6 +12,9 @@ def tell_held(context: Context) -> None:
     record = read_record(stack.working_dir)
     for name, held in record.held.items():
         service = stack.services.get(name)
+        if record.under_way is not None and record.under_way.upgrade.of(name):
+            # Said by the warning that it is not finished.
+            continue
         if service is not None and service.held_image is not None:
             context.console.info(
                 f"{name} is kept at {held.image.in_words}: {held.why}. "
@@ -20,12 +23,17 @@ def tell_held(context: Context) -> None:
 
 
 def tell_unfinished(context: Context) -> None:
-    """Warn of an upgrade that was interrupted while it replaced containers."""
+    """Warn of an upgrade that replaces containers, or was interrupted while it did."""
     from owctl.project.upgrade_record import read_record
 
     under_way = read_record(context.stack.working_dir).under_way
     if under_way is not None and under_way.phase != "acquiring":
-        context.console.warn(under_way.upgrade.unfinished)
+        upgrade = under_way.upgrade
+        context.console.warn(
+            f"The {upgrade.kind} of {', '.join(upgrade.services)} that began at {upgrade.started_at} "
+            "is not finished. If no owctl is at work on it: `owctl upgrade` goes on, "
+            "`owctl rollback` goes back"
+        )
 
 
 def refuse_if_moved(context: Context) -> None:

@@ -60,4 +60,7 @@ def rebuild(
                 ),
             )
             progress.update(name, "done", f"built {service.declared_image(stack.project)}")
+    kept = [service.name for service in buildable if service.held_image is not None]
     context.console.info("`owctl start` takes the new images up.")
+    if kept:
+        context.console.info(f"{', '.join(kept)}: kept at an earlier image until `owctl upgrade`.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from owctl.context import Context
 from owctl.ui.table import Column
-from owctl.upgrade.notes import short_id
+from owctl.engine.kept_images import short_id
 
 if TYPE_CHECKING:
     from owctl.project.upgrade_record import ImageNote, Upgrade

@@ -61,7 +61,10 @@ def prepare_rollback(
             )
         _check_is_there(engine, name, target)
         present = present_image(engine, containers[0])
-        if record.under_way is not None or present.image_id != target.image_id:
+        if record.under_way is not None:
+            begun = record.under_way.upgrade.of(name)
+            changes.append(Change(name, begun.after if begun else present, target))
+        elif present.image_id != target.image_id:
             changes.append(Change(name, present, target))
     order = [change.service for change in changes]
     replaced = {name: observed.of(name) for name in order}
@@ -77,7 +80,8 @@ def prepare_rollback(
 def run_rollback(way: Way, record: Record, prepared: PreparedRollback) -> tuple[Upgrade, Rolled]:
     """Go back, and return what is on record of it. Raises as ``go`` and ``go_back`` do."""
     if record.under_way is not None:
-        return record.under_way.upgrade, go_back(way, record)
+        rolled = go_back(way, record)
+        return replace(record.under_way.upgrade, kind="rollback", changes=prepared.changes), rolled
     upgrade = new_upgrade("rollback", prepared.changes, prepared.backup_id)
     upgrade = replace(upgrade, columns=read_columns(way.engine, way.stack))
     return upgrade, go(way, record, upgrade)

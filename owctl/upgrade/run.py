@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
+from owctl.engine.kept_images import forget_images
+from owctl.errors import OwctlError
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.plan import Receiver as StepReceiver
@@ -30,7 +32,6 @@ from owctl.upgrade.acquire import (
 )
 from owctl.upgrade.candidates import Candidate, find_candidates
 from owctl.upgrade.columns import read_columns
-from owctl.upgrade.notes import forget_others
 from owctl.upgrade.replacements import Replacement, plan_replacements
 from owctl.upgrade.roll import Rolled
 from owctl.upgrade.transition import Way, go
@@ -104,6 +105,10 @@ class UpgradeRun:
         try:
             fetch(self.engine, self.prepared.stack, self.prepared.plan, fetching, receive)
             changes = find_changes(self.engine, self.prepared.candidates)
+        except OwctlError as error:
+            self.abandon()
+            error.details = (*error.details, "Nothing was upgraded.")
+            raise
         except BaseException:
             self.abandon()
             raise
@@ -133,7 +138,7 @@ class UpgradeRun:
         held = {name: each for name, each in self.record.held.items() if name not in chosen}
         settled = Record(self.record.finished, held)
         write_record(self.stack.working_dir, settled)
-        forget_others(self.engine, self.stack.project, settled.kept_names)
+        forget_images(self.engine, self.stack.project, settled.kept_names)
 
 
 def recover(engine: Engine, stack: Stack) -> str | None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.images import image_id
+from owctl.engine.kept_images import forget_images, keep_image
 from owctl.errors import Interrupted, OwctlError
 from owctl.project.upgrade_record import (
+    Change,
     Held,
     ImageNote,
     Record,
@@ -24,7 +26,6 @@ from owctl.project.upgrade_record import (
     write_record,
 )
 from owctl.upgrade.events import Receiver, RollEvent
-from owctl.upgrade.notes import forget_others, keep
 from owctl.upgrade.roll import Rolled, roll
 
 _UNFINISHED = "the {kind} of {when} was not finished"
@@ -70,7 +71,7 @@ def go(way: Way, record: Record, upgrade: Upgrade) -> Rolled:
         _return_after(way, under_way, error)
     done = finish(record, upgrade, _held_after(way, record, upgrade))
     write_record(way.stack.working_dir, done)
-    forget_others(way.engine, way.stack.project, done.kept_names)
+    forget_images(way.engine, way.stack.project, done.kept_names)
     return rolled
 
 
@@ -90,7 +91,7 @@ def go_back(way: Way, record: Record) -> Rolled:
     )
     settled = Record(record.finished, _held_before(way, holds, upgrade))
     write_record(way.stack.working_dir, settled)
-    forget_others(way.engine, way.stack.project, settled.kept_names)
+    forget_images(way.engine, way.stack.project, settled.kept_names)
     return rolled
 
 
@@ -141,11 +142,11 @@ def _stuck(upgrade: Upgrade, cause: str, first: BaseException, second: BaseExcep
 def _kept(way: Way, upgrade: Upgrade) -> Upgrade:
     """Give the images of before names of owctl's own, so that nothing prunes them."""
     project = way.stack.project
-    changes = tuple(
-        replace(each, before=keep(way.engine, project, each.service, each.before))
-        for each in upgrade.changes
-    )
-    return replace(upgrade, changes=changes)
+    changes = list[Change]()
+    for each in upgrade.changes:
+        name = keep_image(way.engine, project, each.service, each.before.image_id)
+        changes.append(replace(each, before=replace(each.before, kept_as=name)))
+    return replace(upgrade, changes=tuple(changes))
 
 
 def _target(way: Way, upgrade: Upgrade) -> Stack:
