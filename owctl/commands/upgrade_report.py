@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from owctl.context import Context
-from owctl.ui.table import Column
 from owctl.engine.kept_images import short_id
+from owctl.ui.table import Column
 
 if TYPE_CHECKING:
     from owctl.project.upgrade_record import ImageNote, Upgrade
