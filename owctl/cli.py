@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "stop": ("stop", "Run", "Remove the containers and the network; keep the data."),
     "restart": ("restart", "Run", "Restart services and wait until they answer."),
     "rebuild": ("rebuild", "Run", "Build the images of services that are built here."),
+    "dev": ("dev", "Run", "Run the databases and the bridge for a backend on this machine."),
     "status": ("status", "Watch", "Show the containers: state, uptime, ports, image."),
     "health": ("health", "Watch", "Ask every service, in its own protocol, whether it works."),
     "doctor": (
