@@ -1,6 +1,7 @@
 """The development stack, and the loop of somebody who changes the backend."""
 
 import json
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -22,14 +23,16 @@ from tests.engine.engine_helpers import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PAGE = "docs/development.md"
+DEFAULT_PORTS = {"postgres": 5432, "rust-backend": 8080}
+TOOL_PORTS = ("PGADMIN_PORT", "REDIS_COMMANDER_PORT")
 # In place of the developer's toolchain: the demonstration's backend, in the network of this machine.
 CARGO = """\
 #!/bin/sh
 set -eu
 [ "$*" = run ]
-env >{folder}/given.env
-exec docker run --detach --rm --name {name} --label com.docker.compose.project={project} \\
-    --network host --env-file {folder}/given.env --env PATH=/usr/bin:/bin --env UPLOAD_DIR=/app/data \\
+env | grep -E '^(HOST|PORT|DATABASE_|WEBUI_|JWT_|ENABLE_|DEFAULT_USER_ROLE=)' >{folder}/given.env
+exec docker run --detach --name {name} --label com.docker.compose.project={project} \\
+    --network host --env-file {folder}/given.env --env UPLOAD_DIR=/app/data \\
     owctl-demo-rust-backend:latest
 """
 # pgAdmin and Redis Commander cannot be had here: servers that answer what owctl asks those.
@@ -43,6 +46,7 @@ services:
   redis-commander:
     image: owctl-demo-rust-backend:latest
     command: ["python3", "-m", "http.server", "8081"]
+    x-owctl: {probe: {type: http, port: 8081, path: /}}
 """
 
 
@@ -68,9 +72,6 @@ def project(
         remove_project(f"{made.project}-dev")
         image = ["docker", "image", "rm", f"{made.project}-backend:latest"]
         subprocess.run(image, capture_output=True, check=False)
-
-
-TOOL_PORTS = ("PGADMIN_PORT", "REDIS_COMMANDER_PORT")
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def sees_the_backend(project: Project) -> None:
 
 
 def test_every_command_of_the_page(project: Project, cargo: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PATH", f"{cargo}:{__import__('os').environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{cargo}{os.pathsep}{os.environ['PATH']}")
     backend = f"http://127.0.0.1:{project.ports['rust-backend']}/health"
     container = f"{project.project}-cargo"
 
@@ -116,9 +117,12 @@ def test_every_command_of_the_page(project: Project, cargo: Path, monkeypatch: p
         assert f"Try: owctl -p {project.project} stop, or set DEV_" in result.stderr
 
     def ended() -> None:
-        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)
+        # The page stops the development stack twice; the backend runs the first time only.
+        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
 
-    new_ports = dict(zip(("15432", "16379", "18081", "18080"), map(str, free_ports(4)), strict=True))
+    new_ports = dict(
+        zip(("15432", "16379", "18081", "18080"), map(str, free_ports(4)), strict=True)
+    )
     output = run_page(
         PAGE,
         project.directory,
@@ -128,7 +132,7 @@ def test_every_command_of_the_page(project: Project, cargo: Path, monkeypatch: p
                 answers, "the backend on this machine", 60
             ),
             "owctl dev logs --tail 20 bridge": lambda: sees_the_backend(project),
-            "owctl dev stop": ended_once(ended),
+            "owctl dev stop": ended,
             "owctl logs --tail 20 backend": refused_beside_production,
         },
     )
@@ -137,15 +141,6 @@ def test_every_command_of_the_page(project: Project, cargo: Path, monkeypatch: p
     assert f"@127.0.0.1:{project.ports['postgres']}/" in written
     history = project.succeed("history").stdout
     assert "owctl dev start" in history
-
-
-DEFAULT_PORTS = {"postgres": 5432, "rust-backend": 8080}
-
-
-def ended_once(end):
-    """The page stops the development stack twice; the backend runs the first time only."""
-    calls = iter([end])
-    return lambda: next(calls, lambda: None)()
 
 
 def test_the_tools_are_a_profile_that_a_bare_stop_ends_too(project: Project):
@@ -192,7 +187,7 @@ def built(tmp_path: Path, demo_base_image: str) -> Iterator[Project]:
         f"  tool: {{image: {name}-app, init: true, profiles: [extra], depends_on: [app]}}\n"
     )
     (tmp_path / "Dockerfile").write_text(
-        f'FROM {demo_base_image}\nRUN echo one >/word\nCMD ["sh", "-c", "cat /word; sleep 600"]\n'
+        f'FROM {demo_base_image}\nRUN echo one >/word\nCMD ["sh", "-c", "cat /word; exec sleep 600"]\n'
     )
     project = Project(tmp_path, name, dict.fromkeys(PORT_VARIABLES, 0))
     try:
