@@ -106,17 +106,17 @@ def run_page(
 ) -> dict[str, str]:
     """Run every command of a page in order; return what each printed, by its line.
 
-    ``before`` are things to happen before a command (by its line as the page has it); ``folders`` say
-    from which command on another folder is the current one. Both have to name commands of the page.
+    ``before`` are things to happen before a command, where it first stands; ``folders`` say from which
+    command on another folder is the current one. Both name commands by their lines on the page.
     """
     commands = read_commands(page)
     known = {command.line for command in commands}
     unknown = {*(before or {}), *(folders or {})} - known
     assert not unknown, f"the page does not have {unknown}"
     outputs: dict[str, str] = {}
+    waiting = dict(before or {})
     for command in commands:
         folder = (folders or {}).get(command.line, folder)
-        if before and command.line in before:
-            before[command.line]()
+        waiting.pop(command.line, lambda: None)()
         outputs[command.line] = run_command(command, folder, words, environment)
     return outputs

@@ -117,8 +117,7 @@ def test_every_command_of_the_page(project: Project, cargo: Path, monkeypatch: p
         assert f"Try: owctl -p {project.project} stop, or set DEV_" in result.stderr
 
     def ended() -> None:
-        # The page stops the development stack twice; the backend runs the first time only.
-        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
+        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)
 
     new_ports = dict(
         zip(("15432", "16379", "18081", "18080"), map(str, free_ports(4)), strict=True)
