@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rebuild": ("rebuild", "Run", "Build the images of services that are built here."),
     "upgrade": ("upgrade", "Run", "Take new images up, with a backup first and a way back."),
     "rollback": ("rollback", "Run", "Go back to the images of before the last upgrade."),
+    "dev": ("dev", "Run", "Run the databases and the bridge for a backend on this machine."),
     "status": ("status", "Watch", "Show the containers: state, uptime, ports, image."),
     "health": ("health", "Watch", "Ask every service, in its own protocol, whether it works."),
     "doctor": (

@@ -95,7 +95,7 @@ def start(
                 timeout_seconds=timeout_seconds,
                 pull=pull,
             )
-    _report(context, names, prepared.plan, made.ready_seconds)
+    report(context, names, prepared.plan, made.ready_seconds)
 
 
 def _scale(stack: "Stack", words: tuple[str, ...]) -> "Scale":
@@ -122,9 +122,10 @@ def _warn_of_orphans(context: Context, orphans: tuple[str, ...]) -> None:
         )
 
 
-def _report(
+def report(
     context: Context, names: list[str], plan: "Plan", ready_seconds: dict[str, float]
 ) -> None:
+    """Print what became of the named services, and of what else was started."""
     from owctl.engine.containers import list_containers
     from owctl.ui.table import Column
 

@@ -53,7 +53,8 @@ def check_ports(situation: Situation, names: Iterable[str]) -> tuple[Finding, ..
     for index, item in enumerate(wanted):
         holder = _twin(item, wanted[:index]) or _holder(situation, item, published)
         if holder:
-            findings.append(_taken(situation, item, holder))
+            sibling = _sibling(situation, item, published)
+            findings.append(_taken(situation, item, holder, sibling))
     if findings:
         return tuple(findings)
     numbers = ", ".join(str(item.number) for item in wanted)
@@ -138,15 +139,41 @@ def _listen_problem(host_ip: str, number: int, protocol: str) -> int:
     return 0
 
 
-def _taken(situation: Situation, item: _Wanted, holder: str) -> Finding:
+def _sibling(situation: Situation, item: _Wanted, published: Iterable[HostPort]) -> str | None:
+    """Return the project of this very folder that holds the port: its other stack."""
+    folder, own = str(situation.stack.working_dir), situation.stack.project
+    return next(
+        (
+            port.project
+            for port in published
+            if item.meets(port.host_ip, port.number, port.protocol)
+            and port.working_dir == folder
+            and port.project != own
+        ),
+        None,
+    )
+
+
+def _taken(situation: Situation, item: _Wanted, holder: str, sibling: str | None) -> Finding:
     detail = f"{item}, which {item.service.name} publishes, is held by {holder}"
-    variable = _VARIABLES.get(item.service.name)
+    if sibling:
+        detail += ", of this very folder"
+    variable = _variable(situation.stack, item.service.name)
     where = f"{variable} in .env" if variable else "the port in the compose file"
     free = _free_port(situation, item) if situation.is_local else None
     example = f", such as {free}" if free else ""
-    return Finding(
-        "ports", "failed", detail, f"stop what holds it, or set {where} to a free one{example}"
-    )
+    stop = "stop what holds it"
+    if sibling:
+        stop = "owctl dev stop" if sibling.endswith("-dev") else f"owctl -p {sibling} stop"
+    return Finding("ports", "failed", detail, f"{stop}, or set {where} to a free one{example}")
+
+
+def _variable(stack: Stack, service: str) -> str | None:
+    """Return the variable that sets a service's port; a development stack may have its own."""
+    name = _VARIABLES.get(service)
+    texts = [path.read_text("utf-8") for path in stack.config_files if path.is_file()]
+    own = f"DEV_{name}"
+    return own if any(f"${{{own}" in text for text in texts) else name
 
 
 def _free_port(situation: Situation, item: _Wanted) -> int | None:
