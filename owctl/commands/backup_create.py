@@ -83,7 +83,7 @@ def backup_create(
             encryption=_encryption(encrypt_to, context.working_dir),
         )
         if dry_run:
-            _foresee(context, request)
+            _foresee(context, request, output_format)
             return
         with mutation(context, "backup", lock_wait_seconds):
             created = _create(context, request)
@@ -95,10 +95,16 @@ def backup_create(
             raise_failures(created)
 
 
-def _foresee(context: Context, request: "BackupRequest") -> None:
+def _foresee(context: Context, request: "BackupRequest", output_format: str) -> None:
     from owctl.backup.foresight import foresee
 
-    for line in foresee(context.engine, context.stack, request):
+    steps = foresee(context.engine, context.stack, request)
+    if output_format == "json":
+        context.console.json(
+            {"schema": 1, "project": context.stack.project, "dry_run": True, "steps": steps}
+        )
+        return
+    for line in steps:
         context.console.result(line)
 
 
