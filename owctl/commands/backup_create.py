@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_hooks import hook_options, hooks
-from owctl.commands.options import dry_run_option, format_option, lock_wait_option, pass_context
+from owctl.commands.options import (
+    dry_run_option,
+    examples,
+    format_option,
+    lock_wait_option,
+    pass_context,
+)
 from owctl.commands.retention_options import prune_after_backup, retention_options
 from owctl.context import Context
 from owctl.errors import UsageError
@@ -19,8 +25,15 @@ if TYPE_CHECKING:
     from owctl.backup.request import BackupRequest, CreatedBackup
     from owctl.backup.retention import Rules
 
+_EXAMPLES = examples(
+    "owctl backup",
+    "owctl backup --only db --label before-upgrade",
+    "owctl backup --quiesce --keep-daily 7 --keep-weekly 4",
+    "owctl backup --encrypt-to @keys.txt --output /mnt/nas/backups",
+)
 
-@click.command("create")
+
+@click.command("create", epilog=_EXAMPLES)
 @click.option("--output", metavar="DIR", help="The folder of the backups.  [default: backups/]")
 @click.option("--label", metavar="TEXT", help="A note that the backup carries.")
 @click.option("--only", metavar="PARTS", help="Some of db,files,redis,config; all by default.")

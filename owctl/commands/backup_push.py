@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl.commands.backup_place import BackupPlace, find_place, output_option
-from owctl.commands.options import dry_run_option, format_option, pass_context
+from owctl.commands.options import dry_run_option, examples, format_option, pass_context
 from owctl.commands.remote_options import (
     host_key_option,
     opened,
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from owctl.backup.catalogue import Backup
     from owctl.backup.remote.push import Pushed
 
-_EXAMPLES = """\b
-Examples:
-  owctl backup push s3://my-backups/webui
-  owctl backup push sftp://me@nas.example.org/srv/backups --all
-  owctl backup push /mnt/usb-disk 20250131 --read-back"""
+_EXAMPLES = examples(
+    "owctl backup push s3://my-backups/webui",
+    "owctl backup push sftp://me@nas.example.org/srv/backups --all",
+    "owctl backup push /mnt/usb-disk 20250131 --read-back",
+)
 
 
 @click.command("push", epilog=_EXAMPLES)

@@ -8,7 +8,7 @@ import click
 
 from owctl.commands.backup_place import BackupPlace, find_place, output_option
 from owctl.commands.identity_option import given_identities, identity_option
-from owctl.commands.options import format_option, pass_context
+from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context
 from owctl.errors import BackupInvalid, ConfigurationError, OwctlError, UsageError
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from owctl.backup.read_back import ReadBack
     from owctl.ui.progress import Progress, RowState
 
-_EXAMPLES = """\b
-Examples:
-  owctl backup verify
-  owctl backup verify 20250131 --drill
-  owctl backup verify --all --output /mnt/nas/backups"""
+_EXAMPLES = examples(
+    "owctl backup verify",
+    "owctl backup verify 20250131 --drill",
+    "owctl backup verify --all --output /mnt/nas/backups",
+)
 
 
 @dataclass(slots=True)

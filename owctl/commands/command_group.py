@@ -3,6 +3,7 @@
 import difflib
 import importlib
 from collections.abc import Mapping
+from inspect import cleandoc
 
 import click
 
@@ -53,6 +54,22 @@ class CommandGroup(click.Group):
         if first and not first.startswith("-") and not self.takes_words:
             self._unknown(ctx, first)
         return super().parse_args(ctx, [self.default, *args])
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the group's sentence, and what the default's own help says after its first."""
+        super().format_help_text(ctx, formatter)
+        default = self.get_command(ctx, self.default)
+        _, _, more = cleandoc((default and default.help) or "").partition("\n\n")
+        if more:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(more)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the default's examples."""
+        default = self.get_command(ctx, self.default)
+        if default is not None:
+            default.format_epilog(ctx, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the default's arguments and options, then the subcommands."""

@@ -2,12 +2,18 @@
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import OwctlError
 
+_EXAMPLES = examples(
+    "owctl completion bash > ~/.local/share/bash-completion/completions/owctl",
+    "owctl completion zsh > ~/.zfunc/_owctl",
+    "owctl completion fish > ~/.config/fish/completions/owctl.fish",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @pass_context
 @click.pass_context

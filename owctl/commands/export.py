@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import OwctlError, UsageError
 
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 
+_EXAMPLES = examples(
+    "owctl export --list",
+    "owctl export user > users.csv",
+    "owctl export chat message --format jsonl --output exported/",
+    "owctl export chat --from webui.db",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.argument("tables", nargs=-1, metavar="[TABLE]...")
 @click.option(
     "--format",

@@ -7,6 +7,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 
+_EXAMPLES = examples(
+    "owctl migrate --from-container open-webui --dry-run",
+    "owctl migrate --from-container open-webui --passwords one-time",
+    "owctl migrate webui.db --uploads uploads",
+    "owctl migrate --resume",
+)
 
-@click.command("run")
+
+@click.command("run", epilog=_EXAMPLES)
 @click.argument("source", required=False, metavar="[SOURCE]")
 @click.option("--uploads", metavar="DIR", help="The folder of SOURCE's uploaded files.")
 @click.option("--from-container", metavar="NAME", help="Take database and uploads from there.")

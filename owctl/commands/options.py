@@ -60,6 +60,11 @@ def complete_service(
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def examples(*lines: str) -> str:
+    """Return the epilog that shows command lines; each is parsed by a test."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
 services_argument = click.argument(
     "services", nargs=-1, metavar="[SERVICE]...", shell_complete=complete_service
 )

@@ -2,12 +2,17 @@
 
 import click
 
-from owctl.commands.options import lock_wait_option, pass_context, services_argument
+from owctl.commands.options import examples, lock_wait_option, pass_context, services_argument
 from owctl.context import Context
 from owctl.errors import UsageError
 
+_EXAMPLES = examples(
+    "owctl rebuild backend && owctl start backend",
+    "owctl rebuild --cache --pull",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option("--cache", "use_cache", is_flag=True, help="Use the build cache.")
 @click.option("--pull", is_flag=True, help="Pull newer base images first.")

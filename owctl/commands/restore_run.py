@@ -7,6 +7,7 @@ import click
 from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -23,8 +24,15 @@ if TYPE_CHECKING:
 
 _ASKS = "replaces data"
 
+_EXAMPLES = examples(
+    "owctl restore latest --dry-run",
+    "owctl restore latest",
+    "owctl restore 20250131 --only db",
+    "owctl restore postgres-backup.sql data-backup.tar.gz",
+)
 
-@click.command("run")
+
+@click.command("run", epilog=_EXAMPLES)
 @click.argument("backup", nargs=-1, required=True)
 @click.option(
     "--only",

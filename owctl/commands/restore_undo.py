@@ -4,6 +4,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -12,8 +13,13 @@ from owctl.commands.options import (
 )
 from owctl.context import Context
 
+_EXAMPLES = examples(
+    "owctl restore undo --dry-run",
+    "owctl restore undo",
+)
 
-@click.command("undo")
+
+@click.command("undo", epilog=_EXAMPLES)
 @yes_option
 @timeout_option
 @dry_run_option
