@@ -8,12 +8,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from owctl import __version__
+from owctl.commands.completers import complete_file, complete_folder, given_flags
 from owctl.commands.output_options import accept_output_options
 from owctl.errors import Interrupted, OwctlError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # The sections of --help, by what a user is about to do.
 SECTIONS = ("Lifecycle", "Observe", "Data", "Migrate", "Other")
@@ -82,6 +87,17 @@ class CommandTable(click.Group):
         accept_output_options(command)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
+        """Offer the names, without importing the commands; the options after a dash."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=line)
+            for name, (_, _, line) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -127,9 +143,30 @@ class CommandTable(click.Group):
     "Exit codes: 0 done, 1 failed, 2 usage, 3 not healthy, 4 configuration, 5 no engine, "
     "6 timed out, 7 backup invalid, 8 locked, 130 interrupted.",
 )
-@click.option("-C", "--project-dir", metavar="DIR", help="The project's folder.")
-@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="A compose file.")
-@click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="In place of .env.")
+@click.option(
+    "-C",
+    "--project-dir",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="The project's folder.",
+)
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="A compose file.",
+)
+@click.option(
+    "--env-file",
+    "env_files",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="In place of .env.",
+)
 @click.option("-p", "--project-name", metavar="NAME", help="The project's name.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable.")
 @click.option("--context", "docker_context", metavar="NAME", help="A Docker context.")
@@ -140,32 +177,19 @@ class CommandTable(click.Group):
 @click.pass_context
 def cli(
     ctx: click.Context,
-    project_dir: str | None,
-    files: tuple[str, ...],
-    env_files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    docker_context: str | None,
+    /,
     quiet: bool,
     debug: bool,
     no_color: bool,
+    **_: object,
 ) -> None:
     """Run a self-hosted Open WebUI stack: set up, start, probe, watch, back up."""
     from owctl.context import Context
-    from owctl.settings import Flags
 
-    flags = Flags(
-        project_dir=Path(project_dir) if project_dir else None,
-        files=tuple(Path(name) for name in files),
-        environment_files=tuple(Path(name) for name in env_files),
-        project_name=project_name,
-        profiles=profiles,
-        context=docker_context,
-    )
     context = ctx.obj
     if not isinstance(context, Context):
         raise TypeError("run owctl through owctl.cli.run")
-    context.flags = flags
+    context.flags = given_flags(ctx.params)
     context.set_output(quiet=quiet, debug=debug, no_color=no_color)
 
 
@@ -181,6 +205,10 @@ def run(arguments: Sequence[str]) -> int:
     from owctl.context import Context
 
     context = Context(dict(os.environ), _working_dir())
+    if "_OWCTL_COMPLETE" in os.environ:
+        from owctl.commands.shell_completion import answer
+
+        return answer(cli, os.environ, context)
     try:
         result = cli.main(
             args=list(arguments), prog_name="owctl", standalone_mode=False, obj=context

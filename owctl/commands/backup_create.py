@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_hooks import hook_options, hooks
+from owctl.commands.backup_place import output_option
+from owctl.commands.completers import complete_parts
 from owctl.commands.options import (
     dry_run_option,
     examples,
@@ -34,9 +36,14 @@ _EXAMPLES = examples(
 
 
 @click.command("create", epilog=_EXAMPLES)
-@click.option("--output", metavar="DIR", help="The folder of the backups.  [default: backups/]")
+@output_option
 @click.option("--label", metavar="TEXT", help="A note that the backup carries.")
-@click.option("--only", metavar="PARTS", help="Some of db,files,redis,config; all by default.")
+@click.option(
+    "--only",
+    metavar="PARTS",
+    shell_complete=complete_parts,
+    help="Some of db,files,redis,config; all by default.",
+)
 @click.option(
     "--quiesce", is_flag=True, help="Stop what writes to the data for the while, then resume it."
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl.commands.backup_place import BackupPlace, find_place, output_option
+from owctl.commands.completers import complete_backup
 from owctl.commands.options import dry_run_option, examples, format_option, pass_context
 from owctl.commands.remote_options import (
     host_key_option,
@@ -29,7 +30,7 @@ _EXAMPLES = examples(
 
 @click.command("push", epilog=_EXAMPLES)
 @remote_argument
-@click.argument("reference", metavar="[ID]", required=False)
+@click.argument("reference", metavar="[ID]", required=False, shell_complete=complete_backup)
 @click.option("--all", "every", is_flag=True, help="Every sound backup of this project.")
 @click.option("--read-back", is_flag=True, help="Check what is there already, and mend it.")
 @output_option

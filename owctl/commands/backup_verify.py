@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_place import BackupPlace, find_place, output_option
+from owctl.commands.completers import complete_backup
 from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context
@@ -42,7 +43,7 @@ class Outcome:
 
 
 @click.command("verify", epilog=_EXAMPLES)
-@click.argument("reference", required=False, metavar="[ID]")
+@click.argument("reference", required=False, metavar="[ID]", shell_complete=complete_backup)
 @click.option("--all", "every", is_flag=True, help="All backups of this project.")
 @click.option("--drill", is_flag=True, help="Also restore it into a PostgreSQL of its own.")
 @identity_option

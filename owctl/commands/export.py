@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from owctl.commands.completers import complete_file
 from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import OwctlError, UsageError
@@ -39,9 +40,16 @@ _EXAMPLES = examples(
 @click.option(
     "--output",
     metavar="FILE|DIR",
+    shell_complete=complete_file,
     help="Where to.  [default: one table to stdout, more to files here]",
 )
-@click.option("--from", "from_file", metavar="FILE", help="From a Python backend's webui.db.")
+@click.option(
+    "--from",
+    "from_file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="From a Python backend's webui.db.",
+)
 @click.option("--from-container", metavar="NAME", help="From the one of that container.")
 @click.option("--with-secrets", is_flag=True, help="Passwords, keys and tokens, too.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")

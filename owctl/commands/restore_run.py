@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.completers import complete_backup, complete_parts
 from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import (
     dry_run_option,
@@ -33,10 +34,11 @@ _EXAMPLES = examples(
 
 
 @click.command("run", epilog=_EXAMPLES)
-@click.argument("backup", nargs=-1, required=True)
+@click.argument("backup", nargs=-1, required=True, shell_complete=complete_backup)
 @click.option(
     "--only",
     metavar="PARTS",
+    shell_complete=complete_parts,
     help="Some of db,files,redis,config.  [default: db,files,redis]",
 )
 @click.option("--no-safety-backup", is_flag=True, help="Do not back up what is there before.")

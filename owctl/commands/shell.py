@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import complete_service, examples, pass_context
+from owctl.commands.completers import complete_service
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError
 
