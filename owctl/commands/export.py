@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.completers import complete_file
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import OwctlError, UsageError
 
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 
+_EXAMPLES = examples(
+    "owctl export --list",
+    "owctl export user > users.csv",
+    "owctl export chat message --format jsonl --output exported/",
+    "owctl export chat --from webui.db",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.argument("tables", nargs=-1, metavar="[TABLE]...")
 @click.option(
     "--format",
@@ -32,9 +40,16 @@ _FAILED = 1
 @click.option(
     "--output",
     metavar="FILE|DIR",
+    shell_complete=complete_file,
     help="Where to.  [default: one table to stdout, more to files here]",
 )
-@click.option("--from", "from_file", metavar="FILE", help="From a Python backend's webui.db.")
+@click.option(
+    "--from",
+    "from_file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="From a Python backend's webui.db.",
+)
 @click.option("--from-container", metavar="NAME", help="From the one of that container.")
 @click.option("--with-secrets", is_flag=True, help="Passwords, keys and tokens, too.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")

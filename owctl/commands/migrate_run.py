@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from owctl.commands.completers import complete_file, complete_folder
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -20,10 +22,22 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 
+_EXAMPLES = examples(
+    "owctl migrate --from-container open-webui --dry-run",
+    "owctl migrate --from-container open-webui --passwords one-time",
+    "owctl migrate webui.db --uploads uploads",
+    "owctl migrate --resume",
+)
 
-@click.command("run")
-@click.argument("source", required=False, metavar="[SOURCE]")
-@click.option("--uploads", metavar="DIR", help="The folder of SOURCE's uploaded files.")
+
+@click.command("run", epilog=_EXAMPLES)
+@click.argument("source", required=False, metavar="[SOURCE]", shell_complete=complete_file)
+@click.option(
+    "--uploads",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="The folder of SOURCE's uploaded files.",
+)
 @click.option("--from-container", metavar="NAME", help="Take database and uploads from there.")
 @click.option("--from-volume", metavar="NAME", help="The same, from a volume.")
 @click.option("--resume", is_flag=True, help="Go on with the newest migration that was cut short.")

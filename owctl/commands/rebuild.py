@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     lock_wait_option,
     pass_context,
     services_argument,
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
     from owctl.compose.model import Service
     from owctl.lifecycle.run import Prepared
 
+_EXAMPLES = examples(
+    "owctl rebuild backend --cache --up",
+    "owctl rebuild --pull",
+)
 
-@click.command(epilog="For example: owctl rebuild backend --cache --up")
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option("--cache", "use_cache", is_flag=True, help="Use the build cache.")
 @click.option("--pull", is_flag=True, help="Pull newer base images first.")

@@ -4,9 +4,11 @@ from typing import Any
 
 import click
 
+from owctl.commands.options import examples
 from owctl.commands.restore_after import After, after_options, end_restore
 from owctl.context import Context
 
+_EXAMPLES = examples("owctl restore finish --dry-run", "owctl restore finish --yes")
 FINISH = After(
     name="finish",
     working="Finishing",
@@ -19,7 +21,7 @@ FINISH = After(
 )
 
 
-@click.command("finish")
+@click.command("finish", epilog=_EXAMPLES)
 @after_options
 def restore_finish(context: Context, **options: Any) -> None:  # noqa: ANN401
     """Keep what was restored; drop what was there before.

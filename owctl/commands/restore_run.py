@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.completers import complete_backup, complete_parts
 from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -25,12 +27,20 @@ if TYPE_CHECKING:
 
 _ASKS = "replaces data"
 
+_EXAMPLES = examples(
+    "owctl restore latest --dry-run",
+    "owctl restore latest",
+    "owctl restore 20250131 --only db",
+    "owctl restore postgres-backup.sql data-backup.tar.gz",
+)
 
-@click.command("run")
-@click.argument("backup", nargs=-1, required=True)
+
+@click.command("run", epilog=_EXAMPLES)
+@click.argument("backup", nargs=-1, required=True, shell_complete=complete_backup)
 @click.option(
     "--only",
     metavar="PARTS",
+    shell_complete=complete_parts,
     help="Some of db,files,redis,config.  [default: db,files,redis]",
 )
 @click.option("--no-safety-backup", is_flag=True, help="Do not back up what is there before.")

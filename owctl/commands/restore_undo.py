@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from owctl.commands.options import examples
 from owctl.commands.restore_after import After, after_options, end_restore
 from owctl.context import Context
 
@@ -17,6 +18,7 @@ def _question(stack: "Stack", journal: "Journal") -> str:
     return f"{lost}Put {stack.project} back as it was before {journal.started_at}?"
 
 
+_EXAMPLES = examples("owctl restore undo --dry-run", "owctl restore undo --yes")
 UNDO = After(
     name="undo",
     working="Undoing",
@@ -27,7 +29,7 @@ UNDO = After(
 )
 
 
-@click.command("undo")
+@click.command("undo", epilog=_EXAMPLES)
 @after_options
 def restore_undo(context: Context, **options: Any) -> None:  # noqa: ANN401
     """Go back to what was there before the restore.

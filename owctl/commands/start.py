@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     ignore_option,
     lock_wait_option,
     pass_context,
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
     from owctl.lifecycle.plan import Plan
     from owctl.lifecycle.scale import Scale
 
+_EXAMPLES = examples(
+    "owctl start",
+    "owctl start backend --build",
+    "owctl start --dry-run",
+    "owctl -f compose.yaml -f compose.scale.yaml start --scale backend=3",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option("--no-wait", is_flag=True, help="Do not wait until the services answer.")
 @timeout_option

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.options import format_option, pass_context, services_argument
+from owctl.commands.options import examples, format_option, pass_context, services_argument
 from owctl.context import Context
 
 if TYPE_CHECKING:
@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 STYLES = {"running": "green", "missing": "dim", "restarting": "yellow", "paused": "yellow"}
 
+_EXAMPLES = examples(
+    "owctl status",
+    "owctl status backend --json",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @format_option("table", "json")
 @pass_context
