@@ -63,8 +63,11 @@ def row_of(arguments: Sequence[str]) -> Row | None:
 
 
 def command_path(words: Sequence[str]) -> tuple[str, ...]:
-    """The names of the command in a command line: aliases resolved, default subcommands left out."""
-    from owctl.cli import ALIASES, cli
+    """The names of the command in a command line: aliases resolved, default subcommands left out.
+
+    A command of the development stack is that of the project's own stack.
+    """
+    from owctl.cli import ALIASES, COMMANDS, cli
 
     rest = iter(words)
     takes_value = {
@@ -79,6 +82,8 @@ def command_path(words: Sequence[str]) -> tuple[str, ...]:
     default = getattr(group, "default", None)
     if isinstance(group, click.Group) and following != default:
         known = group.get_command(click.Context(group), following)
+        if name == "dev" and known is not None and known.name in COMMANDS:
+            return (known.name,)
         return (name, following) if known is not None else (name,)
     return (name,)
 

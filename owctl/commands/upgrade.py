@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
     from owctl.upgrade.acquire import Fetching
     from owctl.upgrade.run import Prepared, UpgradeRun
 
-_EXAMPLES = """\b
-Examples:
-  owctl upgrade --dry-run             what would change: versions, digests, and how
-  owctl upgrade                       everything, with a verified backup first
-  owctl upgrade backend frontend      two services
-  owctl upgrade --no-pull             to the images that are on this machine already
-  owctl rollback                      back to the images of before
+_EXAMPLES = (
+    examples(
+        "owctl upgrade --dry-run",
+        "owctl upgrade backend frontend",
+        "owctl upgrade --no-pull    # to the images that are on this machine",
+    )
+    + """
 
-When the new version does not become ready, or on Ctrl-C, the services go back to the images of
-before by themselves.
-"""
+When the new version does not become ready, or on Ctrl-C, the services go back to the images of before
+by themselves."""
+)
 _ASKS = "upgrades without a backup"
 
 
