@@ -41,6 +41,8 @@ def configure(connection: "Connection") -> None:
     connection.execute("SET LOCAL client_min_messages = warning")
     # A load that was killed may be in the server for a while yet.
     connection.execute("SET LOCAL lock_timeout = '15s'")
+    # What a query hands to other processes must fit into the memory that they share.
+    connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
     connection.execute("SET LOCAL search_path = public, pg_catalog")
     connection.execute(_COMPRESSION)
 
