@@ -78,7 +78,7 @@ class Conversion:
 
     def rows(self) -> Iterator[Converted | Reject]:
         """Yield one result for each row of the source table, in the order of rowid."""
-        for found in self._source.rows(self._map.source, self._read or ("rowid",)):
+        for found in self._source.rows(self._map.source, self._read):
             if isinstance(found, Unreadable):
                 detail = f"the row lies on a damaged page: {found.problem}"
                 yield self._reject(found.rowid, "unreadable", detail)
