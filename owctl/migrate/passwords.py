@@ -50,7 +50,8 @@ class Passwords:
 
     ``hashes`` are the new ones by account id. ``one_time`` accounts got a password that stands in
     ``path``, ``kept`` ones keep theirs, ``locked_out`` ones cannot sign in with a password, and
-    ``inactive`` ones could not before.
+    ``inactive`` ones could not before. ``without`` accounts have no password at all (no row in
+    ``auth``); ``strays`` are passwords of accounts that are not there.
     """
 
     hashes: Mapping[str, str] = field(repr=False)
@@ -58,6 +59,8 @@ class Passwords:
     kept: int = 0
     locked_out: int = 0
     inactive: int = 0
+    without: int = 0
+    strays: int = 0
     path: Path | None = None
 
     def lines(self) -> list[str]:
@@ -76,8 +79,20 @@ class Passwords:
                 f"{_accounts(self.locked_out)} CANNOT sign in: the new backend does not know the "
                 "old kind of password (bcrypt). An administrator has to set a new one for each."
             )
+        if self.without:
+            found.append(
+                f"{_accounts(self.without)} CANNOT sign in with a password: the old backend has "
+                "none of them (no row in auth), as before. An administrator has to set one, or a "
+                "sign-in provider lets them in."
+            )
         if self.inactive:
-            found.append(f"{_accounts(self.inactive)} are switched off, as before.")
+            are = "is" if self.inactive == 1 else "are"
+            found.append(f"{_accounts(self.inactive)} {are} switched off, as before.")
+        if self.strays:
+            found.append(
+                f"{self.strays} password{'' if self.strays == 1 else 's'} of the source (rows of "
+                "auth) belong to no account that is migrated, and stay behind."
+            )
         return found or ["The source has no accounts that sign in with a password."]
 
 
@@ -103,7 +118,14 @@ def make_passwords(
     return replace(count(everyone, choice, folder), hashes=dict(_hashed(words, on_account)))
 
 
-def count(accounts: Iterable[Account], choice: Choice, folder: Path | None) -> Passwords:
+def count(
+    accounts: Iterable[Account],
+    choice: Choice,
+    folder: Path | None,
+    *,
+    without: int = 0,
+    strays: int = 0,
+) -> Passwords:
     """Return who can sign in by a choice, without the hashes; ``folder`` None: not made yet."""
     useless = kept = inactive = 0
     for account in accounts:
@@ -114,9 +136,11 @@ def count(accounts: Iterable[Account], choice: Choice, folder: Path | None) -> P
         else:
             useless += 1
     if choice == "keep":
-        return Passwords({}, kept=kept, locked_out=useless, inactive=inactive)
-    path = folder / FILE_NAME if useless and folder is not None else None
-    return Passwords({}, one_time=useless, kept=kept, inactive=inactive, path=path)
+        made = Passwords({}, kept=kept, locked_out=useless, inactive=inactive)
+    else:
+        path = folder / FILE_NAME if useless and folder is not None else None
+        made = Passwords({}, one_time=useless, kept=kept, inactive=inactive, path=path)
+    return replace(made, without=without, strays=strays)
 
 
 def rewrite_list(path: Path, accounts: Iterable[Account]) -> None:

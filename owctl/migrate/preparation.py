@@ -131,7 +131,7 @@ def set_sequences(
         if sequence is None or table not in columns:
             continue
         connection.execute(
-            sql.SQL("SELECT setval(%s, max({}), true) FROM {} HAVING max({}) IS NOT NULL").format(
+            sql.SQL("SELECT setval(%s, max({}), true) FROM {} HAVING max({}) > 0").format(
                 sql.Identifier(column), sql.Identifier("public", table), sql.Identifier(column)
             ),
             [sequence],

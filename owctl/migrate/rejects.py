@@ -57,12 +57,12 @@ def reject_all(
             yield _reject(table, row.rowid, {}, "unreadable", detail)
             continue
         rowid, found = row
-        yield _reject(table, rowid, dict(zip(columns, map(_shown, found), strict=True)), *verdict(rowid))
+        yield _reject(
+            table, rowid, dict(zip(columns, map(_shown, found), strict=True)), *verdict(rowid)
+        )
 
 
-def _reject(
-    table: str, rowid: int, values: dict[str, object], reason: str, detail: str
-) -> Reject:
+def _reject(table: str, rowid: int, values: dict[str, object], reason: str, detail: str) -> Reject:
     key: dict[str, object] = {"rowid": rowid}
     for column in _KEY_COLUMNS:
         if values.get(column) is not None:

@@ -34,7 +34,9 @@ def find_rowids(connection: sqlite3.Connection, table: str, number: str) -> Sequ
     found: set[int] = set()
     name = quoted(table)
     for order in ("ASC", "DESC"):
-        _collect(connection, f"SELECT {number} FROM {name} NOT INDEXED ORDER BY {number} {order}", found)
+        _collect(
+            connection, f"SELECT {number} FROM {name} NOT INDEXED ORDER BY {number} {order}", found
+        )
     for index in _indexes(connection, table):
         _collect(connection, f"SELECT {number} FROM {name} INDEXED BY {quoted(index)}", found)
     _fill_between(connection, name, number, found)
@@ -63,9 +65,7 @@ def _collect(connection: sqlite3.Connection, statement: str, found: set[int]) ->
         return
 
 
-def _fill_between(
-    connection: sqlite3.Connection, name: str, number: str, found: set[int]
-) -> None:
+def _fill_between(connection: sqlite3.Connection, name: str, number: str, found: set[int]) -> None:
     """Walk on behind each damaged page: from every known rowid whose successor is unknown."""
     known = sorted(found)
     for rowid, following in zip(known, [*known[1:], _RANGE], strict=True):

@@ -69,7 +69,9 @@ def verify_table(
     aside = sent.aside
     but = sql.Identifier(aside.key_column).as_string(connection) if aside.keys else ""
     keys = [key.decode() if isinstance(key, bytes) else key for key in aside.keys]
-    rows, first, second = _ask(connection, digest_query(names, table, but), [keys] if keys else None)
+    rows, first, second = _ask(
+        connection, digest_query(names, table, but), [keys] if keys else None
+    )
     if rows != sent.hasher.rows:
         raise VerificationFailed(
             f"{table_map.target}: {sent.hasher.rows} rows were sent, and {rows} are there. "
