@@ -67,7 +67,9 @@ class Passwords:
         """Return the sentences with which a report begins."""
         found = []
         if self.one_time:
-            where = f"They are listed in {self.path}" if self.path else "They will be listed"
+            where = "They will be listed in the migration's folder"
+            if self.path:
+                where = f"They are listed in {self.path}"
             found.append(
                 f"{_accounts(self.one_time)} can sign in with a one-time password, and with no "
                 f"other. {where}: hand them out, and have them changed."
@@ -89,9 +91,11 @@ class Passwords:
             are = "is" if self.inactive == 1 else "are"
             found.append(f"{_accounts(self.inactive)} {are} switched off, as before.")
         if self.strays:
+            words = "1 password" if self.strays == 1 else f"{self.strays} passwords"
+            verbs = ("belongs", "stays") if self.strays == 1 else ("belong", "stay")
             found.append(
-                f"{self.strays} password{'' if self.strays == 1 else 's'} of the source (rows of "
-                "auth) belong to no account that is migrated, and stay behind."
+                f"{words} of the source (rows of auth) {verbs[0]} to no account that is migrated, "
+                f"and {verbs[1]} behind."
             )
         return found or ["The source has no accounts that sign in with a password."]
 

@@ -70,7 +70,7 @@ def to_do(journal: Journal) -> list[str]:
     if totals(facts["load"]["tables"])["rejected"]:
         lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
     if files["missing"]:
-        lines.append(f"{len(files['missing'])} uploaded files are missing in the source.")
+        lines.append(f"Uploaded files that the source does not have: {len(files['missing'])}.")
     lines += _settings_and_vectors(facts["findings"], facts["source"]["vector_data"])
     lines.append("Check the settings in the administration: the new backend names some otherwise.")
     if journal.origin["kind"] == "container":

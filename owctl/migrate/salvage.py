@@ -1,5 +1,6 @@
 """Reads what can be read of a table some pages of which are damaged."""
 
+import itertools
 import sqlite3
 from array import array
 from collections.abc import Sequence
@@ -7,7 +8,6 @@ from collections.abc import Sequence
 from owctl.migrate.identifiers import quoted
 from owctl.migrate.values import Raw
 
-_RANGE = 2**63 - 1
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
 
@@ -54,7 +54,9 @@ def read_row(
         ).fetchone()
     except sqlite3.DatabaseError as error:
         return str(error)
-    return "an index names the row, but the table does not have it" if row is None else row
+    if row is None:
+        return "an index names the row, but the table does not have it"
+    return row if columns else ()
 
 
 def _collect(connection: sqlite3.Connection, statement: str, found: set[int]) -> None:
@@ -68,8 +70,8 @@ def _collect(connection: sqlite3.Connection, statement: str, found: set[int]) ->
 def _fill_between(connection: sqlite3.Connection, name: str, number: str, found: set[int]) -> None:
     """Walk on behind each damaged page: from every known rowid whose successor is unknown."""
     known = sorted(found)
-    for rowid, following in zip(known, [*known[1:], _RANGE], strict=True):
-        if following > rowid + 1 and following != _RANGE:
+    for rowid, following in itertools.pairwise(known):
+        if following > rowid + 1:
             _collect(
                 connection,
                 f"SELECT {number} FROM {name} NOT INDEXED"

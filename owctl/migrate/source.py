@@ -10,7 +10,7 @@ from typing import Any
 
 from owctl.errors import OwctlError
 from owctl.migrate.identifiers import quoted
-from owctl.migrate.private_copy import copy_database, read_header
+from owctl.migrate.private_copy import copy_database, is_cut_off, read_header
 from owctl.migrate.salvage import find_rowids, read_row, rowid_name
 from owctl.migrate.values import Raw
 from owctl.migrate.versions import SourceVersion, detect_version
@@ -51,6 +51,7 @@ class Source:
         self.integrity: tuple[str, ...] = ()
         self.columns: dict[str, tuple[str, ...]] = {}
         self.size_bytes = database.stat().st_size
+        self._cut_off = is_cut_off(read_header(database), self.size_bytes)
         self._prepare()
         self.tables = tuple(self.columns)
         self.version: SourceVersion = detect_version(self.columns, self._heads())
@@ -110,7 +111,7 @@ class Source:
         try:
             for row in self._connection.execute(f"SELECT {names} FROM {quoted(table)}"):
                 number += 1
-                yield number, row
+                yield number, row if columns else ()
         except sqlite3.DatabaseError as error:
             if not self.damaged:
                 raise OwctlError(f"cannot read {self.path}: {table}: {error}") from error
@@ -177,6 +178,8 @@ class Source:
             return (str(error),)
         messages = [row[0].decode("utf-8", "replace") for row in rows]
         lines = [line for message in messages for line in message.splitlines()]
+        if self._cut_off:
+            lines.append("the file ends in the middle of a page: it was cut off")
         return tuple(line for line in lines if line != "ok" and not line.startswith(_NO_DAMAGE))
 
     def _heads(self) -> tuple[str, ...]:

@@ -382,3 +382,26 @@ def test_a_large_row_takes_a_few_times_its_size(tmp_path: Path, end: bytes):
         check=True,
     )
     assert int(result.stdout) < 64 * 1024 * 1024 + 4 * size_bytes
+
+
+def test_every_table_of_a_damaged_database_is_looked_at(tmp_path: Path):
+    path = small_database(tmp_path / "webui.db", chats=300, size_bytes=5000)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20_000] = b"\xff" * 20_000
+    path.write_bytes(content)
+    with open_source(path) as source:
+        assert source.damaged
+        counted = {table: source.rows_in(table) for table in source.tables}
+    assert counted["chat"] == 300
+    assert counted["tag"] == 0
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_file_that_was_cut_off_is_damaged_even_where_sqlite_does_not_mind(
+    tmp_path: Path, private: bool
+):
+    path = small_database(tmp_path / "webui.db")
+    path.write_bytes(path.read_bytes()[:-1234])
+    with open_source(path, private=private) as source:
+        assert any("cut off" in line for line in source.integrity)
