@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Look for what can go wrong: engine, ports, disk, .env, images, database.",
     ),
     "logs": ("logs", "Watch", "Show the services' logs, merged by time, secrets masked."),
+    "stats": ("stats", "Watch", "Show CPU, memory, network and disk of each container."),
+    "top": ("top", "Watch", "Watch health, consumption and logs on one screen, and act on it."),
     "history": ("history", "Watch", "Show who changed the project, when, and how it ended."),
     "shell": ("shell", "Watch", "Open psql, redis-cli or a shell in a service, or run a command."),
     "backup": ("backup", "Protect", "Back up the database, the files and the configuration."),
