@@ -46,6 +46,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Look for what can go wrong: engine, ports, disk, .env, images, database.",
     ),
     "logs": ("logs", "Observe", "Show the services' logs, merged by time, secrets masked."),
+    "stats": ("stats", "Observe", "Show CPU, memory, network and disk of each container."),
+    "top": ("top", "Observe", "Watch health, consumption and logs on one screen, and act on it."),
     "shell": (
         "shell",
         "Observe",

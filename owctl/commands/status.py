@@ -84,21 +84,27 @@ def _row(container: "Container") -> "list[Any]":
     state = container.state
     if state == "exited":
         state = f"exited ({container.exit_code})"
-    ports: dict[str, None] = {}
-    for port in container.ports:
-        host = "" if port.host_ip in ("0.0.0.0", "::", "") else f"{port.host_ip}:"  # noqa: S104
-        ports[f"{host}{port.host_port}→{port.container_port}"] = None
     return [
         name,
         Cell(state, STYLES.get(container.state, "red")),
         container.engine_health or "-",
-        _uptime(container),
-        ", ".join(ports),
+        uptime_text(container),
+        ports_text(container),
         container.image,
     ]
 
 
-def _uptime(container: "Container") -> str:
+def ports_text(container: "Container") -> str:
+    """Return the published ports, each once, with the host's address where it is not every one."""
+    ports: dict[str, None] = {}
+    for port in container.ports:
+        host = "" if port.host_ip in ("0.0.0.0", "::", "") else f"{port.host_ip}:"  # noqa: S104
+        ports[f"{host}{port.host_port}→{port.container_port}"] = None
+    return ", ".join(ports)
+
+
+def uptime_text(container: "Container") -> str:
+    """Return how long a container has been up, "" if it is not."""
     if container.state not in ("running", "paused") or not container.started_at:
         return ""
     began = datetime.fromisoformat(container.started_at[:19] + "+00:00")
