@@ -34,7 +34,7 @@ class Row:
     @property
     def is_lines(self) -> bool:
         """Whether the output is one document a line."""
-        return self.file in _LINES
+        return self.file in _LINES or "--stream" in self.options
 
 
 @cache
