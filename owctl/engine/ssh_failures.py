@@ -130,17 +130,19 @@ def lost_connection(address: SshAddress, action: str, said: Sequence[str]) -> En
     )
 
 
-def forward_failure(far: Far, action: str, state: str, said: Sequence[str]) -> EngineUnavailable:
+def forward_failure(far: Far, action: str, state: str) -> EngineUnavailable:
     """Return the error for an engine's socket that cannot be reached from the machine's own sshd.
 
-    ``state`` is what a look at the socket there found: missing, no-socket, forbidden or there.
+    ``state`` is what a look at the socket there found: missing, no-socket, forbidden, answers
+    (to a program there) or there.
     """
     what = f"Cannot {action} at ssh://{far.address}"
     user = far.address.user or "the user there"
-    if any("administratively prohibited" in line for line in said):
+    if state == "answers":
         return EngineUnavailable(
-            f"{what}: its ssh server forbids to forward to sockets",
-            hint="`AllowStreamLocalForwarding yes` and `DisableForwarding no` in its sshd_config",
+            f"{what}: its ssh server lets nobody through to sockets",
+            hint="`AllowTcpForwarding yes` and `AllowStreamLocalForwarding yes` in its sshd_config, "
+            "for this user alone with a `Match User` line",
         )
     if state == "forbidden":
         return EnginePermissionDenied(

@@ -123,11 +123,6 @@ class SshTunnel:
                     return value
         return self.address.host
 
-    @property
-    def forbids_ports(self) -> bool:
-        """Whether the ssh server was seen to refuse a way to a port."""
-        return any("administratively prohibited" in line for line in self._said)
-
     def explain(self, action: str) -> EngineUnavailable:
         """Return the error for a request that failed: the way was lost, or nobody is at its end."""
         if self.is_lost():
@@ -135,10 +130,12 @@ class SshTunnel:
         script = (
             f"p={quote(str(self._far.socket))}; "
             'if [ ! -e "$p" ]; then echo missing; elif [ ! -S "$p" ]; then echo no-socket; '
-            'elif [ ! -w "$p" ]; then echo forbidden; else echo there; fi'
+            'elif [ ! -w "$p" ]; then echo forbidden; '
+            'elif docker --host "unix://$p" version >/dev/null 2>&1; then echo answers; '
+            "else echo there; fi"
         )
         state = self._run(script).strip()
-        return forward_failure(self._far, action, state, list(self._said))
+        return forward_failure(self._far, action, state)
 
     def close(self) -> None:
         """End the connection and remove its folder; called again, it does nothing."""

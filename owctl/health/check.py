@@ -197,29 +197,19 @@ def _ask(
     source = "running" if container.engine_health is None else "engine"
     if probe.type == "none" or probe.port is None:
         return source, None, engine_verdict(container)
+    has_own_check = own_check(container) is not None
     address = find_address(engine, container, probe.port, openly=probe.type in _OPEN)
     if address is not None:
         result = _speak(probe, address, service, container, timeout_seconds, gating)
-        if result.answered or not _may_be_shut_off(engine, gating) or own_check(container) is None:
+        # Another machine's firewall may let nobody in: its programs there know better.
+        if result.answered or address.through or address.machine is None or not has_own_check:
             return probe.type, _target(probe, address), result
-    if own_check(container) is not None:
+    if has_own_check:
         result = run_own_check(engine, container, timeout_seconds=timeout_seconds)
         return "exec", container.name, result
     result = engine_verdict(container)
     detail = f"not probed, port {probe.port} cannot be reached from here; {result.detail}"
     return source, None, replace(result, detail=detail)
-
-
-def _may_be_shut_off(engine: "Engine", gating: bool) -> bool:
-    """Whether a port that does not answer may do so to programs on the engine's own machine.
-
-    A firewall, or an ssh server that forwards nothing, lets nobody in from elsewhere. While gating,
-    which is often, only one that was seen to do so counts.
-    """
-    tunnel = engine.endpoint.tunnel
-    if tunnel is None:
-        return not engine.endpoint.is_local
-    return tunnel.forbids_ports or not gating
 
 
 def _speak(

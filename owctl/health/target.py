@@ -38,7 +38,7 @@ class Address:
     @property
     def whose(self) -> str:
         """`` on MACHINE`` for another machine's address, else nothing."""
-        return f" on {self.machine}" if self.machine else ""
+        return f" on {self.machine}" if self.machine not in (None, self.host) else ""
 
     def connect(self, timeout_seconds: float) -> socket.socket:
         """Return a connected socket; raises OSError."""
@@ -82,7 +82,9 @@ def find_address(
     machine = endpoint.machine
     if not openly or binding is None or not machine or is_loopback(machine):
         return None
-    return Address(machine, binding.host_port) if binding.host_ip in _WILDCARDS else None
+    if binding.host_ip not in _WILDCARDS:
+        return None
+    return Address(machine, binding.host_port, machine=machine)
 
 
 def _seen_there(
@@ -119,8 +121,10 @@ def _reachable_ip(engine: "Engine", container: "Container") -> str | None:
     networks = container.raw.get("NetworkSettings", {}).get("Networks") or {}
     for name, address in container.networks.items():
         gateway = (networks.get(name) or {}).get("Gateway") or ""
-        if address and gateway and (_is_ours(gateway) if engine.endpoint.is_local else True):
-            return None if not engine.endpoint.is_local and engine.is_rootless else address
+        if not address or not gateway:
+            continue
+        if _is_ours(gateway) if engine.endpoint.is_local else not engine.is_rootless:
+            return address
     return None
 
 

@@ -111,7 +111,7 @@ def ssh_of(parent: int) -> list[int]:
     return found
 
 
-def wait_for[Value](look: Callable[[], Value]) -> Value:
+def wait_for(look: Callable[[], object]) -> object:
     """Return what ``look`` finds, as soon as it finds something."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := look()):
@@ -147,10 +147,8 @@ def test_deep_checks_go_through_ssh(remote):
     assert {check["status"] for check in document["deep"]} == {"healthy"}
 
 
-def test_start_changes_nothing_and_stop_of_one_service_comes_back(remote):
+def test_another_start_changes_nothing(remote):
     assert "nothing changed" in remote.owctl("start").stderr
-    remote.owctl("stop", "socketio-bridge")
-    assert "socketio-bridge" in remote.owctl("start").stdout
 
 
 def test_doctor_draws_no_conclusions_from_this_machine(remote):
@@ -278,7 +276,6 @@ def test_output_that_ssh_cut_off_is_never_taken_for_the_whole(remote):
         _, said = shell.communicate(timeout=PATIENCE_SECONDS)
     assert shell.returncode == 125
     assert "ssh" in said
-    remote.docker("exec", f"{remote.project.project}-rust-backend-1", "pkill", "sleep")
 
 
 def test_a_backup_travels_through_ssh_and_comes_back(remote):
@@ -381,7 +378,7 @@ def test_a_user_who_may_not_use_the_engine(remote):
     try:
         shutil.copy(remote.machine.folder / "id_ed25519.pub", keys / "keys")
         (keys / "keys").chmod(0o644)
-        subprocess.run(["useradd", "-M", "-s", "/bin/sh", name], check=True)
+        subprocess.run(["useradd", "-M", "-p", "*", "-s", "/bin/sh", name], check=True)
         host = f"ssh://{name}@{remote.machine.address}:{remote.machine.port}/run/docker.sock"
         with remote.machine.other_sshd(AuthorizedKeysFile=str(keys / "keys")):
             refused = remote.owctl("status", code=5, DOCKER_HOST=host)
@@ -393,16 +390,10 @@ def test_a_user_who_may_not_use_the_engine(remote):
 
 
 def test_a_server_that_forwards_to_no_sockets(remote):
-    with remote.machine.other_sshd(AllowStreamLocalForwarding="no"):
+    with remote.machine.other_sshd(AllowTcpForwarding="no"):
         refused = remote.owctl("status", code=5).stderr
+    assert "lets nobody through to sockets" in refused
     assert "AllowStreamLocalForwarding" in refused
-
-
-def test_where_no_port_is_forwarded_the_containers_own_check_counts(remote):
-    with remote.machine.other_sshd(AllowTcpForwarding="local", PermitOpen="none"):
-        rows = json.loads(remote.owctl("health", "--json").stdout)["services"]
-    assert {row["status"] for row in rows} == {"healthy"}
-    assert {row["probe"] for row in rows} == {"exec"}
 
 
 def test_no_ssh_client(remote, tmp_path):
