@@ -16,7 +16,8 @@ _CLOCK_SECONDS = 10
 def check_engine(engine: "Engine") -> tuple[Finding, ...]:
     """Describe an engine that could be connected to. Raises its errors."""
     info = engine.info
-    detail = f"Docker {engine.engine_version} (API {engine.api_version}) at {engine.host}"
+    product = "Podman" if engine.is_podman else "Docker"
+    detail = f"{product} {engine.engine_version} (API {engine.api_version}) at {engine.host}"
     kind = str(info.get("OSType") or "linux")
     if kind != "linux":
         return (

@@ -92,6 +92,9 @@ class Engine:
     @property
     def engine_id(self) -> str:
         """The engine's own identity, the same through whichever address it is reached."""
+        if self.is_podman:
+            # Its ID is another one each time it is asked.
+            return f"podman {self.info.get('Name')} {self.info.get('DockerRootDir')}"
         return str(self.info.get("ID") or self.host)
 
     @property

@@ -196,6 +196,10 @@ def _ask(
     probe = choose_probe(service)
     source = "running" if container.engine_health is None else "engine"
     if probe.type == "none" or probe.port is None:
+        if engine.is_podman and own_check(container) is not None:
+            # It runs them by systemd's timers alone, which are not everywhere.
+            result = run_own_check(engine, container, timeout_seconds=timeout_seconds)
+            return "exec", container.name, result
         return source, None, engine_verdict(container)
     has_own_check = own_check(container) is not None
     address = find_address(engine, container, probe.port, openly=probe.type in _OPEN)
