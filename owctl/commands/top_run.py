@@ -132,7 +132,7 @@ class Top:
         model, mask = self._model, self._context.console.mask
         columns, cells = table(self._rows, width, asked=self._feeds.usage is not None)
         row = model.row(self._rows)
-        about = detail(row) if row is not None else Cell("")
+        about = detail(row, self._context.engine.now()) if row is not None else Cell("")
         newest = len(self._lines)
         lines = [
             line

@@ -47,6 +47,7 @@ class ExecStream(Closing):
         self._tty = tty
         self._action = action
         self._deadline: float | None = None
+        self._connection = engine.connection_number
 
     def __iter__(self) -> Iterator[tuple[Stream, bytes]]:
         """Yield output as it comes.
@@ -64,7 +65,7 @@ class ExecStream(Closing):
                 raise lost(self._action, str(error)) from error
             yield from pieces
         if not frames.complete:
-            raise lost(self._action, "the output was cut off")
+            raise self._response.lost("the output was cut off")
 
     def limit(self, timeout_seconds: float) -> None:
         """Let reading and ``exit_code`` raise TimedOut when so much time has passed from now."""
@@ -122,6 +123,9 @@ class ExecStream(Closing):
                     f"Cannot {self._action}: the engine no longer knows its exit code",
                     hint="the container or the engine was restarted meanwhile; try again",
                 ) from error
+            if self._engine.connection_number != self._connection:
+                # The end of the output was that of the connection, and the rest of it is gone.
+                raise lost(self._action, "ssh ended in the middle of the output")
             code = state.get("ExitCode")
             if not state.get("Running") and code is not None:
                 return int(code)
