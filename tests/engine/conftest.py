@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engine_helpers import run
 
 from owctl.compose.model import Attachment, Network, Service, Stack, Volume
 from owctl.engine.connection import Engine
@@ -97,5 +98,20 @@ def sleeper(base_image: str) -> Callable[..., Service]:
             "stop_grace_period_seconds": 1.0,
         }
         return Service(name=name, **{**settings, **fields})
+
+    return make
+
+
+@pytest.fixture
+def ended(
+    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service]
+) -> Callable[..., str]:
+    """Run a shell script in a container to its end; returns the container's id."""
+
+    def make(script: str, **fields: object) -> str:
+        service = sleeper(command=("sh", "-c", script), **fields)
+        container = run(engine, make_stack(service), service)
+        engine.api.wait(container.id)
+        return container.id
 
     return make
