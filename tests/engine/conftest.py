@@ -11,6 +11,7 @@ from engine_helpers import run
 
 from owctl.compose.model import Attachment, Network, Service, Stack, Volume
 from owctl.engine.connection import Engine
+from owctl.engine.containers import Container
 from owctl.errors import EngineUnavailable
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +116,22 @@ def ended(
         return container.id
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path: Path, project: str, base_image: str) -> Path:
+    """A folder with a compose file of three services."""
+    services = "".join(
+        f"  {name}:\n    image: {base_image}\n" for name in ("web", "postgres", "redis")
+    )
+    (tmp_path / "compose.yaml").write_text(f"name: {project}\nservices:\n{services}")
+    return tmp_path
+
+
+@pytest.fixture
+def container(
+    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service]
+) -> Container:
+    """The service "web" of that file, running."""
+    stack = make_stack(service := sleeper())
+    return run(engine, stack, service)
