@@ -18,6 +18,7 @@ from owctl.errors import EngineError, NotFound, TimedOut
 
 # The engine's default (Ctrl-P Ctrl-Q) would swallow the first Ctrl-P in psql and bash.
 DETACH_KEYS = "ctrl-@,ctrl-^,ctrl-@"
+CONSOLE_SIZE_API_VERSION = "1.42"
 POLL_SECONDS = (0.002, 0.1)
 STDIN_PIECE_BYTES = 1 << 16
 
@@ -149,9 +150,11 @@ def open_exec(
     working_dir: str | None = None,
     stdin: bool = False,
     tty: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> ExecStream:
     """Start ``argv`` in a running container and return its streams; the caller closes them.
 
+    ``size`` (lines, columns) is that of its terminal from the beginning, where the engine can.
     ``environment`` goes through the API and appears in no argument list: the place for secrets.
     Raises NotFound, EngineError (not running), EngineUnavailable. A program that does not exist
     is not an error here: it ends with exit code 126 or 127 and says so.
@@ -169,12 +172,15 @@ def open_exec(
             detach_keys=DETACH_KEYS if tty else None,
         )
     exec_id = str(created["Id"])
+    document: dict[str, object] = {"Detach": False, "Tty": tty}
+    if tty and size is not None and engine.at_least(CONSOLE_SIZE_API_VERSION):
+        document["ConsoleSize"] = size
     response = request(
         engine,
         "POST",
         f"/exec/{exec_id}/start",
         action=action,
-        document={"Detach": False, "Tty": tty},
+        document=document,
         upgrade=True,
     )
     return ExecStream(engine, exec_id, response, tty=tty, action=action)
