@@ -18,7 +18,7 @@ from owctl.engine.containers import (
 from owctl.engine.drift import is_made_from
 from owctl.engine.images import Image, inspect_image
 from owctl.errors import ServiceFailed
-from owctl.lifecycle.actions import Actions, grace_seconds
+from owctl.lifecycle.actions import Actions, grace_seconds, is_one_shot
 from owctl.lifecycle.missing_image import missing_image
 from owctl.lifecycle.observed import Observed, observe
 from owctl.lifecycle.plan import Plan, Step
@@ -102,7 +102,7 @@ class _Roll:
         subject = self._subject(container)
         if not is_made_from(container.raw, image.raw):
             self._replace(planned, subject, observed)
-        elif not container.is_running:
+        elif not container.is_running and not is_one_shot(self.stack, container.service):
             self._tell(subject, "starting the container of before")
             start_container(self.engine, container.id, container.name)
             self._wait(container.service, container.id, subject)
@@ -161,10 +161,12 @@ class _Roll:
             timeout_seconds=self.timeout_seconds,
             cancel=self.cancel,
             report=lambda text: self._tell(subject, f"waiting: {text}"),
+            one_shot=is_one_shot(self.stack, name),
             only={container_id},
         )
         ready = inspect_container(self.engine, container_id)
-        self.restarts[container_id] = ready.restart_count if ready else 0
+        if ready is not None and ready.is_running:
+            self.restarts[container_id] = ready.restart_count
 
     def _refresh(self, name: str, observed: Observed) -> None:
         """Let the web servers in front know which addresses the service has now."""

@@ -234,7 +234,7 @@ def test_what_cannot_be_had_changes_nothing(stack: Project, registry: Registry):
     (stack.directory / "backups").unlink()
     (stack.directory / "kept").rename(stack.directory / "backups")
     assert no_backup.returncode == 1
-    assert "there is no backup" in no_backup.stderr
+    assert "Nothing was upgraded." in no_backup.stderr
     assert client.images.get(registry.name("frontend")).id == tag_before
     client.close()
     assert (record(stack)["held"], versions(stack), versions(stack, "frontend")) == before
