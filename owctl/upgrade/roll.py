@@ -73,6 +73,8 @@ class _Roll:
         observed = observe(self.engine, self.stack, images=False)
         images = {name: self._image(name) for name in names}
         containers = {name: observed.of(name) for name in names}
+        # On the way back, and after a kill: what is down is missed already.
+        names = sorted(names, key=lambda name: all(each.is_running for each in containers[name]))
         plan = {
             each.container_id: each for each in plan_replacements(self.stack, containers, names)
         }
@@ -190,6 +192,7 @@ class _Roll:
                 self._tell(subject, f"restarting: {causes[0].service} was replaced")
                 restart_container(self.engine, container.id, grace_seconds(service))
                 self._wait(name, container.id, subject)
+                self._refresh(name, observed)
                 self.receive(RollEvent(subject, "done", "restarted"))
 
     def _look_again(self, names: Sequence[str]) -> None:
