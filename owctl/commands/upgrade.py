@@ -151,7 +151,6 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
     from owctl.backup.create import BackupRequest, create_backup
     from owctl.commands.backup_create import raise_failures
     from owctl.commands.backup_display import BackupDisplay
-    from owctl.errors import OwctlError
 
     if (earlier := _backup_of(context, run.resumed)) is not None:
         context.console.info(f"The backup of before was made already: {earlier}.")
@@ -163,12 +162,8 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
             display = BackupDisplay(console, progress, verify=request.verify)
             created = create_backup(context.engine, stack, request, display)
             raise_failures(created)
-    except OwctlError as error:
-        run.abandon()
-        error.details = (*error.details, "Nothing was upgraded: there is no backup.")
-        raise
-    except BaseException:
-        run.abandon()
+    except BaseException as error:
+        run.abandon(error)
         raise
     console.info(f"Backup created and read back: {created.path}")
     return created.manifest.id
