@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Protect",
         "Move accounts, chats and files from the Python backend to this stack.",
     ),
+    "upgrade": ("upgrade", "Protect", "Bring the database to another PostgreSQL."),
     "export": ("export", "Protect", "Write tables as CSV or JSON lines, without the secrets."),
     "clean": ("clean", "Protect", "Remove the containers, the networks and the data."),
 }

@@ -64,6 +64,12 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
     container = _container(engine, stack, service)
     wanted = service.image_name(stack.project)
     image = inspect_image(engine, wanted)
+    if service.environment.get("POSTGRES_INITDB_WALDIR"):
+        raise OwctlError(
+            f"{service.name} keeps PostgreSQL's log of changes outside of its data "
+            "(POSTGRES_INITDB_WALDIR), and only what is in one volume can be upgraded.",
+            hint="docs/upgrade-postgres.md, which says how to do it by hand",
+        )
     mount, folder = _mount(service, image)
     volume = stack.volumes[mount.source or ""].name
     if inspect_volume(engine, volume) is None:
@@ -131,9 +137,7 @@ def _mount(service: Service, image: Image | None) -> tuple[Mount, str]:
     )
 
 
-def _major_of_files(
-    engine: Engine, stack: Stack, volume: str, folder: str, image_id: str
-) -> str:
+def _major_of_files(engine: Engine, stack: Stack, volume: str, folder: str, image_id: str) -> str:
     with _look(engine, stack, volume, image_id) as (helper, root):
         files = read_database_files(engine, helper, (_joined(root, folder),), users=False)
         if files is not None:
@@ -153,9 +157,7 @@ def _major_of_files(
 
 
 @contextmanager
-def _look(
-    engine: Engine, stack: Stack, volume: str, image_id: str
-) -> Iterator[tuple[str, str]]:
+def _look(engine: Engine, stack: Stack, volume: str, image_id: str) -> Iterator[tuple[str, str]]:
     mount = {"Type": "volume", "Source": volume}
     with readable(engine, stack.project, image_id, mount) as found:
         yield found
