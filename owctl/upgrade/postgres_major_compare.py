@@ -84,6 +84,7 @@ UNION ALL SELECT 'roles', format('%s %s %s %s %s %s %s %s %s, password %s', roln
   md5(coalesce(rolpassword, ''))) FROM pg_authid WHERE rolname !~ '^pg_'
 UNION ALL SELECT 'memberships', format('%s in %s', m.rolname, g.rolname) FROM pg_auth_members
   JOIN pg_roles m ON m.oid = member JOIN pg_roles g ON g.oid = roleid
+  WHERE m.rolname !~ '^pg_'
 UNION ALL SELECT 'role and database settings', format('%s %s %s', coalesce(r.rolname, 'all'),
   coalesce(d.datname, 'all'), s) FROM pg_db_role_setting
   LEFT JOIN pg_roles r ON r.oid = setrole LEFT JOIN pg_database d ON d.oid = setdatabase,

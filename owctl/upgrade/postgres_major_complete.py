@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from owctl.backup.members.database import wait_for_answer
 from owctl.backup.psql import Server
 from owctl.backup.restore.services import Services
 from owctl.compose.model import Stack
@@ -43,6 +44,8 @@ def start_database(engine: Engine, journal: Journal, services: Services) -> None
     """Start the new server on its files, and wait until it answers."""
     remove_others(engine, services.stack, journal, journal.new_image)
     services.start([journal.service])
+    # One whose port cannot be reached from here counts as ready as soon as it runs.
+    wait_for_answer(engine, services.server().container, services.timeout_seconds)
 
 
 def start_others(journal: Journal, services: Services) -> None:

@@ -116,7 +116,7 @@ def check_versions(place: Place) -> None:
     """Raise UsageError unless the new image is of a newer PostgreSQL, as far as it tells."""
     if place.new_major is None:
         return
-    old, new = int(place.old_major), int(place.new_major)
+    old, new = (int(each.partition(".")[0]) for each in (place.old_major, place.new_major))
     how = (
         f"set the new image first (POSTGRES_IMAGE in .env, or `image:` of {place.service.name}), "
         "then this command again"
