@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "stop": ("stop", "Run", "Remove the containers and the network; keep the data."),
     "restart": ("restart", "Run", "Restart services and wait until they answer."),
     "rebuild": ("rebuild", "Run", "Build the images of services that are built here."),
+    "upgrade": ("upgrade", "Run", "Take new images up, with a backup first and a way back."),
+    "rollback": ("rollback", "Run", "Go back to the images of before the last upgrade."),
     "status": ("status", "Watch", "Show the containers: state, uptime, ports, image."),
     "health": ("health", "Watch", "Ask every service, in its own protocol, whether it works."),
     "doctor": (
@@ -42,7 +44,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Protect",
         "Move accounts, chats and files from the Python backend to this stack.",
     ),
-    "upgrade": ("upgrade", "Protect", "Bring the database to another PostgreSQL."),
     "export": ("export", "Protect", "Write tables as CSV or JSON lines, without the secrets."),
     "clean": ("clean", "Protect", "Remove the containers, the networks and the data."),
 }

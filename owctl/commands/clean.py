@@ -110,7 +110,7 @@ def _clean(
 ) -> "Outcome":
     from owctl.commands.clean_backup import make_backup
     from owctl.commands.clean_report import Outcome
-    from owctl.commands.clean_restore import forget_restore
+    from owctl.commands.clean_restore import forget_restore, forget_upgrades
     from owctl.commands.mutation import StepDisplay, mutation
     from owctl.lifecycle.clean import prepare_clean, run_clean
     from owctl.project.ownership import remember_adoption
@@ -129,4 +129,5 @@ def _clean(
         with context.console.progress(f"Cleaning {stack.project}") as progress:
             cleaned = run_clean(engine, stack, prepared, StepDisplay(progress, prepared.plan))
         forget_restore(context, prepared)
+        forget_upgrades(context, prepared)
     return Outcome(cleaned, backup)

@@ -59,5 +59,8 @@ def rebuild(
                     name, "working", f"building: {text.strip()}"
                 ),
             )
-            progress.update(name, "done", f"built {service.image_name(stack.project)}")
+            progress.update(name, "done", f"built {service.declared_image(stack.project)}")
+    kept = [service.name for service in buildable if service.held_image is not None]
     context.console.info("`owctl start` takes the new images up.")
+    if kept:
+        context.console.info(f"{', '.join(kept)}: kept at an earlier image until `owctl upgrade`.")

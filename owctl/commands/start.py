@@ -60,6 +60,7 @@ def start(
     Starts the services that are named, with all that they depend on; without names, all. A
     service starts when its dependencies are ready. What runs unchanged is left alone.
     """
+    from owctl.commands.held_images import tell_held
     from owctl.commands.mutation import StepDisplay, mutation, show_plan
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.preflight import check_before_start
@@ -82,6 +83,7 @@ def start(
             remember_adoption(stack.working_dir, stack.project, owners)
         prepared = prepare_start(engine, stack, names, options)
         _warn_of_orphans(context, prepared.orphans)
+        tell_held(context)
         for found in check_before_start(engine, stack, prepared, stack.working_dir, ignore):
             context.console.warn(f"{found.detail}. {found.hint or ''}".strip())
         with context.console.progress(f"Starting {stack.project}") as progress:

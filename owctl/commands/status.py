@@ -23,6 +23,7 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
 
     Exits with 0 whenever it could answer; `owctl health` is the command that judges.
     """
+    from owctl.commands.held_images import tell_held, tell_unfinished
     from owctl.compose.services import resolve_services
     from owctl.engine.containers import list_containers
     from owctl.ui.table import Cell, Column
@@ -48,6 +49,8 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
         lines.setdefault(container.service, []).append(_row(container))
     for name in missing:
         lines[name] = [[name, Cell("missing", "dim"), "-", "", "", ""]]
+    tell_unfinished(context)
+    tell_held(context)
     ordered = sorted(lines, key=lambda name: (order.get(name, len(order)), name))
     context.console.table(
         [

@@ -1,6 +1,6 @@
 """``owctl upgrade --postgres-major``: the database to another major version, and the ways on and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from owctl.context import Context
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from owctl.compose.model import Stack
     from owctl.upgrade.postgres_major_journal import Journal
     from owctl.upgrade.postgres_major_plan import UpgradePlan, UpgradeRequest
 
@@ -49,6 +50,30 @@ class Call:
         return self.output_format == "json"
 
 
+def refuse_other_options(
+    postgres_major: str | None,
+    *,
+    services: Sequence[str],
+    pull: bool | None,
+    no_backup: bool,
+    old_image: str | None,
+) -> None:
+    """Raise UsageError for options that belong to the other kind of upgrade."""
+    if postgres_major is None:
+        if old_image is not None:
+            raise UsageError(
+                "--old-image is of use with --postgres-major only.",
+                hint="owctl upgrade --postgres-major --old-image IMAGE",
+            )
+        return
+    if services or pull is not None or no_backup:
+        raise UsageError(
+            "--postgres-major is about the database alone: it takes no services, --pull, --no-pull "
+            "or --no-backup.",
+            hint="owctl upgrade --postgres-major --dry-run",
+        )
+
+
 def upgrade_postgres(
     context: Context,
     action: str,
@@ -82,7 +107,7 @@ def _run(context: Context, call: Call) -> None:
     from owctl.commands.upgrade_postgres_report import plan_lines, show_outcome, show_plan
     from owctl.upgrade.postgres_major_run import upgrade_postgres as upgrade
 
-    stack, engine = context.stack, context.engine
+    stack, engine = _stack(context), context.engine
     if call.dry_run:
         show_plan(context, _plan(context, call), call.output_format)
         return
@@ -103,7 +128,7 @@ def _run(context: Context, call: Call) -> None:
 def _plan(context: Context, call: Call) -> "UpgradePlan":
     from owctl.upgrade.postgres_major_plan import plan_upgrade
 
-    return plan_upgrade(context.engine, context.stack, call.request)
+    return plan_upgrade(context.engine, _stack(context), call.request)
 
 
 def _resume(context: Context, call: Call) -> None:
@@ -119,7 +144,9 @@ def _resume(context: Context, call: Call) -> None:
         journal = _journal(context)
         with context.console.progress(f"Resuming the {journal.name}") as progress:
             display = RestoreDisplay(context, progress)
-            outcome = resume_upgrade(context.engine, context.stack, journal, call.request, display)
+            outcome = resume_upgrade(
+                context.engine, _stack(context), journal, call.request, display
+            )
     if outcome is not None:
         show_outcome(context, outcome, call.output_format)
         return
@@ -147,7 +174,7 @@ def _undo(context: Context, call: Call) -> None:
         with context.console.progress(f"Undoing the {journal.name}") as progress:
             undo_upgrade(
                 context.engine,
-                context.stack,
+                _stack(context),
                 journal,
                 RestoreDisplay(context, progress),
                 timeout_seconds=call.request.timeout_seconds,
@@ -177,12 +204,12 @@ def _finish(context: Context, call: Call) -> None:
     with mutation(context, COMMAND, call.lock_wait_seconds):
         journal = _journal(context)
         if journal.phase == "swapped" and not call.yes:
-            size = readable(files_of(context.engine, context.stack, journal).kept_bytes())
+            size = readable(files_of(context.engine, _stack(context), journal).kept_bytes())
             question = f"Drop the database of PostgreSQL {journal.old_major}, which frees {size}?"
             confirm(context, call.yes, question, what)
         with context.console.progress(f"Finishing the {journal.name}") as progress:
             finish_upgrade(
-                context.engine, context.stack, journal, RestoreDisplay(context, progress)
+                context.engine, _stack(context), journal, RestoreDisplay(context, progress)
             )
     show_journal(context, journal, "is finished: the old database is gone", call.output_format)
 
@@ -192,6 +219,14 @@ def _status(context: Context, call: Call) -> None:
     from owctl.upgrade.postgres_major_journal import read_journal
 
     show_status(context, read_journal(context.stack.working_dir), call.output_format)
+
+
+def _stack(context: Context) -> "Stack":
+    """Return the stack with the database's image as the files name it, whatever it is held at."""
+    from owctl.project.upgrade_record import release_images
+    from owctl.upgrade.postgres_major_place import database_service
+
+    return release_images(context.stack, [database_service(context.stack).name])
 
 
 def _journal(context: Context) -> "Journal":

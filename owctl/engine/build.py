@@ -43,7 +43,7 @@ def build_image(
         )
     _check_context(service.name, build)
     variables = os.environ if environ is None else environ
-    name = service.image_name(project)
+    name = service.declared_image(project)
     labels = {**build.labels, **image_labels(project, service.name)}
     if buildx_available(variables):
         command = buildx_command(build, name, labels, variables, no_cache=no_cache, pull=pull)

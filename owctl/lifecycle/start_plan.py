@@ -130,6 +130,9 @@ class _StartPlanner:
             self.prepare.append(replace(step, name=name))
 
     def _image_step(self, service: Service, *, present: bool) -> StepKind | None:
+        if service.held_image is not None:
+            # Went back to an image that no registry and no build gives: only an upgrade ends that.
+            return None
         policy = service.pull_policy or "missing"
         if service.build is not None and policy not in ("always", "never"):
             # Where there is a build section the image is ours to build, as compose does.

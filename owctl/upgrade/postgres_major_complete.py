@@ -1,6 +1,6 @@
 """From new files beside the old ones to a stack that runs on them: also after an interruption."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from owctl.backup.members.database import wait_for_answer
 from owctl.backup.psql import Server
@@ -12,6 +12,7 @@ from owctl.engine.execution import run
 from owctl.engine.images import image_id
 from owctl.engine.volumes import remove_volume
 from owctl.errors import OwctlError
+from owctl.project.upgrade_record import read_record, write_record
 from owctl.upgrade.postgres_major_files import files_of
 from owctl.upgrade.postgres_major_journal import Journal, advance
 from owctl.upgrade.postgres_major_plan import kept_running
@@ -36,8 +37,24 @@ def put_in_place(engine: Engine, stack: Stack, journal: Journal, services: Servi
     services.stop(keep=kept_running(services))
     files_of(engine, stack, journal).put_in_place()
     journal = advance(stack.working_dir, journal, "swapped")
+    forget_images(stack, journal.service)
     remove_volume(engine, journal.new_volume)
     return journal
+
+
+def forget_images(stack: Stack, service: str) -> None:
+    """Take the database off the record of upgrades: no image of before can read its files now.
+
+    What leads back is the undo of this upgrade, and no rollback. Raises OwctlError.
+    """
+    record = read_record(stack.working_dir)
+    finished = []
+    for each in record.finished:
+        changes = tuple(change for change in each.changes if change.service != service)
+        finished += [replace(each, changes=changes)] if changes else []
+    held = {name: hold for name, hold in record.held.items() if name != service}
+    if (tuple(finished), held) != (record.finished, dict(record.held)):
+        write_record(stack.working_dir, replace(record, finished=tuple(finished), held=held))
 
 
 def start_database(engine: Engine, journal: Journal, services: Services) -> None:

@@ -51,7 +51,9 @@ class Place:
 
 def stack_with_image(stack: Stack, service_name: str, image: str) -> Stack:
     """Return the stack with another image for a service, which is not built then."""
-    service = replace(stack.services[service_name], image=image, build=None, pull_policy=None)
+    service = replace(
+        stack.services[service_name], image=image, build=None, pull_policy=None, held_image=None
+    )
     return replace(stack, services={**stack.services, service_name: service})
 
 
@@ -60,7 +62,7 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
 
     ``old_image`` names an image of the old PostgreSQL, where it cannot be found.
     """
-    service = _database_service(stack)
+    service = database_service(stack)
     container = _container(engine, stack, service)
     wanted = service.image_name(stack.project)
     image = inspect_image(engine, wanted)
@@ -94,7 +96,8 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
     )
 
 
-def _database_service(stack: Stack) -> Service:
+def database_service(stack: Stack) -> Service:
+    """Return the stack's PostgreSQL service; raises OwctlError if it has none."""
     for service in stack.services.values():
         if choose_probe(service).type == "postgres":
             return service

@@ -13,6 +13,7 @@ from owctl.engine.execution import run
 from owctl.engine.one_off import volume_helper
 from owctl.errors import OwctlError, UsageError
 from owctl.project.ownership import check_owner
+from owctl.project.upgrade_record import read_record
 from owctl.upgrade.postgres_major_facts import ClusterFacts, look_at
 from owctl.upgrade.postgres_major_journal import Journal, read_journal
 from owctl.upgrade.postgres_major_place import Place, find_place
@@ -93,6 +94,13 @@ def refuse_second(stack: Stack) -> None:
     if journal is not None:
         raise OwctlError(
             f"The {journal.name}, begun {journal.started_at}, {_is(journal)}.", hint=ways(journal)
+        )
+    under_way = read_record(stack.working_dir).under_way
+    if under_way is not None:
+        raise OwctlError(
+            f"The {under_way.upgrade.kind} that began at {under_way.upgrade.started_at} is not at "
+            "its end.",
+            hint="owctl upgrade, which goes on with it; or owctl rollback",
         )
     restore = restores.read_journal(stack.working_dir)
     if restore is not None:
