@@ -1,5 +1,6 @@
 """What an upgrade to another PostgreSQL would do and what it did, as text and as JSON."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from owctl.context import Context
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from owctl.upgrade.postgres_major_plan import UpgradePlan
     from owctl.upgrade.postgres_major_run import UpgradeOutcome
 
+_WIDTH = 76
 _PHASES = {
     "preparing": "interrupted before anything was stopped: resume, or undo",
     "moving": "interrupted while the data was moved; the old database is in place: resume, or undo",
@@ -25,11 +27,13 @@ def plan_lines(plan: "UpgradePlan") -> list[str]:
 
     place = plan.place
     free = "unknown" if plan.free_bytes is None else readable(plan.free_bytes)
-    get = "" if plan.is_image_here else ", which is pulled or built first"
+    get = "" if plan.is_image_here else ", pulled or built first"
+    size, needed = readable(plan.size_bytes), readable(plan.needed_bytes)
     lines = [
-        f"upgrade  volume {place.volume}: from PostgreSQL {place.old_major} ({place.old_image}) to "
-        f"{place.new_major or 'what the image has'} ({place.new_image}{get})",
-        f"room     {readable(plan.size_bytes)} of data; {readable(plan.needed_bytes)} needed, {free} free",
+        f"from     PostgreSQL {place.old_major} ({place.old_image})",
+        f"to       PostgreSQL {place.new_major or 'of the image'} ({place.new_image}{get})",
+        f"volume   {place.volume}",
+        f"room     {size} of data; {needed} needed, {free} free",
     ]
     if plan.facts is not None:
         for database in plan.facts.databases:
@@ -180,11 +184,11 @@ def _outcome_document(project: str, outcome: "UpgradeOutcome") -> dict[str, Any]
 
 def _proof_lines(outcome: "UpgradeOutcome") -> list[str]:
     contents = outcome.proof.contents
-    objects = ", ".join(f"{len(names)} {kind}" for kind, names in contents.objects.items())
+    objects = ", ".join(f"{kind} ({len(names)})" for kind, names in contents.objects.items())
     lines = [
         f"{contents.rows} rows in {len(contents.tables)} tables: the same number, the same content",
-        f"{len(contents.sequences)} sequences: at the same values",
-        f"the same {objects}",
+        f"sequences ({len(contents.sequences)}) at the same values",
+        *textwrap.wrap(f"the same {objects}", _WIDTH, subsequent_indent="  "),
     ]
     if outcome.proof.settings:
         lines.append(f"settings taken over: {', '.join(outcome.proof.settings)}")

@@ -79,6 +79,7 @@ def finish_upgrade(
     files_of(engine, stack, journal).discard()
     remove_volume(engine, journal.new_volume)
     remove_journal(stack.working_dir)
+    receive(RestoreProgress("database", "done", f"that of PostgreSQL {journal.old_major} dropped"))
 
 
 def check_same_engine(engine: Engine, stack: Stack, journal: Journal) -> None:

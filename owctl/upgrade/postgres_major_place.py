@@ -82,7 +82,7 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
     any_image = container.image_id if container else image.id if image else _any_image(engine)
     old_major = _major_of_files(engine, stack, volume, folder, any_image)
     named = old_image or (None if container is None else _name_of(engine, container))
-    old = _old_image(engine, old_major, named)
+    old = _old_image(engine, old_major, named, like=wanted)
     return Place(
         service=service,
         volume=volume,
@@ -186,8 +186,11 @@ def _name_of(engine: Engine, container: Container) -> str:
     return container.image_id
 
 
-def _old_image(engine: Engine, major: str, named: str | None) -> Image:
-    """Return an image of the old PostgreSQL that is on the engine; raises OwctlError if none is."""
+def _old_image(engine: Engine, major: str, named: str | None, *, like: str) -> Image:
+    """Return an image of the old PostgreSQL that is on the engine; raises OwctlError if none is.
+
+    Without a name one of the repository of ``like`` is preferred: it has the same extensions.
+    """
     if named is not None:
         image = inspect_image(engine, named)
         found = image_major(named, image) if image else None
@@ -200,7 +203,10 @@ def _old_image(engine: Engine, major: str, named: str | None) -> Image:
             hint=f"docker pull postgres:{major}, then owctl upgrade --postgres-major "
             f"--old-image postgres:{major}",
         )
-    for image in _images(engine):
+    repository = like.partition("@")[0].rpartition(":")[0]
+    images = _images(engine)
+    kin = [each for each in images if any(tag.startswith(f"{repository}:") for tag in each.tags)]
+    for image in (*kin, *images):
         if image_major("", image) == major and "PGDATA" in image_variables(image):
             return image
     raise OwctlError(

@@ -50,7 +50,12 @@ def move_roles(source: Server, target: Server) -> None:
     existing = {row[0] for row in target.ask(_EXISTING_ROLES)}
     lines = answer.stdout.decode("utf-8", "surrogateescape").splitlines()
     statements = "\n".join(line for line in lines if line not in existing)
-    target.ask(statements + "\n", database=_MAINTENANCE)
+    try:
+        target.ask(statements + "\n", database=_MAINTENANCE)
+    except OwctlError as error:
+        # What psql quotes of a statement may hold what stands for a password.
+        error.details = tuple(line for line in error.details if "ERROR:" in line)
+        raise
 
 
 def move_databases(
