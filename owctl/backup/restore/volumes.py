@@ -8,13 +8,13 @@ swapped.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal
 
 from owctl.backup import tar_header
 from owctl.backup.folder_archive import read_folder
 from owctl.backup.restore import swap
 from owctl.backup.restore.archive_edit import STAGING_PREFIX, ArchiveEdit, digest_of
 from owctl.backup.restore.content import Content
+from owctl.backup.restore.swap import State
 from owctl.backup.tar_header import DIRECTORY, TarHeader
 from owctl.backup.tar_stream import TarStream
 from owctl.engine.archives import write_archive
@@ -24,15 +24,6 @@ from owctl.engine.small_files import read_start
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import BackupInvalid, OwctlError
 
-State = Literal["absent", "staged", "swapping", "swapped"]
-_STATES: dict[str, State] = {
-    "staged": "staged",
-    "out": "swapping",
-    "in": "swapping",
-    "swapped": "swapped",
-    "returning-out": "swapping",
-    "returning-in": "swapping",
-}
 _RESTORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PIECE_BYTES = 1 << 18
 # So that they fit into one command.
@@ -157,7 +148,7 @@ def _folder(restore_id: str) -> str:
 def _state(helper: Helper, folder: str) -> State:
     path = f"{helper.path}/{folder}/{swap.PHASE_FILE}"
     phase = read_start(helper.engine, helper.id, path) or b""
-    return _STATES.get(phase.decode("ascii", "replace").strip(), "absent")
+    return swap.STATES.get(phase.decode("ascii", "replace").strip(), "absent")
 
 
 def _root(helper: Helper) -> TarHeader:
