@@ -24,7 +24,7 @@ EARLY_SECONDS = 0.4
 
 @click.command(
     epilog="Examples: `owctl stats` watches; `owctl stats --no-stream backend` looks once; "
-    "`owctl stats --json | jq .services[].memory_percent`."
+    "`owctl stats --json | jq '.services[].memory_percent'`."
 )
 @services_argument
 @click.option(
