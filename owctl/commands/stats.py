@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import format_option, pass_context, services_argument
+from owctl.commands.options import examples, format_option, pass_context, services_argument
 from owctl.context import Context
 from owctl.errors import Interrupted
 
@@ -22,10 +22,14 @@ SLOW_ANSWER_SECONDS = 0.25
 EARLY_SECONDS = 0.4
 
 
-@click.command(
-    epilog="Examples: `owctl stats` watches; `owctl stats --no-stream backend` looks once; "
-    "`owctl stats --json | jq '.services[].memory_percent'`."
+_EXAMPLES = examples(
+    "owctl stats",
+    "owctl stats --no-stream backend",
+    "owctl stats --json | jq '.services[].memory_percent'",
 )
+
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option(
     "--stream/--no-stream",

@@ -4,15 +4,20 @@ import sys
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import Interrupted, UsageError
 
+_EXAMPLES = (
+    examples("owctl top", "owctl top --interval 5")
+    + """
 
-@click.command(
-    epilog="Example: `owctl top`, then ↓ to a service, r to restart it, s for a shell in it, "
-    "/error to see only lines with that word, q to leave."
+Then ↓ to a service, r to restart it, s for a shell in it, /error to see only lines with that word, q to
+leave."""
 )
+
+
+@click.command(epilog=_EXAMPLES)
 @click.option(
     "--interval",
     "interval_seconds",

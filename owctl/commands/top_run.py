@@ -133,7 +133,7 @@ class Top:
         asked = self._feeds.usage is not None and self._feeds.trouble is None
         columns, cells = table(self._rows, width, asked=asked)
         row = model.row(self._rows)
-        about = detail(row) if row is not None else Cell("")
+        about = detail(row, self._context.engine.now()) if row is not None else Cell("")
         newer = model.newer_below([number for number, _ in self._lines], self._page)
         return TopView(
             title=Cell(self._stack.project, "bold"),

@@ -59,7 +59,7 @@ def mend(
     failure = _failure(engine, service, container, paths, cancel, attempts=1)
     if failure is None:
         return "reaches " + ", ".join(upstreams(stack, service))
-    if _reload(engine, container):
+    if reload(engine, container):
         failure = _failure(engine, service, container, paths, cancel, attempts=ATTEMPTS)
         if failure is None:
             return "reloaded: it held an old address"
@@ -115,7 +115,7 @@ def _ask(engine: "Engine", service: Service, container: "Container", path: str) 
     from owctl.health.wire import converse
 
     port = choose_probe(service).port
-    address = find_address(engine.host, container, port) if port else None
+    address = find_address(engine, container, port) if port else None
     if address is None:
         return None
 
@@ -129,11 +129,12 @@ def _ask(engine: "Engine", service: Service, container: "Container", path: str) 
         address.port,
         TIMEOUT_SECONDS,
         lambda wire: judge(request(wire, "GET", path)),
+        address.through,
     )
     return None if result.status == "healthy" else result.detail
 
 
-def _reload(engine: "Engine", container: "Container") -> bool:
+def reload(engine: "Engine", container: "Container") -> bool:
     """Have nginx read its configuration again; False where the container has no nginx."""
     from owctl.engine.execution import run
 
