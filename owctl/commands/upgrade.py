@@ -6,12 +6,19 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
     services_argument,
     timeout_option,
     yes_option,
+)
+from owctl.commands.upgrade_postgres import (
+    old_image_option,
+    postgres_major_option,
+    refuse_other_options,
+    upgrade_postgres,
 )
 from owctl.context import Context
 
@@ -21,17 +28,18 @@ if TYPE_CHECKING:
     from owctl.upgrade.acquire import Fetching
     from owctl.upgrade.run import Prepared, UpgradeRun
 
-_EXAMPLES = """\b
-Examples:
-  owctl upgrade --dry-run             what would change: versions, digests, and how
-  owctl upgrade                       everything, with a verified backup first
-  owctl upgrade backend frontend      two services
-  owctl upgrade --no-pull             to the images that are on this machine already
-  owctl rollback                      back to the images of before
+_EXAMPLES = (
+    examples(
+        "owctl upgrade --dry-run",
+        "owctl upgrade backend frontend",
+        "owctl upgrade --no-pull    # to the images that are on this machine",
+        "owctl upgrade --postgres-major --dry-run",
+    )
+    + """
 
-When the new version does not become ready, or on Ctrl-C, the services go back to the images of
-before by themselves.
-"""
+When the new version does not become ready, or on Ctrl-C, the services go back to the images of before
+by themselves."""
+)
 _ASKS = "upgrades without a backup"
 
 
@@ -50,6 +58,8 @@ _ASKS = "upgrades without a backup"
     help="Build what is built here (the default); or take the images as they are.",
 )
 @click.option("--no-backup", is_flag=True, help="Make no backup first; asks whether you mean it.")
+@postgres_major_option
+@old_image_option
 @yes_option
 @timeout_option
 @dry_run_option
@@ -62,6 +72,8 @@ def upgrade(
     pull: bool | None,
     build: bool,
     no_backup: bool,
+    postgres_major: str | None,
+    old_image: str | None,
     yes: bool,
     timeout_seconds: float,
     dry_run: bool,
@@ -81,6 +93,21 @@ def upgrade(
     from owctl.upgrade.acquire import Fetching
     from owctl.upgrade.outlook import look_ahead
 
+    refuse_other_options(
+        postgres_major, services=services, pull=pull, no_backup=no_backup, old_image=old_image
+    )
+    if postgres_major is not None:
+        upgrade_postgres(
+            context,
+            postgres_major,
+            old_image=old_image,
+            yes=yes,
+            dry_run=dry_run,
+            timeout_seconds=timeout_seconds,
+            lock_wait_seconds=lock_wait_seconds,
+            output_format=output_format,
+        )
+        return
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]
     fetching = Fetching(pull=pull, build=build)

@@ -142,8 +142,8 @@ def outcome_document(
             "service": change.service,
             "before": image_document(change.before),
             "after": image_document(change.after),
-            "seconds": round(rolled.seconds.get(change.service, 0.0), 3),
-            "gap_seconds": round(rolled.gap_seconds.get(change.service, 0.0), 3),
+            "duration_ms": round(rolled.seconds.get(change.service, 0.0) * 1000),
+            "gap_ms": round(rolled.gap_seconds.get(change.service, 0.0) * 1000),
         }
         for change in upgrade.changes
     ]

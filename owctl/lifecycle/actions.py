@@ -36,12 +36,14 @@ class Actions:
         *,
         timeout_seconds: float = 300.0,
         force_pull: bool = False,
+        no_cache: bool = False,
     ) -> None:
         self.engine = engine
         self.stack = stack
         self.plan = plan
         self.timeout_seconds = timeout_seconds
         self.force_pull = force_pull
+        self.no_cache = no_cache
         self.created: dict[tuple[str, int], str] = {}
         self.ready_seconds: dict[str, float] = {}
         self.networks: list[str] = []
@@ -116,7 +118,7 @@ class Actions:
             self.engine,
             self.stack.project,
             self._service(step),
-            no_cache=False,
+            no_cache=self.no_cache,
             pull=self.force_pull,
             on_line=line,
         )

@@ -155,7 +155,7 @@ def test_two_backends_are_upgraded_and_no_request_fails(stack: Project, registry
     assert service["service"] == "rust-backend"
     assert (service["before"]["version"], service["after"]["version"]) == ("1.0", "2.0")
     assert service["after"]["image_id"] == image
-    assert service["gap_seconds"] == 0
+    assert service["gap_ms"] == 0
     assert stack.succeed("backup", "verify", document["backup"])
     assert versions(stack) == ["2.0", "2.0"]
     assert nothing_to_change(stack)
