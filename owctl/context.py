@@ -18,7 +18,10 @@ class Context:
     """What a command works with; click hands it on as ``ctx.obj``.
 
     ``environ`` is the process environment, ``working_dir`` the absolute folder owctl was run in.
+    ``command_prefix`` stands before a command's name in the history and in locks.
     """
+
+    command_prefix = ""
 
     def __init__(self, environ: Mapping[str, str], working_dir: Path) -> None:
         self.environ = environ
@@ -94,7 +97,35 @@ class Context:
             }
         return Mask(hideable(values, public))
 
+    @cached_property
+    def development(self) -> "DevelopmentContext":
+        """Return the same for the project's development stack, on the same console."""
+        return DevelopmentContext(self)
+
     def close(self) -> None:
         """Close the engine's connections, if there are any."""
         if "engine" in self.__dict__:
             self.engine.close()
+
+
+class DevelopmentContext(Context):
+    """What a command works with that is meant for the development stack: ``owctl dev …``.
+
+    ``tools`` enables the profile of the development tools.
+    """
+
+    command_prefix = "dev "
+
+    def __init__(self, project: Context) -> None:
+        super().__init__(project.environ, project.working_dir)
+        self.project = project
+        self.flags = project.flags
+        self.console = project.console
+        self.tools = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Return the development stack's settings; raises ConfigurationError."""
+        from owctl.project.development import development_settings
+
+        return development_settings(self.flags, self.environ, self.working_dir, tools=self.tools)

@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import dry_run_option, format_option, lock_wait_option, pass_context
+from owctl.commands.options import (
+    dry_run_option,
+    examples,
+    format_option,
+    lock_wait_option,
+    pass_context,
+)
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 
@@ -12,8 +18,14 @@ if TYPE_CHECKING:
     from owctl.commands.clean_report import Outcome
     from owctl.lifecycle.clean import PreparedClean
 
+_EXAMPLES = examples(
+    "owctl clean --dry-run",
+    "owctl clean --backup",
+    "owctl clean --keep-volumes --yes",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.option("--keep-volumes", is_flag=True, help="Keep the data: all volumes stay.")
 @click.option("--images", is_flag=True, help="Also images that only this project uses.")
 @click.option(

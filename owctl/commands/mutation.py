@@ -53,11 +53,13 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
 
     context.warn_of_files()
     identity, project = context.engine.engine_id, context.stack.project
+    named = f"{context.command_prefix}{command}"
     with (
-        project_lock(identity, project, command, wait_seconds=lock_wait_seconds),
-        recorded(context, command),
+        project_lock(identity, project, named, wait_seconds=lock_wait_seconds),
+        recorded(context, named),
     ):
-        if command not in _ALLOWED_ON_HALF_THE_DATA:
+        # The data of the development stack is none that a restore works on.
+        if command not in _ALLOWED_ON_HALF_THE_DATA and not context.command_prefix:
             _refuse_half_restored(context)
         if command not in _ALLOWED_ON_HALF_AN_UPGRADE:
             _refuse_half_upgraded(context)

@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -18,16 +19,14 @@ from owctl.context import Context
 if TYPE_CHECKING:
     from owctl.upgrade.rollback import PreparedRollback
 
-_EXAMPLES = """\b
-Examples:
-  owctl rollback --dry-run            the images to go back to, and whether the schema moved
-  owctl rollback                      undo the last upgrade
-  owctl rollback backend              one service
-  owctl rollback                      once more: forward again
+_EXAMPLES = (
+    examples("owctl rollback --dry-run", "owctl rollback backend", "owctl rollback --yes")
+    + """
 
-The data stays as it is. Where the new version has changed the database, the old one may not run
-with it: `owctl restore BACKUP` brings the data of before back, too.
-"""
+A second `owctl rollback` goes forward again. The data stays as it is. Where the new version has
+changed the database, the old one may not run with it: `owctl restore BACKUP` brings the data of before
+back, too."""
+)
 _ASKS = "rolls back"
 
 

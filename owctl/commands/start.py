@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     ignore_option,
     lock_wait_option,
     pass_context,
@@ -21,8 +22,16 @@ if TYPE_CHECKING:
     from owctl.lifecycle.plan import Plan
     from owctl.lifecycle.scale import Scale
 
+_EXAMPLES = examples(
+    "owctl start",
+    "owctl start backend --build",
+    "owctl start --dry-run",
+    "owctl -f compose.yaml -f compose.scale.yaml start --scale backend=3",
+)
+_THERE = "(there)"
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option("--no-wait", is_flag=True, help="Do not wait until the services answer.")
 @timeout_option
@@ -95,7 +104,7 @@ def start(
                 timeout_seconds=timeout_seconds,
                 pull=pull,
             )
-    _report(context, names, prepared.plan, made.ready_seconds)
+    report(context, names, prepared.plan, made.ready_seconds)
 
 
 def _scale(stack: "Stack", words: tuple[str, ...]) -> "Scale":
@@ -122,9 +131,10 @@ def _warn_of_orphans(context: Context, orphans: tuple[str, ...]) -> None:
         )
 
 
-def _report(
+def report(
     context: Context, names: list[str], plan: "Plan", ready_seconds: dict[str, float]
 ) -> None:
+    """Print what became of the named services, and of what else was started."""
     from owctl.engine.containers import list_containers
     from owctl.ui.table import Column
 
@@ -136,6 +146,7 @@ def _report(
     reasons = {step.service: step.reason for step in plan.steps if step.kind == "replace"}
     started = {step.service for step in plan.steps if step.kind == "start"}
     order = list(stack.services)
+    machine = context.engine.machine_name()
     containers = list_containers(context.engine, stack.project, services=order)
     rows = []
     for container in sorted(containers, key=lambda c: (order.index(c.service), c.number)):
@@ -152,7 +163,7 @@ def _report(
                 outcome,
                 f"{seconds:.1f} s" if seconds is not None else "",
                 ", ".join(
-                    _address(service, port.host_ip, port.host_port)
+                    _address(service, port.host_ip, port.host_port, machine)
                     for port in _distinct(container.ports)
                 ),
             ]
@@ -165,6 +176,11 @@ def _report(
     ]
     if not context.console.quiet:
         context.console.table(columns, rows)
+        if any(_THERE in row[-1] for row in rows):
+            context.console.info(
+                f"there: only on {machine} itself; from here with a tunnel, "
+                f"ssh -L PORT:127.0.0.1:PORT {machine}"
+            )
 
 
 def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:
@@ -175,12 +191,16 @@ def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:
     return list(seen.values())
 
 
-def _address(service: "Service", host_ip: str, host_port: int) -> str:
+def _address(service: "Service", host_ip: str, host_port: int, machine: str | None) -> str:
+    from owctl.engine.endpoint import is_loopback
     from owctl.health.choice import choose_probe
 
-    host = "localhost" if host_ip in ("", "0.0.0.0", "::") else host_ip  # noqa: S104
-    is_web = choose_probe(service).type in ("http", "socketio")
-    return f"http://{host}:{host_port}" if is_web else f"{host}:{host_port}"
+    everywhere = host_ip in ("", "0.0.0.0", "::")  # noqa: S104
+    host = (machine or "localhost") if everywhere else host_ip
+    shown = f"[{host}]:{host_port}" if ":" in host else f"{host}:{host_port}"
+    if machine is not None and is_loopback(host_ip):
+        return f"{shown} {_THERE}"
+    return f"http://{shown}" if choose_probe(service).type in ("http", "socketio") else shown
 
 
 if TYPE_CHECKING:

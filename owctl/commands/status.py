@@ -1,11 +1,11 @@
 """``owctl status``: the containers as the engine sees them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.options import format_option, pass_context, services_argument
+from owctl.commands.options import examples, format_option, pass_context, services_argument
 from owctl.context import Context
 
 if TYPE_CHECKING:
@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 STYLES = {"running": "green", "missing": "dim", "restarting": "yellow", "paused": "yellow"}
 
+_EXAMPLES = examples(
+    "owctl status",
+    "owctl status backend --json",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @format_option("table", "json")
 @pass_context
@@ -46,7 +51,7 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
         return
     lines: dict[str, list[list[str | Cell]]] = {}
     for container in found:
-        lines.setdefault(container.service, []).append(_row(container))
+        lines.setdefault(container.service, []).append(_row(container, context.engine.now()))
     for name in missing:
         lines[name] = [[name, Cell("missing", "dim"), "-", "", "", ""]]
     tell_unfinished(context)
@@ -70,7 +75,7 @@ def _shown(container: "Container", names: list[str], asked: tuple[str, ...]) -> 
     return container.service in names or not asked
 
 
-def _row(container: "Container") -> "list[Any]":
+def _row(container: "Container", now: datetime) -> "list[Any]":
     from owctl.ui.table import Cell
 
     name = (
@@ -79,25 +84,31 @@ def _row(container: "Container") -> "list[Any]":
     state = container.state
     if state == "exited":
         state = f"exited ({container.exit_code})"
-    ports: dict[str, None] = {}
-    for port in container.ports:
-        host = "" if port.host_ip in ("0.0.0.0", "::", "") else f"{port.host_ip}:"  # noqa: S104
-        ports[f"{host}{port.host_port}→{port.container_port}"] = None
     return [
         name,
         Cell(state, STYLES.get(container.state, "red")),
         container.engine_health or "-",
-        _uptime(container),
-        ", ".join(ports),
+        uptime_text(container, now),
+        ports_text(container),
         container.image,
     ]
 
 
-def _uptime(container: "Container") -> str:
+def ports_text(container: "Container") -> str:
+    """Return the published ports, each once, with the host's address where it is not every one."""
+    ports: dict[str, None] = {}
+    for port in container.ports:
+        host = "" if port.host_ip in ("0.0.0.0", "::", "") else f"{port.host_ip}:"  # noqa: S104
+        ports[f"{host}{port.host_port}→{port.container_port}"] = None
+    return ", ".join(ports)
+
+
+def uptime_text(container: "Container", now: datetime) -> str:
+    """Return how long a container has been up at ``now`` of its engine, "" if it is not."""
     if container.state not in ("running", "paused") or not container.started_at:
         return ""
     began = datetime.fromisoformat(container.started_at[:19] + "+00:00")
-    seconds = max(0, int((datetime.now(UTC) - began).total_seconds()))
+    seconds = max(0, int((now - began).total_seconds()))
     for size, unit, rest, rest_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
         if seconds >= size:
             return f"{seconds // size} {unit} {seconds % size // rest} {rest_unit}"

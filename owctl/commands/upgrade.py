@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -27,18 +28,18 @@ if TYPE_CHECKING:
     from owctl.upgrade.acquire import Fetching
     from owctl.upgrade.run import Prepared, UpgradeRun
 
-_EXAMPLES = """\b
-Examples:
-  owctl upgrade --dry-run             what would change: versions, digests, and how
-  owctl upgrade                       everything, with a verified backup first
-  owctl upgrade backend frontend      two services
-  owctl upgrade --no-pull             to the images that are on this machine already
-  owctl rollback                      back to the images of before
-  owctl upgrade --postgres-major      the database to the PostgreSQL of a newer image
+_EXAMPLES = (
+    examples(
+        "owctl upgrade --dry-run",
+        "owctl upgrade backend frontend",
+        "owctl upgrade --no-pull    # to the images that are on this machine",
+        "owctl upgrade --postgres-major --dry-run",
+    )
+    + """
 
-When the new version does not become ready, or on Ctrl-C, the services go back to the images of
-before by themselves.
-"""
+When the new version does not become ready, or on Ctrl-C, the services go back to the images of before
+by themselves."""
+)
 _ASKS = "upgrades without a backup"
 
 
@@ -176,7 +177,6 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
     from owctl.backup.create import BackupRequest, create_backup
     from owctl.commands.backup_create import raise_failures
     from owctl.commands.backup_display import BackupDisplay
-    from owctl.errors import OwctlError
 
     if (earlier := _backup_of(context, run.resumed)) is not None:
         context.console.info(f"The backup of before was made already: {earlier}.")
@@ -188,12 +188,8 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
             display = BackupDisplay(console, progress, verify=request.verify)
             created = create_backup(context.engine, stack, request, display)
             raise_failures(created)
-    except OwctlError as error:
-        run.abandon()
-        error.details = (*error.details, "Nothing was upgraded: there is no backup.")
-        raise
-    except BaseException:
-        run.abandon()
+    except BaseException as error:
+        run.abandon(error)
         raise
     console.info(f"Backup created and read back: {created.path}")
     return created.manifest.id

@@ -149,6 +149,7 @@ def _stack(
         volumes={key: resolve.volume(key, spec) for key, spec in volumes.items()},
         warnings=tuple(scope.warnings),
         named_files=tuple(scope.files),
+        inactive_services=frozenset(checked.services) - active,
         spec={k: v for k, v in document.items() if v} | extensions,
     )
 

@@ -254,9 +254,10 @@ class Volume:
 class Stack:
     """Everything the compose files of one project describe.
 
-    ``services`` holds the services whose profiles are active, in file order. ``warnings`` are for
-    the user (an unset variable, an obsolete key). ``named_files`` are those that ``env_file``,
-    secrets and configs name. ``spec`` is the merged, interpolated document.
+    ``services`` holds the services whose profiles are active, in file order; ``inactive_services``
+    are the names of the others. ``warnings`` are for the user (an unset variable, an obsolete
+    key). ``named_files`` are those that ``env_file``, secrets and configs name. ``spec`` is the
+    merged, interpolated document.
     """
 
     project: str
@@ -268,4 +269,5 @@ class Stack:
     volumes: Mapping[str, Volume]
     warnings: tuple[str, ...] = ()
     named_files: tuple[Path, ...] = ()
+    inactive_services: frozenset[str] = frozenset()
     spec: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from owctl.compose.document import Node
 from owctl.compose.variables import Interpolation
+from owctl.compose.yaml_reader import read_yaml
 from owctl.errors import ConfigurationError, Problem
 from owctl.settings import Settings
 
@@ -35,6 +37,26 @@ def project_name(settings: Settings, documents: Sequence[Node], problems: list[P
             hint="give one with -p, or put name: … into the compose file",
         )
     return name
+
+
+def declared_name(settings: Settings) -> str | None:
+    """Return what the files' last ``name:`` says, None where none says anything."""
+    if any(document.get("name") for document in _documents(settings)):
+        return settled_name(replace(settings, project_name=None))
+    return None
+
+
+def settled_name(settings: Settings) -> str:
+    """Return the project's name, the rest of the files unread.
+
+    Raises ConfigurationError; what is wrong in the files is left to be said when they are loaded.
+    """
+    return project_name(settings, _documents(settings), [])
+
+
+def _documents(settings: Settings) -> list[Node]:
+    found = (read_yaml(path, []) for path in settings.compose_files)
+    return [document for document in found if document is not None]
 
 
 def _from_file(node: Node, settings: Settings, problems: list[Problem]) -> str:

@@ -53,17 +53,19 @@ def check_ports(situation: Situation, names: Iterable[str]) -> tuple[Finding, ..
     for index, item in enumerate(wanted):
         holder = _twin(item, wanted[:index]) or _holder(situation, item, published)
         if holder:
-            findings.append(_taken(situation, item, holder))
+            sibling = _sibling(situation, item, published)
+            findings.append(_taken(situation, item, holder, sibling))
     if findings:
         return tuple(findings)
     numbers = ", ".join(str(item.number) for item in wanted)
-    return (
-        Finding("ports", "ok", f"{numbers}: free, or held by this stack" if wanted else "none"),
-    )
+    free = "free, or held by this stack"
+    if not situation.is_local:
+        free = f"held by no other container on {situation.engine.endpoint.machine}"
+    return (Finding("ports", "ok", f"{numbers}: {free}" if wanted else "none"),)
 
 
-def check_exposure(stack: Stack) -> tuple[Finding, ...]:
-    """Warn of databases that other machines can reach."""
+def check_exposure(stack: Stack, machine: str | None = None) -> tuple[Finding, ...]:
+    """Warn of databases that other machines can reach; ``machine`` is the engine's, if another."""
     open_ports = [
         f"{item.service.name} ({item.number})"
         for service in stack.services.values()
@@ -77,7 +79,7 @@ def check_exposure(stack: Stack) -> tuple[Finding, ...]:
         Finding(
             "exposure",
             "warning",
-            f"published on all addresses of this machine: {', '.join(open_ports)}",
+            f"published on all addresses of {machine or 'this machine'}: {', '.join(open_ports)}",
             "write 127.0.0.1: before the port in the compose file, as in 127.0.0.1:5432:5432",
         ),
     )
@@ -138,15 +140,41 @@ def _listen_problem(host_ip: str, number: int, protocol: str) -> int:
     return 0
 
 
-def _taken(situation: Situation, item: _Wanted, holder: str) -> Finding:
+def _sibling(situation: Situation, item: _Wanted, published: Iterable[HostPort]) -> str | None:
+    """Return the project of this very folder that holds the port: its other stack."""
+    folder, own = str(situation.stack.working_dir), situation.stack.project
+    return next(
+        (
+            port.project
+            for port in published
+            if item.meets(port.host_ip, port.number, port.protocol)
+            and port.working_dir == folder
+            and port.project != own
+        ),
+        None,
+    )
+
+
+def _taken(situation: Situation, item: _Wanted, holder: str, sibling: str | None) -> Finding:
     detail = f"{item}, which {item.service.name} publishes, is held by {holder}"
-    variable = _VARIABLES.get(item.service.name)
+    if sibling:
+        detail += ", of this very folder"
+    variable = _variable(situation.stack, item.service.name)
     where = f"{variable} in .env" if variable else "the port in the compose file"
     free = _free_port(situation, item) if situation.is_local else None
     example = f", such as {free}" if free else ""
-    return Finding(
-        "ports", "failed", detail, f"stop what holds it, or set {where} to a free one{example}"
-    )
+    stop = "stop what holds it"
+    if sibling:
+        stop = "owctl dev stop" if sibling.endswith("-dev") else f"owctl -p {sibling} stop"
+    return Finding("ports", "failed", detail, f"{stop}, or set {where} to a free one{example}")
+
+
+def _variable(stack: Stack, service: str) -> str | None:
+    """Return the variable that sets a service's port; a development stack may have its own."""
+    name = _VARIABLES.get(service)
+    texts = [path.read_text("utf-8") for path in stack.config_files if path.is_file()]
+    own = f"DEV_{name}"
+    return own if any(f"${{{own}" in text for text in texts) else name
 
 
 def _free_port(situation: Situation, item: _Wanted) -> int | None:

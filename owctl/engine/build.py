@@ -1,6 +1,7 @@
 """Building a service's image: ``docker buildx`` where it is installed, else the classic builder."""
 
 import os
+import re
 import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 LAST_LINES = 20
 _PROBE_TIMEOUT_SECONDS = 20
 # Build arguments of these names would change what the docker command itself does.
+_NEEDS_BUILDKIT = re.compile(r"requires BuildKit|Unknown flag: (?:link|parents|exclude)", re.I)
+_HERE_DOCUMENT = re.compile(r"^\s*(?:RUN|COPY|ADD)\b.*<<-?[\w'\"]", re.MULTILINE | re.IGNORECASE)
+# What a program in the build writes for a terminal.
+_ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b")
 _READ_BY_THE_COMMAND = ("DOCKER_", "BUILDX_", "BUILDKIT_", "LD_")
 
 
@@ -45,12 +50,18 @@ def build_image(
     variables = os.environ if environ is None else environ
     name = service.declared_image(project)
     labels = {**build.labels, **image_labels(project, service.name)}
-    if buildx_available(variables):
+    modern = buildx_available(variables)
+    if modern:
         command = buildx_command(build, name, labels, variables, no_cache=no_cache, pull=pull)
         lines = _run_buildx(command, command_environment(engine, build, variables))
     else:
         lines = _run_classic(engine, build, name, labels, variables, no_cache=no_cache, pull=pull)
-    _follow(lines, service.name, name, on_line)
+    try:
+        _follow(lines, service.name, name, on_line)
+    except EngineError as error:
+        if not modern and _wants_buildkit(error.message, build):
+            error.hint = _buildkit_hint(service.name, variables)
+        raise
     image = inspect_image(engine, name)
     if image is None:
         raise EngineError(
@@ -131,6 +142,25 @@ def _goes_by_name(key: str, value: str, environ: Mapping[str, str]) -> bool:
     return environ.get(key, value) == value and not key.startswith(_READ_BY_THE_COMMAND)
 
 
+def _wants_buildkit(message: str, build: Build) -> bool:
+    """Whether the classic builder failed over something that only BuildKit knows."""
+    if _NEEDS_BUILDKIT.search(message):
+        return True
+    text = (build.context / build.dockerfile).read_text("utf-8", "replace")
+    return "unknown instruction" in message and _HERE_DOCUMENT.search(text) is not None
+
+
+def _buildkit_hint(service: str, environ: Mapping[str, str]) -> str:
+    if environ.get("DOCKER_BUILDKIT") == "0":
+        return (
+            f"this Dockerfile needs BuildKit: unset DOCKER_BUILDKIT, then owctl rebuild {service}"
+        )
+    return (
+        "this Dockerfile needs BuildKit: install the buildx plugin (docker-buildx-plugin, or "
+        f"docker-buildx in Debian 13 and Ubuntu), then owctl rebuild {service}"
+    )
+
+
 def _check_context(service: str, build: Build) -> None:
     dockerfile = build.context / build.dockerfile
     if not build.context.is_dir():
@@ -152,7 +182,8 @@ def _run_buildx(command: list[str], environ: dict[str, str]) -> Iterator[str]:
         stderr=subprocess.STDOUT, text=True, errors="replace",
     ) as process:  # fmt: skip
         try:
-            yield from (line.rstrip("\n") for line in process.stdout or ())
+            lines = (_ESCAPE_SEQUENCE.sub("", line.rstrip("\n")) for line in process.stdout or ())
+            yield from (line for line in lines if line.strip())
         except BaseException:
             process.terminate()
             raise
@@ -174,26 +205,34 @@ def _run_classic(
     arguments = {
         key: environ.get(key) if value is None else value for key, value in build.args.items()
     }
+    import docker.errors
+
     hosts = dict(entry.replace("=", ":", 1).split(":", 1) for entry in build.extra_hosts)
     with engine.translate(f"build the image {name}"):
-        events = engine.api.build(
-            path=str(build.context),
-            dockerfile=str(build.context / build.dockerfile),
-            tag=name,
-            buildargs={key: value for key, value in arguments.items() if value is not None},
-            target=build.target or "",
-            labels=dict(labels),
-            cache_from=list(build.cache_from) or None,
-            extra_hosts=hosts or None,
-            platform=build.platforms[0] if build.platforms else None,
-            network_mode=build.network,
-            nocache=no_cache,
-            pull=pull,
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
-        yield from _classic_lines(events)
+        try:
+            events = engine.api.build(
+                path=str(build.context),
+                dockerfile=str(build.context / build.dockerfile),
+                tag=name,
+                buildargs={key: value for key, value in arguments.items() if value is not None},
+                target=build.target or "",
+                labels=dict(labels),
+                cache_from=list(build.cache_from) or None,
+                extra_hosts=hosts or None,
+                platform=build.platforms[0] if build.platforms else None,
+                network_mode=build.network,
+                nocache=no_cache,
+                pull=pull,
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            yield from _classic_lines(events)
+        except docker.errors.APIError as error:
+            if "dockerfile parse error" not in str(error.explanation):
+                raise
+            yield str(error.explanation)
+            raise _BuildFailed from error
 
 
 def _classic_lines(events: Any) -> Iterator[str]:  # noqa: ANN401  # docker-py's untyped stream
@@ -201,7 +240,8 @@ def _classic_lines(events: Any) -> Iterator[str]:  # noqa: ANN401  # docker-py's
     for event in events:  # to the very end: only then is the connection given back
         text = event.get("error") or event.get("stream") or event.get("status") or ""
         failed = failed or "error" in event
-        yield from (line for line in str(text).splitlines() if line.strip())
+        plain = _ESCAPE_SEQUENCE.sub("", str(text))
+        yield from (line for line in plain.splitlines() if line.strip())
     if failed:
         raise _BuildFailed
 

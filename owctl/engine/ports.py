@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from owctl.engine.naming import PROJECT
+from owctl.engine.naming import PROJECT, WORKING_DIR
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -15,7 +15,10 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """A port of the host that a running container publishes; ``project`` is "" outside compose."""
+    """A port of the host that a running container publishes.
+
+    ``project`` and ``working_dir``, the project's folder, are "" outside compose.
+    """
 
     host_ip: str
     number: int
@@ -23,6 +26,7 @@ class HostPort:
     container_id: str
     container: str
     project: str
+    working_dir: str = ""
 
 
 def published_ports(engine: "Engine") -> list[HostPort]:
@@ -37,6 +41,7 @@ def published_ports(engine: "Engine") -> list[HostPort]:
             container_id=str(entry["Id"]),
             container=str((entry.get("Names") or ["?"])[0]).lstrip("/"),
             project=(entry.get("Labels") or {}).get(PROJECT, ""),
+            working_dir=(entry.get("Labels") or {}).get(WORKING_DIR, ""),
         )
         for entry in containers
         for port in entry.get("Ports") or []
@@ -49,7 +54,7 @@ def describe_holder(engine: "Engine", port: int, protocol: str = "tcp") -> str |
     holder = container_holding(engine, port, protocol)
     if holder is not None:
         return holder
-    if engine.endpoint.socket_path is None:
+    if not engine.endpoint.is_local:
         return None  # another machine's processes cannot be seen
     return process_holding(port, protocol)
 

@@ -22,12 +22,13 @@ class Observed:
     """Containers of the project by state of affairs, and which objects of the stack exist.
 
     ``successors`` are containers that a replacement which was cut short left behind;
-    ``orphans`` belong to the project but to no service of the stack. ``networks`` maps names to ids,
-    ``images`` maps references to images.
+    ``inactive`` belong to services whose profile is not active, ``orphans`` to none that the files
+    describe. ``networks`` maps names to ids, ``images`` maps references to images.
     """
 
     containers: tuple["Container", ...] = ()
     successors: tuple["Container", ...] = ()
+    inactive: tuple["Container", ...] = ()
     orphans: tuple["Container", ...] = ()
     networks: Mapping[str, str] = field(default_factory=dict)
     volumes: frozenset[str] = frozenset()
@@ -51,10 +52,12 @@ def observe(engine: "Engine", stack: Stack, *, images: bool = True) -> Observed:
         volumes = pool.submit(_existing_volumes, engine, stack)
         inspected = {name: pool.submit(inspect_image, engine, name) for name in sorted(names)}
         found = containers.result()
+        described = {*stack.services, *stack.inactive_services}
         return Observed(
             containers=tuple(c for c in found if _is_service(c, stack)),
             successors=tuple(c for c in found if SUCCESSOR_NAME.match(c.name)),
-            orphans=tuple(c for c in found if c.service not in stack.services),
+            inactive=tuple(c for c in found if c.service in stack.inactive_services),
+            orphans=tuple(c for c in found if c.service not in described),
             networks=networks.result(),
             volumes=volumes.result(),
             images={

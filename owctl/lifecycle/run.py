@@ -52,6 +52,10 @@ def prepare_start(
             api_version=engine.api_version,
             proxy_environment=engine.proxy_environment,
         )
+        if engine.is_podman:
+            from owctl.engine.podman import differences_on_podman
+
+            return differences_on_podman(wanted, container.raw, image.raw)
         return differing(wanted, container.raw, image.raw, network_ids=observed.networks)
 
     return Prepared(plan_start(stack, observed, names, options, differences), observed)
@@ -88,14 +92,21 @@ def run(
     *,
     timeout_seconds: float = 300.0,
     pull: bool = False,
+    no_cache: bool = False,
 ) -> Actions:
     """Execute a plan; returns what it made and how long each wait took.
 
+    ``pull`` fetches newer base images where images are built, ``no_cache`` builds every layer anew.
     Raises OwctlError of the first step that failed, or Interrupted. Containers that were created
     and not started are removed again; services that did start stay up.
     """
     actions = Actions(
-        engine, stack, prepared.plan, timeout_seconds=timeout_seconds, force_pull=pull
+        engine,
+        stack,
+        prepared.plan,
+        timeout_seconds=timeout_seconds,
+        force_pull=pull,
+        no_cache=no_cache,
     )
     try:
         execute(prepared.plan, actions.perform, receiver)

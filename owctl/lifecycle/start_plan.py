@@ -19,12 +19,13 @@ Differences = Callable[[Service, int, "Container"], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOptions:
-    """What the user asked of `start`."""
+    """What the user asked of `start`; ``builds`` are services to build as with ``build`` for all."""
 
     wait: bool = True
     recreate: bool = False
     pull: bool = False
     build: bool = False
+    builds: frozenset[str] = frozenset()
     scale: Scale = field(default_factory=Scale)
 
 
@@ -133,6 +134,8 @@ class _StartPlanner:
         if service.held_image is not None:
             # Went back to an image that no registry and no build gives: only an upgrade ends that.
             return None
+        if service.build is not None and service.name in self.options.builds:
+            return "build"
         policy = service.pull_policy or "missing"
         if service.build is not None and policy not in ("always", "never"):
             # Where there is a build section the image is ours to build, as compose does.

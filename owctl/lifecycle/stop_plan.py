@@ -17,8 +17,8 @@ def plan_stop(
 ) -> Plan:
     """Return the steps that stop and remove the named services' containers.
 
-    Dependants stop before what they depend on. With every service named, the networks go, too,
-    unless containers that stay still use them.
+    Dependants stop before what they depend on. With every service named, those go, too, that a
+    profile had started, and the networks, unless containers that stay still use them.
     """
     chosen = [
         container
@@ -27,6 +27,8 @@ def plan_stop(
     ]
     if orphans:
         chosen += [c for c in observed.orphans if c not in chosen]
+    whole = set(names) >= set(stack.services)
+    chosen += observed.inactive if whole else ()
     stops = {container.id: _step("stop", container) for container in chosen}
     steps: list[Step] = []
     for container in chosen:
@@ -34,7 +36,6 @@ def plan_stop(
         requires = keys(stops[dependant.id] for dependant in dependants)
         steps.append(_step("stop", container, requires))
         steps.append(_step("remove", container, keys([stops[container.id]])))
-    whole = set(names) >= set(stack.services)
     staying = [c for c in observed.orphans if not orphans]
     if whole and not staying:
         steps += _network_steps(stack, observed, keys(s for s in steps if s.kind == "remove"))

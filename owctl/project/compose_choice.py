@@ -50,6 +50,8 @@ def choose_compose_files(
         shipped = (*shipped_files.demo_files(), *shipped_files.production_files())
     elif not found:
         shipped = shipped_files.production_files()
+    elif _is_ours(directory, found):
+        shipped = (shipped_files.development_file(),)
     missing = tuple(file for file in shipped if not _exists(directory / file.path))
     absent = {file.path for file in missing}
     names = (COMPOSE_FILE, DEMO_COMPOSE_FILE) if demo and not listed else listed
@@ -64,6 +66,12 @@ def choose_compose_files(
         ours=_OURS in texts,
         demo=demo,
     )
+
+
+def _is_ours(directory: Path, found: tuple[Path, ...]) -> bool:
+    """Whether the folder's own compose.yaml is one that setup wrote."""
+    own = directory / COMPOSE_FILE
+    return own in found and own.is_file() and _OURS in own.read_bytes()
 
 
 def split_list(value: str, separator: str | None) -> tuple[str, ...]:

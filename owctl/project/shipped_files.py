@@ -11,6 +11,8 @@ from owctl.errors import OwctlError
 COMPOSE_FILE = "compose.yaml"
 DEMO_COMPOSE_FILE = "compose.demo.yaml"
 SCALE_COMPOSE_FILE = "compose.scale.yaml"
+DEVELOPMENT_COMPOSE_FILE = "compose.dev.yaml"
+DEMO_DEVELOPMENT_COMPOSE_FILE = "compose.demo.dev.yaml"
 DEMO_FOLDER = "demo"
 EXAMPLE_FILE = ".env.example"
 
@@ -27,14 +29,21 @@ class ShippedFile:
 def production_files() -> tuple[ShippedFile, ...]:
     """Return what an empty folder gets, ``.env`` apart. Raises OwctlError if it is missing."""
     folder = _compose_folder()
-    return tuple(_read(folder / name, name) for name in (COMPOSE_FILE, SCALE_COMPOSE_FILE))
+    names = (COMPOSE_FILE, SCALE_COMPOSE_FILE, DEVELOPMENT_COMPOSE_FILE)
+    return tuple(_read(folder / name, name) for name in names)
+
+
+def development_file() -> ShippedFile:
+    """Return what a folder lacks that an earlier owctl set up."""
+    return _read(_compose_folder() / DEVELOPMENT_COMPOSE_FILE, DEVELOPMENT_COMPOSE_FILE)
 
 
 def demo_files() -> tuple[ShippedFile, ...]:
-    """Return what the demonstration needs besides: its override and its build contexts."""
+    """Return what the demonstration needs besides: its overrides and its build contexts."""
     folder = _compose_folder()
     contexts = _tree(folder / DEMO_FOLDER, DEMO_FOLDER)
-    return (*contexts, _read(folder / DEMO_COMPOSE_FILE, DEMO_COMPOSE_FILE))
+    names = (DEMO_COMPOSE_FILE, DEMO_DEVELOPMENT_COMPOSE_FILE)
+    return (*contexts, *(_read(folder / name, name) for name in names))
 
 
 def example_text() -> str:

@@ -26,7 +26,8 @@ def unmasked(text: str) -> str:
 class Console:
     """The two streams of one owctl run.
 
-    ``color`` None means: where the stream is a terminal. ``mask`` is applied to every text.
+    ``color`` None means: where the stream is a terminal. ``mask`` is applied to every text,
+    ``reword`` before it to messages, which may name commands of owctl.
     """
 
     def __init__(self, *, color: bool | None = None) -> None:
@@ -34,6 +35,7 @@ class Console:
         self.quiet = False
         self.debug = False
         self.mask: Callable[[str], str] = unmasked
+        self.reword: Callable[[str], str] = unmasked
         self.live: Progress | None = None
 
     def result(self, text: str = "") -> None:
@@ -43,11 +45,11 @@ class Console:
     def info(self, text: str) -> None:
         """Print a message on stderr, unless quiet."""
         if not self.quiet:
-            self._write(sys.stderr, self.mask(text))
+            self._write(sys.stderr, self._message(text))
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr, even when quiet."""
-        self._write(sys.stderr, self._painted("Warning: ", "33", sys.stderr) + self.mask(text))
+        self._write(sys.stderr, self._painted("Warning: ", "33", sys.stderr) + self._message(text))
 
     def error(self, error: OwctlError) -> None:
         """Print what failed, why, the evidence and ``Try:`` on stderr."""
@@ -57,12 +59,13 @@ class Console:
             )
             self._write(sys.stderr, self.mask(trace.rstrip()))
         self._write(
-            sys.stderr, self._painted("Error: ", "1;31", sys.stderr) + self.mask(error.message)
+            sys.stderr, self._painted("Error: ", "1;31", sys.stderr) + self._message(error.message)
         )
         for line in error.details:
-            self._write(sys.stderr, "  " + self.mask(line))
+            self._write(sys.stderr, "  " + self._message(line))
         if error.hint:
-            self._write(sys.stderr, self._painted("Try: ", "1", sys.stderr) + self.mask(error.hint))
+            hint = self._message(error.hint)
+            self._write(sys.stderr, self._painted("Try: ", "1", sys.stderr) + hint)
 
     def json(self, document: Mapping[str, Any]) -> None:
         """Print one JSON document on stdout."""
@@ -138,6 +141,9 @@ class Console:
     def colored(self, stream: IO[str]) -> bool:
         """Return whether to colour what goes to the stream."""
         return stream.isatty() if self.color is None else self.color and stream.isatty()
+
+    def _message(self, text: str) -> str:
+        return self.mask(self.reword(text))
 
     def _painted(self, text: str, code: str, stream: IO[str]) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colored(stream) else text

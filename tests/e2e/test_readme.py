@@ -1,15 +1,13 @@
 """Every command line that README shows is run."""
 
-import os
 import re
-import subprocess
 
 import pytest
 
-from tests.e2e.conftest import OWCTL, ROOT, Project, clean_environment
+from tests.e2e.conftest import ROOT, Project
+from tests.e2e.pages import read_blocks, run_command
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 # Indented lines are run elsewhere: each names the file whose test does so.
 ELSEWHERE = {
     "make demo": "tests/e2e/test_make_demo.py",
@@ -27,29 +25,13 @@ ELSEWHERE = {
 }
 
 
-def commands(block: str) -> list[str]:
-    return [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
-
-
 @pytest.mark.e2e
 def test_every_command_of_the_readme_succeeds(own_stack: Project):
-    path = f"{OWCTL.parent}{os.pathsep}{os.environ['PATH']}"
     count = 0
-    for block in BLOCKS:
+    for block in read_blocks("README.md"):
         own_stack.succeed("start", timeout_seconds=900)
-        for command in commands(block):
-            result = subprocess.run(
-                command,
-                shell=True,
-                cwd=own_stack.directory,
-                env=clean_environment(PATH=path),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
-            )
-            assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+        for command in block:
+            run_command(command, own_stack.directory)
             count += 1
     assert count >= 12
 

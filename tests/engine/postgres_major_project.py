@@ -15,6 +15,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.settings import Flags, Settings
 from owctl.upgrade.postgres_major_journal import Journal, path_of, read_journal
+from tests.json_documents import check_output
 
 OLD_IMAGE = "owctl-demo-postgres:latest"
 NEW_IMAGE = "owctl-demo-postgres:17"
@@ -109,7 +110,9 @@ class Project:
         return self.owctl("upgrade", "--postgres-major", *arguments, code=code)
 
     def json(self, *arguments: str) -> dict:
-        return json.loads(self.owctl(*arguments, "--json")[0])
+        printed, _ = self.owctl(*arguments, "--json")
+        check_output([*arguments, "--json"], printed)
+        return json.loads(printed)
 
     def sql(self, statements: str, database: str = "chats", user: str = "web") -> str:
         argv = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", user, database]

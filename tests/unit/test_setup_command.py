@@ -103,6 +103,7 @@ def test_an_empty_folder_gets_compose_yaml_and_a_private_env(folder, capsys):
     assert {(file["path"], file["action"]) for file in result["files"]} == {
         ("compose.yaml", "created"),
         ("compose.scale.yaml", "created"),
+        ("compose.dev.yaml", "created"),
         (".env", "created"),
     }
     assert any("not checked" in note for note in result["notes"])

@@ -44,7 +44,7 @@ def services() -> dict[str, Any]:
 
 
 def test_every_variable_is_explained_and_every_explained_variable_is_used() -> None:
-    assert variables("compose.yaml") == set(example())
+    assert variables("compose.yaml") | variables("compose.dev.yaml") == set(example())
 
 
 def test_every_variable_has_a_comment_above_it() -> None:
@@ -67,9 +67,45 @@ def test_secrets_are_required_and_have_no_value() -> None:
 
 def test_the_values_shown_are_the_defaults() -> None:
     text = (COMPOSE / "compose.yaml").read_text()
+    development = (COMPOSE / "compose.dev.yaml").read_text()
     for match in SETTING.finditer((ROOT / ".env.example").read_text()):
         if match["name"] not in SECRETS and not match["comment"]:
             assert f"${{{match['name']}:-{match['value']}}}" in text
+        if match["name"] in variables("compose.dev.yaml") - variables("compose.yaml"):
+            shown = match["value"] or "${POSTGRES_PASSWORD:?}"
+            own, derived = f"${{{match['name']}:-{shown}}}", f":-{shown}}}}}"
+            assert own in development or derived in development
+
+
+def test_the_development_stack_keeps_to_itself() -> None:
+    development, production = load("compose.dev.yaml"), load("compose.yaml")
+    assert development["name"] == f"{production['name']}-dev"
+    assert not set(development["volumes"]) & set(production["volumes"])
+    assert not set(development["networks"]) & set(production["networks"])
+    for name, entry in development["services"].items():
+        assert "container_name" not in entry
+        assert entry["security_opt"] == ["no-new-privileges:true"]
+        (port,) = entry["ports"]
+        assert port.startswith("127.0.0.1:${")
+        tool = name in ("pgadmin", "redis-commander")
+        assert entry.get("profiles") == (["tools"] if tool else None)
+    redis = development["services"]["redis"]["command"][-1]
+    assert "--maxmemory 256mb --maxmemory-policy allkeys-lru" in redis
+    assert "REDIS_PASSWORD:?" not in redis
+
+
+def test_the_development_stack_has_no_secret_with_a_usable_default() -> None:
+    for match in VARIABLE.finditer((COMPOSE / "compose.dev.yaml").read_text()):
+        if match["name"] in SECRETS:
+            assert match["operator"] == ":?", match
+
+
+def test_the_demonstrations_development_stack_is_on_its_images() -> None:
+    demo = load("compose.demo.dev.yaml")
+    assert demo["name"] == f"{load('compose.demo.yaml')['name']}-dev"
+    assert {name: entry["image"] for name, entry in demo["services"].items()} == {
+        name: f"owctl-demo-{name}:latest" for name in ("postgres", "redis", "socketio-bridge")
+    }
 
 
 def test_the_services_have_the_names_that_the_frontend_asks_for(services: dict[str, Any]) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from owctl.backup import tar_header
+from owctl.backup.folder_archive import read_folder
 from owctl.backup.restore import swap
 from owctl.backup.restore.archive_edit import STAGING_PREFIX, ArchiveEdit, digest_of
 from owctl.backup.restore.content import Content
 from owctl.backup.restore.swap import State
 from owctl.backup.tar_header import DIRECTORY, TarHeader
 from owctl.backup.tar_stream import TarStream
-from owctl.engine.archives import read_archive, write_archive
+from owctl.engine.archives import write_archive
 from owctl.engine.connection import Engine
 from owctl.engine.one_off import Helper, volume_helper
 from owctl.engine.small_files import read_start
@@ -63,6 +64,8 @@ def stage_volume(
         edit = ArchiveEdit(_counted(archive, receive), f"{helper.path}/{folder}/new", copies)
         write_archive(engine, helper.id, "/", _gathered(_stream(edit, live)))
         archive.finish()
+        if engine.is_podman:
+            _age(helper, folder, edit.aging)
         _compare(helper, folder, edit)
         _age(helper, folder, edit.ancient)
         helper.run(swap.STAGED, [folder, _owner_and_mode(edit.root or live)])
@@ -150,7 +153,7 @@ def _state(helper: Helper, folder: str) -> State:
 
 def _root(helper: Helper) -> TarHeader:
     """Return what the volume's root is, from the head of its archive."""
-    with read_archive(helper.engine, helper.id, f"{helper.path}/.") as pieces:
+    with read_folder(helper.engine, helper.id, helper.path) as pieces:
         return next(iter(TarStream(pieces)))
 
 
@@ -198,8 +201,8 @@ def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _compare(helper: Helper, folder: str, edit: ArchiveEdit) -> None:
     """Read back what was unpacked; raises OwctlError if it is not what the archive holds."""
-    path = f"{helper.path}/{folder}/new/."
-    with read_archive(helper.engine, helper.id, path) as pieces:
+    path = f"{helper.path}/{folder}/new"
+    with read_folder(helper.engine, helper.id, path) as pieces:
         found = digest_of(pieces, with_root=edit.root is not None)
     different = edit.digest.differences(found)
     if different:

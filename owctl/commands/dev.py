@@ -1,0 +1,104 @@
+"""``owctl dev``: the development stack; most commands are those of the project's own stack."""
+
+import copy
+import importlib
+import re
+
+import click
+
+from owctl.commands.options import examples, pass_context
+from owctl.commands.output_options import accept_output_options
+from owctl.context import Context
+
+# name → (module below owctl.commands, function, one line). What is not `env` is the command of the
+# project's own stack, on other compose files and another project.
+TABLE: dict[str, tuple[str, str, str]] = {
+    "start": ("start", "start", "Start PostgreSQL, Redis and the bridge; wait until they answer."),
+    "tools": ("start", "start", "Start them with pgAdmin and Redis Commander."),
+    "stop": ("stop", "stop", "Remove the containers and the network; keep the data."),
+    "env": ("dev_env", "env", "Print the environment of a backend on this machine, with secrets."),
+    "status": ("status", "status", "Show the containers: state, uptime, ports, image."),
+    "health": ("health", "health", "Ask every service, in its own protocol, whether it works."),
+    "logs": ("logs", "logs", "Show the services' logs, merged by time, secrets masked."),
+    "shell": ("shell", "shell", "Open psql, redis-cli or a shell in a service."),
+    "restart": ("restart", "restart", "Restart services and wait until they answer."),
+    "rebuild": ("rebuild", "rebuild", "Build the images of services that are built here."),
+    "config": ("config", "config", "Show the resolved stack, secrets redacted."),
+}
+# What an example needs, or shows, beside the name.
+_ARGUMENTS = {"logs": " -f", "shell": " db", "restart": " bridge", "config": " --validate"}
+_ALIASES = {"up": "start", "down": "stop", "ps": "status", "build": "rebuild"}
+_OWN_COMMAND = re.compile(rf"\bowctl ({'|'.join(sorted({*TABLE} - {'env', 'tools'}))})\b")
+
+
+class DevelopmentGroup(click.Group):
+    """Imports a subcommand when it is called; those of the project's stack get other help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of --help."""
+        return list(TABLE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand; None for an unknown name."""
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in TABLE:
+            return None
+        module, function, line = TABLE[name]
+        found = getattr(importlib.import_module(f"owctl.commands.{module}"), function)
+        command: click.Command = copy.copy(found)
+        command.params = list(found.params)
+        command.name = name
+        if name != "env":
+            command.help = (
+                f"{line}\n\nThe development stack's `owctl {function}`, option for option."
+            )
+            command.epilog = examples(f"owctl dev {name}{_ARGUMENTS.get(name, '')}")
+        accept_output_options(command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in TABLE.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve a name; an unknown one is an error that offers the nearest."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in {*TABLE, *_ALIASES}:
+            import difflib
+
+            near = difflib.get_close_matches(name, TABLE, n=1)
+            error = click.UsageError(f"There is no command `{ctx.command_path} {name}`.", ctx)
+            error.hint = f"{ctx.command_path} {near[0] if near else '--help'}"  # type: ignore[attr-defined]
+            raise error
+        return super().resolve_command(ctx, args)
+
+
+@click.command(
+    cls=DevelopmentGroup,
+    epilog=examples(
+        "owctl dev start", "owctl dev env --format dotenv > .env.backend", "owctl dev stop"
+    )
+    + '\n\nOr eval "$(owctl dev env)", and the backend in that shell. The files are compose.dev.yaml or '
+    "docker-compose.dev.yaml.",
+)
+@pass_context
+@click.pass_context
+def dev(ctx: click.Context, context: Context) -> None:
+    """Run the databases and the bridge for a backend on this machine.
+
+    A project of its own beside the project's stack: other containers, another network, other
+    volumes, the same .env.
+    """
+    development = context.development
+    development.tools = ctx.invoked_subcommand == "tools"
+    development.console.reword = _reworded
+    ctx.call_on_close(development.close)
+    ctx.obj = development
+
+
+def _reworded(text: str) -> str:
+    """Return a message with the commands that it names turned into those of this stack."""
+    return _OWN_COMMAND.sub(r"owctl dev \1", text)
