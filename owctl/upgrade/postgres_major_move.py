@@ -23,6 +23,7 @@ from owctl.lifecycle.start_plan import StartOptions
 from owctl.upgrade.postgres_major_compare import Contents, contents_of, differences
 from owctl.upgrade.postgres_major_facts import ClusterFacts, check_successor, look_at
 from owctl.upgrade.postgres_major_files import files_of
+from owctl.upgrade.postgres_major_image import keep_old_image
 from owctl.upgrade.postgres_major_journal import Journal, advance
 from owctl.upgrade.postgres_major_place import was_shut_down
 from owctl.upgrade.postgres_major_plan import UpgradePlan, UpgradeRequest, kept_running, with_image
@@ -67,6 +68,7 @@ class Move:
         place = self.plan.place
         changes = {"new_major": place.new_major, "old_image": place.old_image}
         journal = advance(self.stack.working_dir, journal, "preparing", **changes)
+        keep_old_image(self.engine, journal)
         if journal.backup is not None:
             return journal
         label = f"before PostgreSQL {journal.new_major}"

@@ -88,7 +88,7 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
         volume=volume,
         folder=folder,
         old_major=old_major,
-        old_image=named or old.tags[0] if named or old.tags else old.id,
+        old_image=named or next(iter(_tags(old, wanted)), old.id),
         old_image_id=old.id,
         new_major=image_major(wanted, image),
         new_image=wanted,
@@ -203,10 +203,9 @@ def _old_image(engine: Engine, major: str, named: str | None, *, like: str) -> I
             hint=f"docker pull postgres:{major}, then owctl upgrade --postgres-major "
             f"--old-image postgres:{major}",
         )
-    repository = like.partition("@")[0].rpartition(":")[0]
     images = _images(engine)
-    kin = [each for each in images if any(tag.startswith(f"{repository}:") for tag in each.tags)]
-    for image in (*kin, *images):
+    repository = _repository(like)
+    for image in sorted(images, key=lambda each: repository not in map(_repository, each.tags)):
         if image_major("", image) == major and "PGDATA" in image_variables(image):
             return image
     raise OwctlError(
@@ -214,6 +213,16 @@ def _old_image(engine: Engine, major: str, named: str | None, *, like: str) -> I
         "it is on this machine.",
         hint=f"docker pull postgres:{major}, or the image that the stack had before",
     )
+
+
+def _tags(image: Image, like: str) -> list[str]:
+    """Return an image's names, those of the repository of another one first."""
+    return sorted(image.tags, key=lambda tag: _repository(tag) != _repository(like))
+
+
+def _repository(reference: str) -> str:
+    name = reference.partition("@")[0]
+    return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
 
 
 def _images(engine: Engine) -> list[Image]:

@@ -17,8 +17,10 @@ from owctl.upgrade import postgres_major_plan, postgres_major_run
 from owctl.upgrade.postgres_major_plan import UpgradeRequest, plan_upgrade
 from owctl.upgrade.postgres_major_run import upgrade_postgres
 
-# The first run on a machine makes a Debian image and installs PostgreSQL 17 in it.
 REQUEST = UpgradeRequest(120)
+# What scripts/postgres-image ends with where the Debian release cannot be had.
+NO_RELEASE = 3
+# The first run on a machine makes a Debian image and installs PostgreSQL 17 in it.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
@@ -30,9 +32,9 @@ def new_image(engine: Engine) -> str:
     made = subprocess.run(
         [ROOT / "scripts" / "postgres-image", "17"], capture_output=True, text=True, check=False
     )
-    if made.returncode:
-        pytest.skip(f"no image of PostgreSQL 17 could be made: {made.stderr[-500:]}")
-    assert made.stdout.split() == [NEW_IMAGE]
+    if made.returncode == NO_RELEASE:
+        pytest.skip(f"Debian 13, which has PostgreSQL 17, cannot be had: {made.stderr[-500:]}")
+    assert made.stdout.split() == [NEW_IMAGE], made.stderr
     return NEW_IMAGE
 
 
