@@ -85,6 +85,11 @@ def _show(context: Context, found: "SetupDifference") -> None:
         console.info("There is nothing to take over.")
         return
     console.result(found.patch.removesuffix("\n"))
+    if any(file.status == "unknown" for file in found.files):
+        console.info(
+            "Nothing was changed. Take over by hand what you want: patch would undo yours."
+        )
+        return
     console.info(
         "Nothing was changed. To take it over: owctl setup --diff | patch -p1 in the project's folder, "
         "then owctl start --dry-run."

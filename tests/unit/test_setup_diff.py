@@ -122,6 +122,7 @@ def test_without_a_record_everything_is_shown(place):
     assert place.status(1) == "unknown"
     assert f"-{MINE}" in place.diff(1)
     assert "not on record" in place.said.err
+    assert "patch would undo yours" in place.said.err
 
 
 def test_a_file_that_is_new_is_shown_and_one_that_was_removed_is_not(place):
