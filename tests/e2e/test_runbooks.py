@@ -206,7 +206,7 @@ def test_https_in_front(
     published = running.status()["frontend"]["ports"]
     assert {entry["host_ip"] for entry in published} == {"127.0.0.1"}
     with connected(port, f"https://{NAME}") as client:
-        assert client.transport() == "websocket"
+        assert client.transport == "websocket"
     with pytest.raises(socketio.exceptions.ConnectionError):
         connected(port, "https://elsewhere.example.org")
 
@@ -215,11 +215,11 @@ class connected:  # noqa: N801  # reads as what it is
     """A Socket.IO client that came through the proxy by websocket, from a page of an origin."""
 
     def __init__(self, port: int, origin: str) -> None:
-        options = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
-        self.client = socketio.SimpleClient(websocket_extra_options={"sslopt": options})
-        headers = {"Origin": origin, "Host": NAME}
+        trust = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+        options = {"sslopt": trust, "origin": origin}
+        self.client = socketio.SimpleClient(websocket_extra_options=options)
         address = f"wss://127.0.0.1:{port}"
-        self.client.connect(address, headers=headers, transports=["websocket"], wait_timeout=30)
+        self.client.connect(address, transports=["websocket"], wait_timeout=30)
 
     def __enter__(self):
         return self.client
