@@ -8,43 +8,62 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from owctl import __version__
+from owctl.commands.completers import complete_file, complete_folder, given_flags
 from owctl.commands.output_options import accept_output_options
 from owctl.errors import Interrupted, OwctlError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# The sections of --help, by what a user is about to do.
+SECTIONS = ("Lifecycle", "Observe", "Data", "Migrate", "Other")
 # name → (module below owctl.commands, section of --help, one line). The line stands here so that
 # --help imports no command; a test holds it to the command's own docstring.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "setup": ("setup", "Set up", "Write .env with generated secrets, and compose files if none."),
-    "config": ("config", "Set up", "Show the resolved stack, secrets redacted."),
-    "completion": ("completion", "Set up", "Print the completion script of your shell."),
-    "start": ("start", "Run", "Start the stack and wait until every service answers."),
-    "stop": ("stop", "Run", "Remove the containers and the network; keep the data."),
-    "restart": ("restart", "Run", "Restart services and wait until they answer."),
-    "rebuild": ("rebuild", "Run", "Build the images of services that are built here."),
-    "dev": ("dev", "Run", "Run the databases and the bridge for a backend on this machine."),
-    "status": ("status", "Watch", "Show the containers: state, uptime, ports, image."),
-    "health": ("health", "Watch", "Ask every service, in its own protocol, whether it works."),
+    "setup": (
+        "setup",
+        "Lifecycle",
+        "Write .env with generated secrets, and compose files if none.",
+    ),
+    "start": ("start", "Lifecycle", "Start the stack and wait until every service answers."),
+    "stop": ("stop", "Lifecycle", "Remove the containers and the network; keep the data."),
+    "restart": ("restart", "Lifecycle", "Restart services and wait until they answer."),
+    "rebuild": ("rebuild", "Lifecycle", "Build the images of services that are built here."),
+    "upgrade": ("upgrade", "Lifecycle", "Take new images up, with a backup first and a way back."),
+    "rollback": ("rollback", "Lifecycle", "Go back to the images of before the last upgrade."),
+    "dev": ("dev", "Lifecycle", "Run the databases and the bridge for a backend on this machine."),
+    "clean": ("clean", "Lifecycle", "Remove the containers, the networks and the data."),
+    "status": ("status", "Observe", "Show the containers: state, uptime, ports, image."),
+    "health": ("health", "Observe", "Ask every service, in its own protocol, whether it works."),
     "doctor": (
         "doctor",
-        "Watch",
+        "Observe",
         "Look for what can go wrong: engine, ports, disk, .env, images, database.",
     ),
-    "logs": ("logs", "Watch", "Show the services' logs, merged by time, secrets masked."),
-    "history": ("history", "Watch", "Show who changed the project, when, and how it ended."),
-    "shell": ("shell", "Watch", "Open psql, redis-cli or a shell in a service, or run a command."),
-    "backup": ("backup", "Protect", "Back up the database, the files and the configuration."),
-    "restore": ("restore", "Protect", "Put a backup back, with a way to undo it."),
+    "logs": ("logs", "Observe", "Show the services' logs, merged by time, secrets masked."),
+    "stats": ("stats", "Observe", "Show CPU, memory, network and disk of each container."),
+    "top": ("top", "Observe", "Watch health, consumption and logs on one screen, and act on it."),
+    "shell": (
+        "shell",
+        "Observe",
+        "Open psql, redis-cli or a shell in a service, or run a command.",
+    ),
+    "config": ("config", "Observe", "Show the resolved stack, secrets redacted."),
+    "history": ("history", "Observe", "Show who changed the project, when, and how it ended."),
+    "backup": ("backup", "Data", "Back up the database, the files and the configuration."),
+    "restore": ("restore", "Data", "Put a backup back, with a way to undo it."),
+    "export": ("export", "Data", "Write tables as CSV or JSON lines, without the secrets."),
     "migrate": (
         "migrate",
-        "Protect",
+        "Migrate",
         "Move accounts, chats and files from the Python backend to this stack.",
     ),
-    "export": ("export", "Protect", "Write tables as CSV or JSON lines, without the secrets."),
-    "clean": ("clean", "Protect", "Remove the containers, the networks and the data."),
+    "completion": ("completion", "Other", "Print the completion script of your shell."),
 }
 # owctl makes hundreds of thousands of objects while it imports, and hardly any garbage: Python's own
 # 700 would have it search them hundreds of times, for a tenth of a short command's time.
@@ -73,6 +92,17 @@ class CommandTable(click.Group):
         accept_output_options(command)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
+        """Offer the names, without importing the commands; the options after a dash."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=line)
+            for name, (_, _, line) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -97,11 +127,11 @@ class CommandTable(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section, without importing them."""
-        by_section: dict[str, list[tuple[str, str]]] = {}
+        by_section: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTIONS}
         also = {target: alias for alias, target in ALIASES.items()}
         for name, (_, section, line) in COMMANDS.items():
             shown = f"{name}, {also[name]}" if name in also else name
-            by_section.setdefault(section, []).append((shown, line))
+            by_section[section].append((shown, line))
         for section, rows in by_section.items():
             with formatter.section(section):
                 formatter.write_dl(rows)
@@ -110,12 +140,38 @@ class CommandTable(click.Group):
 @click.command(
     cls=CommandTable,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not healthy, 4 configuration, 5 no engine, "
+    epilog="\b\nExamples:\n"
+    "  owctl setup && owctl start\n"
+    "  owctl health --json\n"
+    "  owctl -C /srv/chat backup\n\n"
+    "owctl COMMAND --help explains a command, with examples.\n\n"
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 not healthy, 4 configuration, 5 no engine, "
     "6 timed out, 7 backup invalid, 8 locked, 130 interrupted.",
 )
-@click.option("-C", "--project-dir", metavar="DIR", help="The project's folder.")
-@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="A compose file.")
-@click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="In place of .env.")
+@click.option(
+    "-C",
+    "--project-dir",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="The project's folder.",
+)
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="A compose file.",
+)
+@click.option(
+    "--env-file",
+    "env_files",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="In place of .env.",
+)
 @click.option("-p", "--project-name", metavar="NAME", help="The project's name.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable.")
 @click.option("--context", "docker_context", metavar="NAME", help="A Docker context.")
@@ -126,32 +182,19 @@ class CommandTable(click.Group):
 @click.pass_context
 def cli(
     ctx: click.Context,
-    project_dir: str | None,
-    files: tuple[str, ...],
-    env_files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    docker_context: str | None,
+    /,
     quiet: bool,
     debug: bool,
     no_color: bool,
+    **_: object,
 ) -> None:
     """Run a self-hosted Open WebUI stack: set up, start, probe, watch, back up."""
     from owctl.context import Context
-    from owctl.settings import Flags
 
-    flags = Flags(
-        project_dir=Path(project_dir) if project_dir else None,
-        files=tuple(Path(name) for name in files),
-        environment_files=tuple(Path(name) for name in env_files),
-        project_name=project_name,
-        profiles=profiles,
-        context=docker_context,
-    )
     context = ctx.obj
     if not isinstance(context, Context):
         raise TypeError("run owctl through owctl.cli.run")
-    context.flags = flags
+    context.flags = given_flags(ctx.params)
     context.set_output(quiet=quiet, debug=debug, no_color=no_color)
 
 
@@ -167,6 +210,10 @@ def run(arguments: Sequence[str]) -> int:
     from owctl.context import Context
 
     context = Context(dict(os.environ), _working_dir())
+    if "_OWCTL_COMPLETE" in os.environ:
+        from owctl.commands.shell_completion import answer
+
+        return answer(cli, os.environ, context)
     try:
         result = cli.main(
             args=list(arguments), prog_name="owctl", standalone_mode=False, obj=context

@@ -47,11 +47,14 @@ class Context:
     def stack(self) -> "Stack":
         """Return the resolved stack; raises ConfigurationError.
 
-        From here on the console masks the stack's secrets.
+        A service that went back to an earlier image is held at it. From here on the console masks
+        the stack's secrets.
         """
         from owctl.compose.loader import load
+        from owctl.project.upgrade_record import hold_images, read_record
 
         stack = load(self.settings)
+        stack = hold_images(stack, read_record(stack.working_dir))
         self.console.mask = self.mask_for(stack)
         return stack
 

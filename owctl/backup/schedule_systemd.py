@@ -19,6 +19,7 @@ _SYSTEM_FOLDER = Path("/etc/systemd/system")
 # Enough to meet the longest gap of a calendar such as Mon..Fri.
 _ITERATIONS = 60
 _SECONDS = 60
+_LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _ELAPSE = re.compile(r"(?:Next elapse|Iter\. #\d+): \w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 
 
@@ -84,6 +85,14 @@ class Systemd:
                 hint=f"{' '.join(self.systemctl)} status, which says more",
             )
         return done.stdout
+
+
+def elapse_time(text: str) -> str | None:
+    """Return a time of systemctl's, which is the machine's own, in UTC and ISO 8601."""
+    found = _LOCAL_TIME.search(text)
+    if found is None:
+        return None  # such as a timer that will not run any more
+    return f"{datetime.fromisoformat(found[0]).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def find_manager(

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_hooks import hook_options, hooks
-from owctl.commands.options import dry_run_option, format_option, lock_wait_option, pass_context
+from owctl.commands.backup_place import output_option
+from owctl.commands.completers import complete_parts
+from owctl.commands.options import (
+    dry_run_option,
+    examples,
+    format_option,
+    lock_wait_option,
+    pass_context,
+)
 from owctl.commands.retention_options import prune_after_backup, retention_options
 from owctl.context import Context
 from owctl.errors import UsageError
@@ -19,11 +27,23 @@ if TYPE_CHECKING:
     from owctl.backup.request import BackupRequest, CreatedBackup
     from owctl.backup.retention import Rules
 
+_EXAMPLES = examples(
+    "owctl backup",
+    "owctl backup --only db --label before-upgrade",
+    "owctl backup --quiesce --keep-daily 7 --keep-weekly 4",
+    "owctl backup --encrypt-to @keys.txt --output /mnt/nas/backups",
+)
 
-@click.command("create")
-@click.option("--output", metavar="DIR", help="The folder of the backups.  [default: backups/]")
+
+@click.command("create", epilog=_EXAMPLES)
+@output_option
 @click.option("--label", metavar="TEXT", help="A note that the backup carries.")
-@click.option("--only", metavar="PARTS", help="Some of db,files,redis,config; all by default.")
+@click.option(
+    "--only",
+    metavar="PARTS",
+    shell_complete=complete_parts,
+    help="Some of db,files,redis,config; all by default.",
+)
 @click.option(
     "--quiesce", is_flag=True, help="Stop what writes to the data for the while, then resume it."
 )
@@ -83,7 +103,7 @@ def backup_create(
             encryption=_encryption(encrypt_to, context.working_dir),
         )
         if dry_run:
-            _foresee(context, request)
+            _foresee(context, request, output_format)
             return
         with mutation(context, "backup", lock_wait_seconds):
             created = _create(context, request)
@@ -95,10 +115,16 @@ def backup_create(
             raise_failures(created)
 
 
-def _foresee(context: Context, request: "BackupRequest") -> None:
+def _foresee(context: Context, request: "BackupRequest", output_format: str) -> None:
     from owctl.backup.foresight import foresee
 
-    for line in foresee(context.engine, context.stack, request):
+    steps = foresee(context.engine, context.stack, request)
+    if output_format == "json":
+        context.console.json(
+            {"schema": 1, "project": context.stack.project, "dry_run": True, "steps": steps}
+        )
+        return
+    for line in steps:
         context.console.result(line)
 
 

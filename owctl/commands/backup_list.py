@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_place import age, find_place, output_option
-from owctl.commands.options import format_option, pass_context
+from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from owctl.backup.catalogue import Backup
     from owctl.ui.table import Cell
 
-_EXAMPLES = """\b
-Examples:
-  owctl backup list
-  owctl backup list --output /mnt/nas/backups
-  owctl backup list --json | jq -r '.backups[] | select(.problem) | .id'"""
+_EXAMPLES = examples(
+    "owctl backup list",
+    "owctl backup list --output /mnt/nas/backups",
+    "owctl backup list --json | jq -r '.backups[] | select(.problem) | .id'",
+)
 
 
 @click.command("list", epilog=_EXAMPLES)

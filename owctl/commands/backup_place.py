@@ -6,12 +6,16 @@ from pathlib import Path
 
 import click
 
+from owctl.commands.completers import complete_folder
 from owctl.context import Context
 from owctl.errors import ConfigurationError
 
 _HOUR, _DAY = 3600, 86400
 output_option = click.option(
-    "--output", metavar="DIR", help="The folder of the backups.  [default: backups/]"
+    "--output",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="The folder of the backups.  [default: backups/]",
 )
 
 

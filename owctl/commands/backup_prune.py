@@ -6,7 +6,13 @@ import click
 
 from owctl.backup.retention import Rules
 from owctl.commands.backup_place import age, output_option
-from owctl.commands.options import dry_run_option, format_option, lock_wait_option, pass_context
+from owctl.commands.options import (
+    dry_run_option,
+    examples,
+    format_option,
+    lock_wait_option,
+    pass_context,
+)
 from owctl.commands.retention_options import retention_options, warn_of_busy
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, Interrupted, UsageError
@@ -14,11 +20,11 @@ from owctl.errors import ConfirmationRequired, Interrupted, UsageError
 if TYPE_CHECKING:
     from owctl.backup.prune import Pruned, PrunePlan
 
-_EXAMPLES = """\b
-Examples:
-  owctl backup prune --keep-daily 7 --keep-weekly 4 --keep-monthly 6 --dry-run
-  owctl backup prune --keep-last 10 --yes
-  owctl backup prune --keep-last 3 --remove-broken --output /mnt/nas/backups"""
+_EXAMPLES = examples(
+    "owctl backup prune --keep-daily 7 --keep-weekly 4 --keep-monthly 6 --dry-run",
+    "owctl backup prune --keep-last 10 --yes",
+    "owctl backup prune --keep-last 3 --remove-broken --output /mnt/nas/backups",
+)
 
 
 @click.command("prune", epilog=_EXAMPLES)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl.commands.backup_place import BackupPlace, age, find_place, output_option
-from owctl.commands.options import format_option, pass_context
+from owctl.commands.options import examples, format_option, pass_context
 from owctl.commands.remote_options import (
     host_key_option,
     opened,
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from owctl.backup.remote.contents import RemoteBackup
     from owctl.backup.remote.pull import Pulled
 
-_EXAMPLES = """\b
-Examples:
-  owctl backup pull s3://my-backups/webui
-  owctl backup pull s3://my-backups/webui latest
-  owctl backup pull sftp://me@nas.example.org/srv/backups 20250131 --output /srv/restored"""
+_EXAMPLES = examples(
+    "owctl backup pull s3://my-backups/webui",
+    "owctl backup pull s3://my-backups/webui latest",
+    "owctl backup pull sftp://me@nas/backups 20250131 --output restored",
+)
 
 
 @click.command("pull", epilog=_EXAMPLES)
@@ -64,7 +64,7 @@ def backup_pull(
         opened(address, host_key) as store,
         context.console.progress("Pulling") as progress,
     ):
-        backup_id = find_remote(store, reference)
+        backup_id = find_remote(store, reference, place.project)
         pulled = pull_backup(store, backup_id, place.parent, transfer_receiver(progress))
     _render(context, remote, pulled, output_format)
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl.commands.backup_place import BackupPlace, find_place, output_option
-from owctl.commands.options import dry_run_option, format_option, pass_context
+from owctl.commands.completers import complete_backup
+from owctl.commands.options import dry_run_option, examples, format_option, pass_context
 from owctl.commands.remote_options import (
     host_key_option,
     opened,
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
     from owctl.backup.catalogue import Backup
     from owctl.backup.remote.push import Pushed
 
-_EXAMPLES = """\b
-Examples:
-  owctl backup push s3://my-backups/webui
-  owctl backup push sftp://me@nas.example.org/srv/backups --all
-  owctl backup push /mnt/usb-disk 20250131 --read-back"""
+_EXAMPLES = examples(
+    "owctl backup push s3://my-backups/webui",
+    "owctl backup push sftp://me@nas.example.org/srv/backups --all",
+    "owctl backup push /mnt/usb-disk 20250131 --read-back",
+)
 
 
 @click.command("push", epilog=_EXAMPLES)
 @remote_argument
-@click.argument("reference", metavar="[ID]", required=False)
+@click.argument("reference", metavar="[ID]", required=False, shell_complete=complete_backup)
 @click.option("--all", "every", is_flag=True, help="Every sound backup of this project.")
 @click.option("--read-back", is_flag=True, help="Check what is there already, and mend it.")
 @output_option

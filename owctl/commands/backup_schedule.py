@@ -4,15 +4,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import dry_run_option, format_option, pass_context
+from owctl.commands.options import dry_run_option, examples, format_option, pass_context
 from owctl.context import Context
 from owctl.errors import UsageError
 
 if TYPE_CHECKING:
     from owctl.backup.schedule import Timing
 
+_EXAMPLES = examples(
+    "owctl backup schedule --daily 02:00 -- --keep-daily 7",
+    "owctl backup schedule --weekly sun 03:30 --dry-run",
+    "owctl backup schedule --show",
+    "owctl backup schedule --remove",
+)
 
-@click.command("schedule")
+
+@click.command("schedule", epilog=_EXAMPLES)
 @click.option("--daily", metavar="HH:MM", help="Every day at that time, the machine's own.")
 @click.option("--weekly", nargs=2, metavar="DAY HH:MM", help="Every week: --weekly sun 02:00.")
 @click.option("--calendar", metavar="SPEC", help="As systemd writes it: 'Mon..Fri 02:00'.")

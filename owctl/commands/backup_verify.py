@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.backup_place import BackupPlace, find_place, output_option
+from owctl.commands.completers import complete_backup
 from owctl.commands.identity_option import given_identities, identity_option
-from owctl.commands.options import format_option, pass_context
+from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context
 from owctl.errors import BackupInvalid, ConfigurationError, OwctlError, UsageError
 
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from owctl.backup.read_back import ReadBack
     from owctl.ui.progress import Progress, RowState
 
-_EXAMPLES = """\b
-Examples:
-  owctl backup verify
-  owctl backup verify 20250131 --drill
-  owctl backup verify --all --output /mnt/nas/backups"""
+_EXAMPLES = examples(
+    "owctl backup verify",
+    "owctl backup verify 20250131 --drill",
+    "owctl backup verify --all --output /mnt/nas/backups",
+)
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Outcome:
 
 
 @click.command("verify", epilog=_EXAMPLES)
-@click.argument("reference", required=False, metavar="[ID]")
+@click.argument("reference", required=False, metavar="[ID]", shell_complete=complete_backup)
 @click.option("--all", "every", is_flag=True, help="All backups of this project.")
 @click.option("--drill", is_flag=True, help="Also restore it into a PostgreSQL of its own.")
 @identity_option

@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import dry_run_option, format_option, lock_wait_option, pass_context
+from owctl.commands.options import (
+    dry_run_option,
+    examples,
+    format_option,
+    lock_wait_option,
+    pass_context,
+)
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 
@@ -12,8 +18,14 @@ if TYPE_CHECKING:
     from owctl.commands.clean_report import Outcome
     from owctl.lifecycle.clean import PreparedClean
 
+_EXAMPLES = examples(
+    "owctl clean --dry-run",
+    "owctl clean --backup",
+    "owctl clean --keep-volumes --yes",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.option("--keep-volumes", is_flag=True, help="Keep the data: all volumes stay.")
 @click.option("--images", is_flag=True, help="Also images that only this project uses.")
 @click.option(
@@ -110,7 +122,7 @@ def _clean(
 ) -> "Outcome":
     from owctl.commands.clean_backup import make_backup
     from owctl.commands.clean_report import Outcome
-    from owctl.commands.clean_restore import forget_restore
+    from owctl.commands.clean_restore import forget_restore, forget_upgrades
     from owctl.commands.mutation import StepDisplay, mutation
     from owctl.lifecycle.clean import prepare_clean, run_clean
     from owctl.project.ownership import remember_adoption
@@ -129,4 +141,5 @@ def _clean(
         with context.console.progress(f"Cleaning {stack.project}") as progress:
             cleaned = run_clean(engine, stack, prepared, StepDisplay(progress, prepared.plan))
         forget_restore(context, prepared)
+        forget_upgrades(context, prepared)
     return Outcome(cleaned, backup)

@@ -1,4 +1,4 @@
-"""A restore that is not finished, when the project is cleaned: its kept data goes, and its journal."""
+"""What is on record of a project that is cleaned: a restore that is not finished, upgrades."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,26 @@ def takes_restore_along(prepared: "PreparedClean") -> bool:
     """Return whether no data of the project is left after the clean."""
     stays = [kept for kept in prepared.listing.kept if kept.kind == "volume" and kept.is_ours]
     return prepared.options.volumes and not stays
+
+
+def forget_upgrades(context: Context, prepared: "PreparedClean") -> None:
+    """Remove the record of upgrades: with the containers and the data, what it is about is gone.
+
+    Raises OwctlError where it cannot be removed.
+    """
+    from owctl.project.upgrade_record import path_of
+
+    if not takes_restore_along(prepared):
+        return
+    path = path_of(context.stack.working_dir)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OwctlError(
+            f"The containers and volumes are gone, and the record of upgrades is left: {path}: "
+            f"{error.strerror}.",
+            hint=f"rm {path}",
+        ) from error
 
 
 def _journal(context: Context) -> Path:

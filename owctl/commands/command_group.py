@@ -3,8 +3,10 @@
 import difflib
 import importlib
 from collections.abc import Mapping
+from inspect import cleandoc
 
 import click
+from click.shell_completion import CompletionItem
 
 from owctl.commands.output_options import accept_output_options
 
@@ -50,9 +52,45 @@ class CommandGroup(click.Group):
         first = args[0] if args else ""
         if first in ctx.help_option_names or first in self.table:
             return super().parse_args(ctx, args)
+        if ctx.resilient_parsing and not args:
+            return super().parse_args(ctx, args)
         if first and not first.startswith("-") and not self.takes_words:
             self._unknown(ctx, first)
         return super().parse_args(ctx, [self.default, *args])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer the subcommands, and what the default takes in their place."""
+        default = self.get_command(ctx, self.default)
+        if default is None:
+            return super().shell_complete(ctx, incomplete)
+        as_default = default.make_context(self.default, [], parent=ctx, resilient_parsing=True)
+        if incomplete.startswith("-"):
+            return default.shell_complete(as_default, incomplete)
+        found = [
+            CompletionItem(name, help=self.table[name][1])
+            for name in self.list_commands(ctx)
+            if name.startswith(incomplete)
+        ]
+        for parameter in default.params:
+            if isinstance(parameter, click.Argument):
+                return found + parameter.shell_complete(as_default, incomplete)
+        return found
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the group's sentence, and what the default's own help says after its first."""
+        super().format_help_text(ctx, formatter)
+        default = self.get_command(ctx, self.default)
+        _, _, more = cleandoc((default and default.help) or "").partition("\n\n")
+        if more:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(more)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the default's examples."""
+        default = self.get_command(ctx, self.default)
+        if default is not None:
+            default.format_epilog(ctx, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the default's arguments and options, then the subcommands."""

@@ -2,24 +2,25 @@
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
-from owctl.errors import OwctlError
+
+_EXAMPLES = examples(
+    "owctl completion bash > ~/.local/share/bash-completion/completions/owctl",
+    "owctl completion zsh > ~/.zfunc/_owctl",
+    "owctl completion fish > ~/.config/fish/completions/owctl.fish",
+)
 
 
-@click.command()
+@click.command(epilog=_EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @pass_context
-@click.pass_context
-def completion(ctx: click.Context, context: Context, shell: str) -> None:
+def completion(context: Context, shell: str) -> None:
     """Print the completion script of your shell.
 
-    bash: owctl completion bash > /etc/bash_completion.d/owctl
+    It completes commands, options and their values, the services of the project that the line means,
+    and the ids of backups. zsh looks in the folders of fpath: put ~/.zfunc there before compinit.
     """
-    from click.shell_completion import get_completion_class
+    from owctl.commands.shell_completion import SCRIPTS
 
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise OwctlError(f"There is no completion for {shell}.", hint="bash, zsh or fish")
-    script = kind(ctx.find_root().command, {}, "owctl", "_OWCTL_COMPLETE").source()
-    context.console.result(script)
+    context.console.result(SCRIPTS[shell].rstrip())

@@ -4,11 +4,17 @@ from collections.abc import Mapping
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 
+_EXAMPLES = examples(
+    "owctl config",
+    "owctl config --validate",
+    "owctl config --services",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.option("--show-secrets", is_flag=True, help="Print secrets in clear text.")
 @click.option("--validate", is_flag=True, help="Only check; print nothing but problems.")
 @click.option("--services", "only_services", is_flag=True, help="Print the services' names only.")

@@ -6,7 +6,7 @@ import re
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.options import examples, pass_context
 from owctl.commands.output_options import accept_output_options
 from owctl.context import Context
 
@@ -25,6 +25,8 @@ TABLE: dict[str, tuple[str, str, str]] = {
     "rebuild": ("rebuild", "rebuild", "Build the images of services that are built here."),
     "config": ("config", "config", "Show the resolved stack, secrets redacted."),
 }
+# What an example needs, or shows, beside the name.
+_ARGUMENTS = {"logs": " -f", "shell": " db", "restart": " bridge", "config": " --validate"}
 _ALIASES = {"up": "start", "down": "stop", "ps": "status", "build": "rebuild"}
 _OWN_COMMAND = re.compile(rf"\bowctl ({'|'.join(sorted({*TABLE} - {'env', 'tools'}))})\b")
 
@@ -50,7 +52,7 @@ class DevelopmentGroup(click.Group):
             command.help = (
                 f"{line}\n\nThe development stack's `owctl {function}`, option for option."
             )
-            command.epilog = None
+            command.epilog = examples(f"owctl dev {name}{_ARGUMENTS.get(name, '')}")
         accept_output_options(command)
         return command
 
@@ -76,8 +78,11 @@ class DevelopmentGroup(click.Group):
 
 @click.command(
     cls=DevelopmentGroup,
-    epilog='For example: owctl dev start, then eval "$(owctl dev env)" and the backend in that '
-    "shell. The files are compose.dev.yaml or docker-compose.dev.yaml.",
+    epilog=examples(
+        "owctl dev start", "owctl dev env --format dotenv > .env.backend", "owctl dev stop"
+    )
+    + '\n\nOr eval "$(owctl dev env)", and the backend in that shell. The files are compose.dev.yaml or '
+    "docker-compose.dev.yaml.",
 )
 @pass_context
 @click.pass_context

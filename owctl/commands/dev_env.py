@@ -4,14 +4,16 @@ from collections.abc import Mapping
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context, DevelopmentContext
 
-
-@click.command(
-    epilog='For example: eval "$(owctl dev env)" in the shell that runs the backend, or '
-    "owctl dev env --format dotenv > rust-backend/.env"
+_EXAMPLES = (
+    examples("owctl dev env --format dotenv > rust-backend/.env")
+    + '\n\nIn the shell that runs the backend: eval "$(owctl dev env)"'
 )
+
+
+@click.command(epilog=_EXAMPLES)
 @click.option(
     "--format",
     "output_format",

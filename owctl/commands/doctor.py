@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import format_option, ignore_option, pass_context
+from owctl.commands.options import examples, format_option, ignore_option, pass_context
 from owctl.context import Context
 from owctl.doctor.finding import CHECKS
 from owctl.errors import ConfigurationError, EngineUnavailable, OwctlError
@@ -19,8 +19,14 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "dim"
 FAILED = 1
 _SHOWN_PROBLEMS = 2
 
+_EXAMPLES = examples(
+    "owctl doctor",
+    "owctl doctor --ignore disk --ignore images",
+    "owctl doctor --json",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @ignore_option(CHECKS)
 @format_option("table", "json")
 @pass_context

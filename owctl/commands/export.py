@@ -2,24 +2,34 @@
 
 import os
 import sys
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.options import pass_context
+from owctl.commands.completers import complete_file
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import OwctlError, UsageError
 
 if TYPE_CHECKING:
-    from owctl.migrate.export import Chosen
+    from owctl.migrate.export import Chosen, OnTableRows
     from owctl.migrate.export_form import Format, Origin, Written
 
 _FAILED = 1
 
+_EXAMPLES = examples(
+    "owctl export --list",
+    "owctl export user > users.csv",
+    "owctl export chat message --format jsonl --output exported/",
+    "owctl export chat --from webui.db",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.argument("tables", nargs=-1, metavar="[TABLE]...")
 @click.option(
     "--format",
@@ -32,9 +42,16 @@ _FAILED = 1
 @click.option(
     "--output",
     metavar="FILE|DIR",
+    shell_complete=complete_file,
     help="Where to.  [default: one table to stdout, more to files here]",
 )
-@click.option("--from", "from_file", metavar="FILE", help="From a Python backend's webui.db.")
+@click.option(
+    "--from",
+    "from_file",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="From a Python backend's webui.db.",
+)
 @click.option("--from-container", metavar="NAME", help="From the one of that container.")
 @click.option("--with-secrets", is_flag=True, help="Passwords, keys and tokens, too.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
@@ -63,18 +80,23 @@ def export(
         if only_list:
             _list(context, origin, as_json=as_json)
             return 0
-        from owctl.migrate.export import choose
+        from owctl.migrate.export import choose, export_to_files
 
         chosen = choose(origin, tables, with_secrets=how["with_secrets"])
+        to_stdout = len(chosen) == 1 and output is None
         for each in chosen:
             if each.left_out:
                 context.console.info(
                     f"{each.table}: without {', '.join(each.left_out)} (see --with-secrets)"
                 )
-        if len(chosen) == 1 and output is None:
-            written = {chosen[0].table: _to_stdout(origin, chosen[0], form)}
-        else:
-            written = _to_files(context, origin, chosen, form, output, force=how["force"])
+        with _display(context, origin, chosen, to_stdout=to_stdout) as tell:
+            if to_stdout:
+                written = {chosen[0].table: _to_stdout(origin, chosen[0], form, tell)}
+            else:
+                paths = _paths(context, chosen, form, output, force=how["force"])
+                written = export_to_files(origin, chosen, form, paths, tell, force=how["force"])
+        if not to_stdout:
+            _name_files(context, written, paths)
     return _tell(context, written)
 
 
@@ -132,7 +154,9 @@ def _project(context: Context) -> str | None:
         return None
 
 
-def _to_stdout(origin: "Origin", chosen: "Chosen", form: "Format") -> "Written":
+def _to_stdout(
+    origin: "Origin", chosen: "Chosen", form: "Format", tell: "OnTableRows"
+) -> "Written":
     from owctl.migrate.export import export_to
 
     descriptor = sys.stdout.fileno()
@@ -150,35 +174,65 @@ def _to_stdout(origin: "Origin", chosen: "Chosen", form: "Format") -> "Written":
                 hint="--output FILE, where there is room",
             ) from error
 
-    return export_to(origin, chosen, form, write)
+    return export_to(origin, chosen, form, write, tell)
 
 
-def _to_files(
+@contextmanager
+def _display(
+    context: Context, origin: "Origin", chosen: "list[Chosen]", *, to_stdout: bool
+) -> "Iterator[OnTableRows]":
+    """Yield what is told how far a table is: rows and rate on a terminal, else a line a table."""
+    shows_rows = to_stdout and sys.stdout.isatty()
+    if context.console.quiet or shows_rows or not sys.stderr.isatty():
+
+        def say(table: str, rows: int) -> None:
+            if not rows and not to_stdout:
+                context.console.info(f"{table} …")
+
+        yield say
+        return
+    from owctl.commands.migrate_display import rows_and_rate
+
+    totals = origin.count_rows()
+    began: dict[str, float] = {}
+    texts: dict[str, str] = {}
+    with context.console.progress("Exporting") as progress:
+        for each in chosen:
+            progress.update(each.table, "waiting", f"{totals[each.table]:,} rows")
+
+        def show(table: str, rows: int) -> None:
+            since = began.setdefault(table, time.monotonic())
+            texts[table] = rows_and_rate(rows, totals[table], since)
+            progress.update(table, "working", texts[table])
+
+        yield show
+        for table, text in texts.items():
+            progress.update(table, "done", text)
+
+
+def _paths(
     context: Context,
-    origin: "Origin",
     chosen: "list[Chosen]",
     form: "Format",
     output: str | None,
     *,
     force: bool,
-) -> "dict[str, Written]":
-    from owctl.migrate.export import export_to_files, paths_for, refuse_existing
+) -> dict[str, Path]:
+    from owctl.migrate.export import paths_for, refuse_existing
 
     target = context.working_dir / (output or "")
     folder = len(chosen) > 1 or target.is_dir() or (output or "").endswith("/")
     paths = paths_for(chosen, form, target, folder=folder)
     refuse_existing(paths, force=force)
+    return paths
 
-    def tell(table: str) -> None:
-        context.console.info(f"{table} …")
 
-    written = export_to_files(origin, chosen, form, paths, tell, force=force)
+def _name_files(context: Context, written: "dict[str, Written]", paths: dict[str, Path]) -> None:
     for table, result in written.items():
         shown = _shown(paths[table], context.working_dir)
         context.console.result(
             str(shown) if context.console.quiet else f"{shown}: {result.rows:,} rows"
         )
-    return written
 
 
 def _shown(path: Path, folder: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from owctl.commands.options import format_option, pass_context, services_argument
+from owctl.commands.options import examples, format_option, pass_context, services_argument
 from owctl.context import Context
 from owctl.errors import OwctlError, UsageError
 
@@ -50,7 +50,15 @@ class HealthCommand(click.Command):
             ctx.exit(UNKNOWN)
 
 
-@click.command(cls=HealthCommand)
+_EXAMPLES = examples(
+    "owctl health --deep",
+    "owctl health --wait --timeout 120",
+    "owctl health --watch --interval 5",
+    "owctl health --format nagios",
+)
+
+
+@click.command(cls=HealthCommand, epilog=_EXAMPLES)
 @services_argument
 @click.option(
     "--deep",

@@ -46,7 +46,8 @@ def _draw(
     ask: "Callable[[], HealthReport]",
     interval_seconds: float,
 ) -> None:
-    from owctl.health.watch import History, rounds
+    from owctl.health.watch import History
+    from owctl.observe.rounds import rounds
     from owctl.ui.table import Cell, Column
 
     history = History()
@@ -76,7 +77,7 @@ def _way_out(interval_seconds: float) -> "Cell":
 def _json_lines(
     console: "Console", project: str, ask: "Callable[[], HealthReport]", interval_seconds: float
 ) -> None:
-    from owctl.health.watch import rounds
+    from owctl.observe.rounds import rounds
 
     for found in rounds(ask, interval_seconds):
         console.json_line(
@@ -95,7 +96,8 @@ def _failed_round(project: str, error: OwctlError) -> dict[str, Any]:
 def _lines_on_change(
     console: "Console", ask: "Callable[[], HealthReport]", interval_seconds: float
 ) -> None:
-    from owctl.health.watch import History, rounds
+    from owctl.health.watch import History
+    from owctl.observe.rounds import rounds
 
     history = History()
     last_error = ""

@@ -2,13 +2,18 @@
 
 import click
 
-from owctl.commands.options import format_option, pass_context
+from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context
 
 STYLES = {"done": "green", "failed": "red", "interrupted": "yellow"}
 
+_EXAMPLES = examples(
+    "owctl history",
+    "owctl history --tail 5 --json",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.option(
     "--tail",
     "count",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.completers import complete_file
 from owctl.context import Context
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ identity_option = click.option(
     "identity_files",
     multiple=True,
     metavar="FILE",
+    shell_complete=complete_file,
     help="A private key of age or SSH that decrypts the backup (repeatable).",
 )
 

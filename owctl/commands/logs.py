@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from owctl.commands.options import format_option, pass_context, services_argument
+from owctl.commands.options import examples, format_option, pass_context, services_argument
 from owctl.context import Context
 from owctl.errors import OwctlError
 
@@ -52,7 +52,14 @@ def _pattern(
         raise click.BadParameter(f"no regular expression: {error}.", ctx, param) from error
 
 
-@click.command()
+_EXAMPLES = examples(
+    "owctl logs -f backend",
+    "owctl logs --since 10m --grep 'error|warn'",
+    "owctl logs --tail 100 --json",
+)
+
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines come, across restarts.")
 @click.option(

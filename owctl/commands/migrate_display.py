@@ -26,6 +26,13 @@ _STEPS = {
 }
 
 
+def rows_and_rate(rows: int, of_rows: int, began: float) -> str:
+    """Return how far a table is, and how fast; ``began`` is by the monotonic clock, in seconds."""
+    seconds = max(time.monotonic() - began, 0.001)
+    share = min(rows, of_rows) * 100 // max(of_rows, 1)
+    return f"{rows:,} of {of_rows:,} rows ({share} %), {rows / seconds:,.0f} rows/s"
+
+
 class MigrationDisplay:
     """A receiver that draws what it is told, and keeps the warnings for the end."""
 
@@ -64,12 +71,7 @@ class MigrationDisplay:
         elif event.stage == "verifying":
             text = f"{event.table}: verifying {event.of_rows:,} rows"
         else:
-            seconds = max(time.monotonic() - self._began, 0.001)
-            share = event.rows * 100 // max(event.of_rows, 1)
-            text = (
-                f"{event.table}: {event.rows:,} of {event.of_rows:,} rows ({share} %), "
-                f"{event.rows / seconds:,.0f} rows/s"
-            )
+            text = f"{event.table}: {rows_and_rate(event.rows, event.of_rows, self._began)}"
         if event.sent_bytes:
             text += f", {readable(event.sent_bytes)}"
         self.progress.update("load", "working", text)

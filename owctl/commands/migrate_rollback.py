@@ -2,13 +2,21 @@
 
 import click
 
-from owctl.commands.options import format_option, lock_wait_option, pass_context
+from owctl.commands.completers import complete_migration
+from owctl.commands.options import examples, format_option, lock_wait_option, pass_context
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, Interrupted
 
+_EXAMPLES = examples(
+    "owctl migrate rollback",
+    "owctl migrate rollback --yes",
+)
 
-@click.command("rollback")
-@click.argument("migration", required=False, metavar="[MIGRATION]")
+
+@click.command("rollback", epilog=_EXAMPLES)
+@click.argument(
+    "migration", required=False, metavar="[MIGRATION]", shell_complete=complete_migration
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @lock_wait_option
 @format_option("table", "json")

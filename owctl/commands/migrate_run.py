@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from owctl.commands.completers import complete_file, complete_folder
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -20,10 +22,22 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 
+_EXAMPLES = examples(
+    "owctl migrate --from-container open-webui --dry-run",
+    "owctl migrate --from-container open-webui --passwords one-time",
+    "owctl migrate webui.db --uploads uploads",
+    "owctl migrate --resume",
+)
 
-@click.command("run")
-@click.argument("source", required=False, metavar="[SOURCE]")
-@click.option("--uploads", metavar="DIR", help="The folder of SOURCE's uploaded files.")
+
+@click.command("run", epilog=_EXAMPLES)
+@click.argument("source", required=False, metavar="[SOURCE]", shell_complete=complete_file)
+@click.option(
+    "--uploads",
+    metavar="DIR",
+    shell_complete=complete_folder,
+    help="The folder of SOURCE's uploaded files.",
+)
 @click.option("--from-container", metavar="NAME", help="Take database and uploads from there.")
 @click.option("--from-volume", metavar="NAME", help="The same, from a volume.")
 @click.option("--resume", is_flag=True, help="Go on with the newest migration that was cut short.")
@@ -192,26 +206,42 @@ def _examine(context: Context, journal: "Journal", *, only_look: bool) -> dict[s
     from owctl.migrate.examination import examine
 
     engine, stack = context.engine, context.stack
-    if journal.origin["kind"] == "container":
-        _consult_doctor(context)
+    found = _consult_doctor(context, journal.origin["kind"], only_look=only_look)
     with context.console.progress("Looking at the source") as progress:
         display = MigrationDisplay(context, progress)
-        return examine(engine, stack, journal, display, only_look=only_look)
+        document = examine(engine, stack, journal, display, only_look=only_look)
+    return {**document, "doctor": found, "to_do": [*_first_of_all(found), *document["to_do"]]}
 
 
-def _consult_doctor(context: Context) -> None:
-    """Look for what can go wrong before the old backend is stopped; raises OwctlError."""
+def _consult_doctor(
+    context: Context, origin_kind: str, *, only_look: bool
+) -> list[dict[str, str | None]]:
+    """Look for what can go wrong before anything is touched; return what has to be put right.
+
+    Raises OwctlError for it, unless ``only_look``: a rehearsal goes on, and reports it.
+    """
     from owctl.doctor.examine import examine
 
     # The old container may hold a port that it gives up when it is stopped.
-    report = examine(context.settings, context.stack, context.engine, ignore=("ports",))
+    ignore = ("ports",) if origin_kind == "container" else ()
+    report = examine(context.settings, context.stack, context.engine, ignore=ignore)
     failed = [finding for finding in report.findings if finding.status == "failed"]
-    if failed:
+    if failed and not only_look:
         raise OwctlError(
             "The doctor has found what has to be put right first.",
             hint=failed[0].hint or "owctl doctor",
             details=[f"{finding.check}: {finding.detail}" for finding in failed],
         )
+    for finding in failed:
+        context.console.warn(f"{finding.check}: {finding.detail}. A migration would stop at it.")
+    return [{"check": f.check, "detail": f.detail, "hint": f.hint} for f in failed]
+
+
+def _first_of_all(found: list[dict[str, str | None]]) -> list[str]:
+    if not found:
+        return []
+    checks = ", ".join(str(finding["check"]) for finding in found)
+    return [f"Put right what the doctor has found ({checks}): owctl doctor."]
 
 
 def _confirm(

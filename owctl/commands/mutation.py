@@ -37,6 +37,7 @@ _ALLOWED_ON_HALF_THE_DATA = {
     "restore undo",
     "stop",
 }
+_END_AN_UPGRADE = {"upgrade", "rollback"}
 
 
 @contextmanager
@@ -59,6 +60,7 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
         if command not in _ALLOWED_ON_HALF_THE_DATA and not context.command_prefix:
             _refuse_half_restored(context)
         _heal(context)
+        _recover_upgrade(context, command)
         yield
 
 
@@ -91,6 +93,21 @@ def _heal(context: Context) -> None:
     except OwctlError as error:
         # The command may be the very one that helps.
         context.console.warn(f"{error.message} Try: {error.hint}")
+
+
+def _recover_upgrade(context: Context, command: str) -> None:
+    """Set right what a killed upgrade left of names of images; say so if it replaced containers."""
+    from owctl.project.upgrade_record import path_of
+
+    if not path_of(context.stack.working_dir).exists():
+        return
+    from owctl.commands.held_images import refuse_if_moved
+    from owctl.upgrade.run import recover
+
+    refuse_if_moved(context)
+    sentence = recover(context.engine, context.stack)
+    if sentence is not None and command not in _END_AN_UPGRADE:
+        context.console.warn(sentence)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from owctl.commands.completers import complete_service
 from owctl.context import Context
 
 pass_context = click.make_pass_decorator(Context)
@@ -33,31 +33,9 @@ def format_option(*formats: str) -> Decorator:
     return decorate
 
 
-def complete_service(
-    ctx: click.Context, _: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Complete a service's name from the compose files; silent when they cannot be read."""
-    from owctl.errors import OwctlError
-    from owctl.settings import Flags
-
-    root = ctx.find_root()
-    given = root.params
-    context = root.obj if isinstance(root.obj, Context) else None
-    try:
-        if context is None:
-            import os
-            from pathlib import Path
-
-            context = Context(dict(os.environ), Path.cwd())
-            context.flags = Flags(
-                project_dir=Path(given["project_dir"]) if given.get("project_dir") else None,
-                files=tuple(Path(name) for name in given.get("files") or ()),
-            )
-        context.console.quiet = True
-        names = list(context.stack.services)
-    except (OwctlError, OSError):
-        return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+def examples(*lines: str) -> str:
+    """Return the epilog that shows command lines; each is parsed by a test."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 services_argument = click.argument(

@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     lock_wait_option,
     pass_context,
     services_argument,
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
     from owctl.compose.model import Service
     from owctl.lifecycle.run import Prepared
 
+_EXAMPLES = examples(
+    "owctl rebuild backend --cache --up",
+    "owctl rebuild --pull",
+)
 
-@click.command(epilog="For example: owctl rebuild backend --cache --up")
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option("--cache", "use_cache", is_flag=True, help="Use the build cache.")
 @click.option("--pull", is_flag=True, help="Pull newer base images first.")
@@ -49,6 +55,13 @@ def rebuild(
     from owctl.commands.mutation import mutation
 
     buildable = _buildable(context, services)
+    kept = [service.name for service in buildable if service.held_image is not None]
+    if up and kept:
+        raise UsageError(
+            f"{', '.join(kept)}: kept at an earlier image since it went back to it; --up would not "
+            "take the new one.",
+            hint=f"owctl upgrade {' '.join(kept)}, which builds, too",
+        )
     if not buildable:
         context.console.info("No service of this stack is built here; nothing to build.")
     elif dry_run:
@@ -60,6 +73,9 @@ def rebuild(
         with mutation(context, "rebuild", lock_wait_seconds):
             _build(context, buildable, use_cache, pull)
         context.console.info("`owctl start` takes the new images up.")
+        if kept:
+            names = ", ".join(kept)
+            context.console.info(f"{names}: kept at an earlier image until `owctl upgrade`.")
 
 
 def _buildable(context: Context, names: tuple[str, ...]) -> "list[Service]":
@@ -92,7 +108,7 @@ def _show(context: Context, buildable: "list[Service]", *, up: bool) -> None:
         show_plan(context, _prepare(context, buildable).plan)
         return
     for service in buildable:
-        context.console.result(f"build image {service.image_name(context.stack.project)}")
+        context.console.result(f"build image {service.declared_image(context.stack.project)}")
 
 
 def _build_and_start(
@@ -146,4 +162,4 @@ def _build(context: Context, buildable: "list[Service]", use_cache: bool, pull: 
                     name, "working", f"building: {text.strip()}"
                 ),
             )
-            progress.update(name, "done", f"built {service.image_name(project)}")
+            progress.update(name, "done", f"built {service.declared_image(project)}")

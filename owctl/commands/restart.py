@@ -4,6 +4,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     lock_wait_option,
     pass_context,
     services_argument,
@@ -11,8 +12,13 @@ from owctl.commands.options import (
 )
 from owctl.context import Context
 
+_EXAMPLES = examples(
+    "owctl restart backend",
+    "owctl restart --timeout 60",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @timeout_option
 @dry_run_option

@@ -119,7 +119,8 @@ def _source(
     from owctl.backup.create import FOLDER_NAME
 
     parent = (folder or _folder(context)) / FOLDER_NAME
-    return wanted.find(parent, record=record)
+    # Of any project: on a new machine it may well have another name.
+    return wanted.find(parent, None, record=record)
 
 
 def _folder(context: Context) -> Path:

@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import (
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -13,8 +14,13 @@ from owctl.commands.options import (
 )
 from owctl.context import Context
 
+_EXAMPLES = examples(
+    "owctl restore resume",
+    "owctl restore resume --identity key.txt",
+)
 
-@click.command("resume")
+
+@click.command("resume", epilog=_EXAMPLES)
 @identity_option
 @timeout_option
 @lock_wait_option

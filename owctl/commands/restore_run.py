@@ -1,12 +1,16 @@
 """``owctl restore BACKUP``: parse, verify, ask, call the restore room, render."""
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.completers import complete_backup, complete_parts
 from owctl.commands.identity_option import given_identities, identity_option
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     format_option,
     lock_wait_option,
     pass_context,
@@ -23,12 +27,20 @@ if TYPE_CHECKING:
 
 _ASKS = "replaces data"
 
+_EXAMPLES = examples(
+    "owctl restore latest --dry-run",
+    "owctl restore latest",
+    "owctl restore 20250131 --only db",
+    "owctl restore postgres-backup.sql data-backup.tar.gz",
+)
 
-@click.command("run")
-@click.argument("backup", nargs=-1, required=True)
+
+@click.command("run", epilog=_EXAMPLES)
+@click.argument("backup", nargs=-1, required=True, shell_complete=complete_backup)
 @click.option(
     "--only",
     metavar="PARTS",
+    shell_complete=complete_parts,
     help="Some of db,files,redis,config.  [default: db,files,redis]",
 )
 @click.option("--no-safety-backup", is_flag=True, help="Do not back up what is there before.")
@@ -103,7 +115,7 @@ def _plan(
     from owctl.commands.restore_display import RestoreDisplay
 
     stack = context.stack
-    source = wanted.find(stack.working_dir / FOLDER_NAME, record=record)
+    source = wanted.find(stack.working_dir / FOLDER_NAME, stack.project, record=record)
     with context.console.progress(f"Verifying {source.id}") as progress:
         display = RestoreDisplay(context, progress)
         plan = plan_restore(context.engine, stack, source, request, display)
@@ -120,6 +132,7 @@ def _restore(
     lock_wait_seconds: float,
     output_format: str,
 ) -> None:
+    from owctl.backup.publish import in_use
     from owctl.backup.restore.run import run_restore
     from owctl.commands.confirmation import confirm
     from owctl.commands.mutation import mutation
@@ -134,8 +147,11 @@ def _restore(
         what = ", ".join(plan.parts)
         question = f"Replace {what} of {stack.project} by {plan.source.id}?"
         confirm(context, yes, question, _ASKS)
-        with context.console.progress(f"Restoring {plan.source.id}") as progress:
-            outcome = run_restore(engine, stack, plan, request, RestoreDisplay(context, progress))
+        with ExitStack() as held, context.console.progress(f"Restoring {plan.source.id}") as bar:
+            # Another project may prune the folder that both keep their backups in.
+            for folder in filter(Path.is_dir, plan.source.paths):
+                held.enter_context(in_use(folder))
+            outcome = run_restore(engine, stack, plan, request, RestoreDisplay(context, bar))
     if output_format == "json":
         context.console.json(outcome_document(stack.project, outcome))
     else:

@@ -2,7 +2,7 @@
 
 import click
 
-from owctl.commands.options import format_option, pass_context
+from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context
 
 _WORDS = {
@@ -14,8 +14,13 @@ _WORDS = {
     "finishing": "interrupted while it was finished: owctl restore finish",
 }
 
+_EXAMPLES = examples(
+    "owctl restore status",
+    "owctl restore status --json",
+)
 
-@click.command("status")
+
+@click.command("status", epilog=_EXAMPLES)
 @format_option("table", "json")
 @pass_context
 def restore_status(context: Context, output_format: str) -> None:

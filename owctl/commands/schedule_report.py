@@ -1,6 +1,7 @@
 """What `owctl backup schedule` shows."""
 
 import shlex
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ def show(context: Context, *, as_json: bool) -> None:
     schedule = read_schedule(context.settings.project_dir)
     state = _state(context, schedule) if schedule else {}
     if as_json:
-        _json(context, schedule, state)
+        more = _for_programs(context, schedule, state) if schedule else {}
+        _json(context, schedule, {**state, **more})
         return
     if schedule is None:
         context.console.result("There is no schedule: owctl backup schedule --daily 02:00")
@@ -88,11 +90,10 @@ def _say_what_is_left(context: Context, schedule: "Schedule") -> None:
 
 
 def _state(context: Context, schedule: "Schedule") -> dict[str, str]:
-    from owctl.backup.catalogue import FOLDER_NAME
     from owctl.backup.freshness import newest_verified, readable_age, required_parts
     from owctl.backup.schedule_systemd import open_manager
 
-    parent = Path(schedule.parent or context.settings.project_dir / FOLDER_NAME)
+    parent = _folder(context, schedule)
     newest = newest_verified(parent, schedule.project, required_parts(schedule))
     text = f"none in {parent}"
     if newest is not None:
@@ -108,6 +109,35 @@ def _state(context: Context, schedule: "Schedule") -> dict[str, str]:
     return state
 
 
+def _for_programs(
+    context: Context, schedule: "Schedule", state: dict[str, str]
+) -> dict[str, object]:
+    """Return what ``state`` says in words, as values."""
+    from owctl.backup.freshness import newest_verified, required_parts
+    from owctl.backup.schedule_systemd import elapse_time
+
+    folder = _folder(context, schedule)
+    newest = newest_verified(folder, schedule.project, required_parts(schedule))
+    found: dict[str, object] = {
+        "newest_verified": None
+        if newest is None
+        else {
+            "id": newest.backup.id,
+            "path": str(newest.backup.path),
+            "created_at": newest.backup.read_manifest().created_at,
+        }
+    }
+    if "next_run" in state:
+        found["next_run_at"] = elapse_time(state["next_run"])
+    return found
+
+
+def _folder(context: Context, schedule: "Schedule") -> Path:
+    from owctl.backup.catalogue import FOLDER_NAME
+
+    return Path(schedule.parent or context.settings.project_dir / FOLDER_NAME)
+
+
 def _by(schedule: "Schedule") -> str:
     if schedule.line:
         return "cron, once the line below stands in the crontab"
@@ -115,7 +145,11 @@ def _by(schedule: "Schedule") -> str:
 
 
 def _json(
-    context: Context, schedule: "Schedule | None", state: dict[str, str], *, dry_run: bool = False
+    context: Context,
+    schedule: "Schedule | None",
+    state: Mapping[str, object],
+    *,
+    dry_run: bool = False,
 ) -> None:
     document: dict[str, Any] | None = None
     if schedule is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import dry_run_option, lock_wait_option, pass_context
+from owctl.commands.options import dry_run_option, examples, lock_wait_option, pass_context
 from owctl.context import Context
 from owctl.errors import EngineUnavailable, UsageError
 
@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WOULD = {"created": "create", "updated": "update", "restricted": "restrict", "kept": "keep"}
 
+_EXAMPLES = examples(
+    "owctl setup",
+    "owctl setup --set OPEN_WEBUI_PORT=8000",
+    "owctl setup --dry-run",
+    "owctl -C /srv/chat setup",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @click.option("--demo", is_flag=True, help="Write the demonstration: a stack that is built here.")
 @click.option("--adopt", is_flag=True, help="Take over a project that another folder made.")
 @click.option(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import complete_service, pass_context
+from owctl.commands.completers import complete_service
+from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError
 
@@ -16,10 +17,18 @@ if TYPE_CHECKING:
 
 OWN_FAILURE = 125
 
+_EXAMPLES = examples(
+    "owctl shell db",
+    "owctl shell db psql --version",
+    "echo 'select 1' | owctl shell db",
+    "owctl shell -u root backend",
+)
+
 
 @click.command(
     context_settings={"allow_interspersed_args": False},
-    epilog="Exits with the command's own code; 125 when owctl itself failed, 2 for a wrong option.",
+    epilog="Exits with the command's own code; 125 when owctl itself failed, 2 for a wrong option.\n\n"
+    + _EXAMPLES,
 )
 @click.option("-u", "--user", metavar="USER", help="As this user of the container.")
 @click.option("-T", "--no-tty", is_flag=True, help="No terminal, even where there is one.")

@@ -6,6 +6,7 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     ignore_option,
     lock_wait_option,
     pass_context,
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
     from owctl.lifecycle.plan import Plan
     from owctl.lifecycle.scale import Scale
 
+_EXAMPLES = examples(
+    "owctl start",
+    "owctl start backend --build",
+    "owctl start --dry-run",
+    "owctl -f compose.yaml -f compose.scale.yaml start --scale backend=3",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option("--no-wait", is_flag=True, help="Do not wait until the services answer.")
 @timeout_option
@@ -60,6 +68,7 @@ def start(
     Starts the services that are named, with all that they depend on; without names, all. A
     service starts when its dependencies are ready. What runs unchanged is left alone.
     """
+    from owctl.commands.held_images import tell_held
     from owctl.commands.mutation import StepDisplay, mutation, show_plan
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.preflight import check_before_start
@@ -82,6 +91,7 @@ def start(
             remember_adoption(stack.working_dir, stack.project, owners)
         prepared = prepare_start(engine, stack, names, options)
         _warn_of_orphans(context, prepared.orphans)
+        tell_held(context)
         for found in check_before_start(engine, stack, prepared, stack.working_dir, ignore):
             context.console.warn(f"{found.detail}. {found.hint or ''}".strip())
         with context.console.progress(f"Starting {stack.project}") as progress:

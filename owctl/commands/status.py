@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.options import format_option, pass_context, services_argument
+from owctl.commands.options import examples, format_option, pass_context, services_argument
 from owctl.context import Context
 
 if TYPE_CHECKING:
@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 STYLES = {"running": "green", "missing": "dim", "restarting": "yellow", "paused": "yellow"}
 
+_EXAMPLES = examples(
+    "owctl status",
+    "owctl status backend --json",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @format_option("table", "json")
 @pass_context
@@ -23,6 +28,7 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
 
     Exits with 0 whenever it could answer; `owctl health` is the command that judges.
     """
+    from owctl.commands.held_images import tell_held, tell_unfinished
     from owctl.compose.services import resolve_services
     from owctl.engine.containers import list_containers
     from owctl.ui.table import Cell, Column
@@ -48,6 +54,8 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
         lines.setdefault(container.service, []).append(_row(container))
     for name in missing:
         lines[name] = [[name, Cell("missing", "dim"), "-", "", "", ""]]
+    tell_unfinished(context)
+    tell_held(context)
     ordered = sorted(lines, key=lambda name: (order.get(name, len(order)), name))
     context.console.table(
         [
@@ -76,21 +84,27 @@ def _row(container: "Container") -> "list[Any]":
     state = container.state
     if state == "exited":
         state = f"exited ({container.exit_code})"
-    ports: dict[str, None] = {}
-    for port in container.ports:
-        host = "" if port.host_ip in ("0.0.0.0", "::", "") else f"{port.host_ip}:"  # noqa: S104
-        ports[f"{host}{port.host_port}→{port.container_port}"] = None
     return [
         name,
         Cell(state, STYLES.get(container.state, "red")),
         container.engine_health or "-",
-        _uptime(container),
-        ", ".join(ports),
+        uptime_text(container),
+        ports_text(container),
         container.image,
     ]
 
 
-def _uptime(container: "Container") -> str:
+def ports_text(container: "Container") -> str:
+    """Return the published ports, each once, with the host's address where it is not every one."""
+    ports: dict[str, None] = {}
+    for port in container.ports:
+        host = "" if port.host_ip in ("0.0.0.0", "::", "") else f"{port.host_ip}:"  # noqa: S104
+        ports[f"{host}{port.host_port}→{port.container_port}"] = None
+    return ", ".join(ports)
+
+
+def uptime_text(container: "Container") -> str:
+    """Return how long a container has been up, "" if it is not."""
     if container.state not in ("running", "paused") or not container.started_at:
         return ""
     began = datetime.fromisoformat(container.started_at[:19] + "+00:00")

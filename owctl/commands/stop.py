@@ -4,14 +4,20 @@ import click
 
 from owctl.commands.options import (
     dry_run_option,
+    examples,
     lock_wait_option,
     pass_context,
     services_argument,
 )
 from owctl.context import Context
 
+_EXAMPLES = examples(
+    "owctl stop",
+    "owctl stop backend bridge",
+)
 
-@click.command()
+
+@click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option(
     "--remove-orphans", is_flag=True, help="Also containers that no compose file describes."

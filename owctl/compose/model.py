@@ -162,6 +162,8 @@ class Service:
     ``environment`` values of None are variables that the container shall not have.
     ``mounts`` includes secrets and configs that are files of the host; ``files`` are the others.
     ``command`` and ``entrypoint``: None keeps the image's, () clears it.
+    ``held_image`` is no key of the files: the image that owctl keeps the service at after it went
+    back to it, whatever ``image`` names.
     ``spec`` is the normalised compose mapping, as ``docker compose config`` would print it:
     the ground for ``owctl config`` and for compose's config hash.
     """
@@ -208,10 +210,15 @@ class Service:
     pull_policy: str | None = None
     scale: int = 1
     probe: Probe | None = None
+    held_image: str | None = None
     spec: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def image_name(self, project: str) -> str:
-        """Return the image's reference; a built one without a name is ``<project>-<service>``."""
+        """Return the reference of the image that containers are made from."""
+        return self.held_image or self.declared_image(project)
+
+    def declared_image(self, project: str) -> str:
+        """Return the files' reference; a built one without a name is ``<project>-<service>``."""
         return self.image or f"{project}-{self.name}"
 
 

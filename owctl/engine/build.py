@@ -48,7 +48,7 @@ def build_image(
         )
     _check_context(service.name, build)
     variables = os.environ if environ is None else environ
-    name = service.image_name(project)
+    name = service.declared_image(project)
     labels = {**build.labels, **image_labels(project, service.name)}
     modern = buildx_available(variables)
     if modern:

@@ -152,6 +152,14 @@ class Engine:
         for client in clients:
             client.close()
 
+    def release(self) -> None:
+        """Close the calling thread's client; for a thread that ends, or will not ask for long."""
+        self._local.client = None
+        with self._lock:
+            client = self._clients.pop(threading.current_thread(), None)
+        if client is not None:
+            client.close()
+
     def __enter__(self) -> Self:
         return self
 

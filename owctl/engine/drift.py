@@ -47,9 +47,7 @@ def differences(
     """
     image = image_inspect.get("Config") or {}
     found: list[str] = []
-    if not _image_ids(container_inspect, "Image", "ImageManifestDescriptor") & _image_ids(
-        image_inspect, "Id", "Descriptor"
-    ):
+    if not is_made_from(container_inspect, image_inspect):
         found.append("image")
     found += _network_differences(wanted_body, container_inspect, network_ids or {})
     wanted_labels = wanted_body.get("Labels") or {}
@@ -67,6 +65,14 @@ def differences(
         same_name = wanted_body.get("Image") == (container_inspect.get("Config") or {}).get("Image")
         found.append("configuration" if same_name else "image name")
     return tuple(dict.fromkeys(found))
+
+
+def is_made_from(container_inspect: Document, image_inspect: Document) -> bool:
+    """Return whether a container was made from that very image."""
+    return bool(
+        _image_ids(container_inspect, "Image", "ImageManifestDescriptor")
+        & _image_ids(image_inspect, "Id", "Descriptor")
+    )
 
 
 def _image_ids(document: Document, key: str, descriptor: str) -> set[str]:

@@ -90,12 +90,12 @@ def pull_image(
                 if on_progress is not None and progress is not None:
                     on_progress(progress)
         except docker.errors.APIError as error:
-            raise _pull_error(reference, str(error.explanation or error)) from error
-    if failure:
-        raise _pull_error(reference, str(failure))
+            failure = error.explanation or error
     image = inspect_image(engine, reference)
+    if failure:
+        raise _pull_error(reference, str(failure), is_here=image is not None)
     if image is None:
-        raise _pull_error(reference, "the engine ended the pull without an image")
+        raise _pull_error(reference, "the engine ended the pull without an image", is_here=False)
     return image
 
 
@@ -152,7 +152,7 @@ class _Layers:
         )
 
 
-def _pull_error(reference: str, why: str) -> EngineError:
+def _pull_error(reference: str, why: str, *, is_here: bool) -> EngineError:
     if is_disk_full(why):
         return EngineError(
             f"Cannot pull the image {reference}: the disk is full (no space left on device)",
@@ -172,9 +172,8 @@ def _pull_error(reference: str, why: str) -> EngineError:
             "check this machine's network and proxy; without a registry bring the image with "
             "`docker save` and `docker load`, or build it with `owctl start --build`"
         )
-    return ImageMissing(
-        f"The image {reference} is not on this machine and could not be pulled: {why}", hint=hint
-    )
+    absent = "" if is_here else "is not on this machine and "
+    return ImageMissing(f"The image {reference} {absent}could not be pulled: {why}", hint=hint)
 
 
 def _image(raw: Mapping[str, Any]) -> Image:

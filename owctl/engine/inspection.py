@@ -1,7 +1,9 @@
 """What ``inspect`` says of a container, as a value that the other rooms can use."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from owctl.engine.naming import (
@@ -15,6 +17,9 @@ from owctl.engine.naming import (
 )
 
 _NEVER = "0001-01-01T00:00:00Z"
+_WITH_OFFSET = re.compile(
+    r"(?P<second>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?P<fraction>\.\d+)?(?P<offset>[+-]\d\d:\d\d)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +175,11 @@ def _mount(item: Mapping[str, Any]) -> ContainerMount:
 
 
 def _time(text: object) -> str | None:
-    return str(text) if text and text != _NEVER else None
+    if not text or text == _NEVER:
+        return None
+    # Docker says UTC; other engines say the machine's own time with its offset.
+    found = _WITH_OFFSET.fullmatch(str(text))
+    if found is None:
+        return str(text)
+    moment = datetime.fromisoformat(found["second"] + found["offset"]).astimezone(UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{found['fraction'] or ''}Z"

@@ -1,11 +1,8 @@
-"""Asks again and again: rounds at a steady pace, what changed between them, how latency went."""
+"""What changed between rounds of asking, and how latency went."""
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from owctl.errors import Interrupted, OwctlError
 from owctl.health.lines import Line, lines_of
 from owctl.health.result import HealthReport
 
@@ -28,22 +25,3 @@ class History:
             trend = self.latencies_ms.setdefault(line.name, deque(maxlen=TREND_ROUNDS))
             trend.append(line.latency_ms if line.status == "healthy" else None)
         return changed
-
-
-def rounds(
-    ask: Callable[[], HealthReport], interval_seconds: float
-) -> Iterator[HealthReport | OwctlError]:
-    """Yield a report every ``interval_seconds``, for ever; an engine's failure is yielded, too.
-
-    The interval is from start to start; a round that takes longer delays the next. Raises
-    Interrupted.
-    """
-    while True:
-        started = time.monotonic()
-        try:
-            yield ask()
-        except Interrupted:
-            raise
-        except OwctlError as error:
-            yield error
-        time.sleep(max(0.0, started + interval_seconds - time.monotonic()))

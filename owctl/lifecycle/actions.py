@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
-from owctl.errors import ContainerLost, ImageMissing, OwctlError, ServiceFailed, TimedOut
+from owctl.errors import ContainerLost, OwctlError, ServiceFailed, TimedOut
 from owctl.lifecycle.execute import Cancelled
+from owctl.lifecycle.missing_image import missing_image
 from owctl.lifecycle.plan import Plan, Step
 from owctl.lifecycle.readiness import wait_until_ready
 
@@ -148,10 +149,7 @@ class Actions:
         reference = service.image_name(self.stack.project)
         identity = image_id(self.engine, reference)
         if identity is None:
-            raise ImageMissing(
-                f"The image {reference} of {service.name} is not on this machine.",
-                hint=f"docker pull {reference}, or set another image in .env",
-            )
+            raise missing_image(service, reference, self.stack.project)
         assert step.name is not None
         body = container_config(
             self.stack,

@@ -21,9 +21,10 @@ def list_images_to_remove(
     project stays, though none of its containers exists now.
     """
     from owctl.engine.images import inspect_image, list_images
+    from owctl.engine.kept_images import kept_names
 
-    references = {service.image_name(stack.project) for service in stack.services.values()}
-    references |= {each.image for each in own}
+    references = {service.declared_image(stack.project) for service in stack.services.values()}
+    references |= {each.image for each in own} | set(kept_names(engine, stack.project))
     # By id, too: the name may have gone to a newer image since the container was made.
     wanted = sorted(references | {each.image_id for each in own})
     present = engine.map(lambda name: inspect_image(engine, name), wanted, quick=True)

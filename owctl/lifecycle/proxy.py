@@ -59,7 +59,7 @@ def mend(
     failure = _failure(engine, service, container, paths, cancel, attempts=1)
     if failure is None:
         return "reaches " + ", ".join(upstreams(stack, service))
-    if _reload(engine, container):
+    if reload(engine, container):
         failure = _failure(engine, service, container, paths, cancel, attempts=ATTEMPTS)
         if failure is None:
             return "reloaded: it held an old address"
@@ -133,7 +133,7 @@ def _ask(engine: "Engine", service: Service, container: "Container", path: str) 
     return None if result.status == "healthy" else result.detail
 
 
-def _reload(engine: "Engine", container: "Container") -> bool:
+def reload(engine: "Engine", container: "Container") -> bool:
     """Have nginx read its configuration again; False where the container has no nginx."""
     from owctl.engine.execution import run
 

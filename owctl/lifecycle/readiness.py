@@ -3,7 +3,7 @@ protocol probe says)."""
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
@@ -30,15 +30,19 @@ def wait_until_ready(
     cancel: threading.Event,
     report: Callable[[str], None],
     one_shot: bool = False,
+    only: Collection[str] | None = None,
 ) -> str:
     """Wait until every container of a service is ready; return the probe's last detail.
 
-    ``one_shot`` waits for exit code 0 instead (``service_completed_successfully``).
+    ``one_shot`` waits for exit code 0 instead (``service_completed_successfully``). ``only`` are ids
+    of containers: the others are not waited for.
     Raises ServiceFailed with the evidence, TimedOut with what the probe said last, Cancelled.
     """
     from owctl.engine.containers import list_containers
 
     containers = list_containers(engine, stack.project, services=[service.name])
+    if only is not None:
+        containers = [each for each in containers if each.id in only]
     if not containers:
         raise ServiceFailed(
             f"{service.name} has no container to wait for.", hint=f"owctl start {service.name}"

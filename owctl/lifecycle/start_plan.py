@@ -131,6 +131,9 @@ class _StartPlanner:
             self.prepare.append(replace(step, name=name))
 
     def _image_step(self, service: Service, *, present: bool) -> StepKind | None:
+        if service.held_image is not None:
+            # Went back to an image that no registry and no build gives: only an upgrade ends that.
+            return None
         if service.build is not None and service.name in self.options.builds:
             return "build"
         policy = service.pull_policy or "missing"

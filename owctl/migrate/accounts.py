@@ -6,39 +6,49 @@ from typing import TYPE_CHECKING, Any
 from owctl.errors import OwctlError
 from owctl.migrate.passwords import Account
 from owctl.migrate.source import Source, Unreadable
+from owctl.migrate.text import clean_text
+from owctl.migrate.values import Raw, boolean
 
 if TYPE_CHECKING:
     import psycopg
-
-_FALSE = (0, b"0", b"false", b"False", b"f", b"")
 
 
 def accounts_of(source: Source) -> Iterator[Account]:
     """Yield the accounts of the source that have a password, by what ``auth`` and ``user`` say."""
     if not {"auth", "user"} <= set(source.tables):
         return
-    people = {
-        key: (name, role)
-        for key, name, role in _rows(source, "user", ("id", "name", "role"))
-        if isinstance(key, bytes)
-    }
+    people = {_text(key): person for key, *person in _rows(source, "user", ("id", "name", "role"))}
     for key, email, hashed, active in _rows(source, "auth", ("id", "email", "password", "active")):
-        if not isinstance(key, bytes) or key not in people:
-            continue
-        name, role = people[key]
-        yield Account(
-            _text(key), _text(email), _text(name), _text(role), active not in _FALSE, _text(hashed)
-        )
+        if _text(key) in people:
+            name, role = people[_text(key)]
+            yield Account(
+                _text(key), _text(email), _text(name), _text(role),
+                bool(boolean(active, True)[0]), _text(hashed),
+            )  # fmt: skip
+
+
+def ids_of(source: Source, table: str) -> list[str]:
+    """Return the ids of a table's rows, those that cannot be read left out."""
+    return [_text(key) for (key,) in _rows(source, table, ("id",))]
 
 
 def accounts_in(connection: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[Account]:
-    """Yield the accounts of the target, with their addresses there; without the hashes."""
+    """Yield the accounts of the target that have a password, with their addresses there."""
     rows = connection.execute(
-        'SELECT u.id, a.email, u.name, u.role, a.active FROM public."user" u'
+        'SELECT u.id, a.email, u.name, u.role, a.active, a.password FROM public."user" u'
         " JOIN public.auth a USING (id) ORDER BY u.role <> 'admin', a.email"
     )
-    for key, email, name, role, active in rows:
-        yield Account(key, email, name, role, bool(active), "")
+    for key, email, name, role, active, hashed in rows:
+        yield Account(key, email, name, role, bool(active), hashed or "")
+
+
+def count_without_password(connection: "psycopg.Connection[tuple[Any, ...]]") -> int:
+    """Return how many accounts of the target have no row in ``auth``."""
+    row = connection.execute(
+        'SELECT count(*) FROM public."user" u'
+        " WHERE NOT EXISTS (SELECT FROM public.auth a WHERE a.id = u.id)"
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def find_user(source: Source, email: str) -> str:
@@ -70,7 +80,6 @@ def _rows(source: Source, table: str, columns: tuple[str, ...]) -> Iterator[tupl
             yield row[1]
 
 
-def _text(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return "" if value is None else str(value)
+def _text(raw: Raw) -> str:
+    """Return a value as the target gets it."""
+    return (clean_text(raw)[0] or b"").decode()

@@ -136,7 +136,9 @@ def digest_query(columns: Sequence[tuple[str, str]], table: str, but: str = "") 
         for start in (1, 1 + _HALF)
     )
     where = f" WHERE {but} <> ALL(%s)" if but else ""
-    return f"SELECT count(*), {halves} FROM (SELECT {digest} AS digest FROM {table}{where}) AS d"
+    # OFFSET 0 keeps the inner query apart: merged with the outer one, it would make each hash twice.
+    inner = f"SELECT {digest} AS digest FROM {table}{where} OFFSET 0"
+    return f"SELECT count(*), {halves} FROM ({inner}) AS d"
 
 
 class _Number(str):

@@ -64,7 +64,7 @@ class Conversion:
         self._target = options.target_columns[table_map.target]
         by_name = {column.name: column for column in COLUMN_MAP[table_map.target]}
         self._columns = [by_name[name] for name in table_map.columns]
-        self._context = Context(source, options, references, notes, {})
+        self._context = Context(source, options, references, notes)
         self._light = light
         self._key = _KEYS.get(table_map.target, "id")
         there = source.columns[table_map.source]
@@ -78,7 +78,7 @@ class Conversion:
 
     def rows(self) -> Iterator[Converted | Reject]:
         """Yield one result for each row of the source table, in the order of rowid."""
-        for found in self._source.rows(self._map.source, self._read or ("rowid",)):
+        for found in self._source.rows(self._map.source, self._read):
             if isinstance(found, Unreadable):
                 detail = f"the row lies on a damaged page: {found.problem}"
                 yield self._reject(found.rowid, "unreadable", detail)
@@ -92,10 +92,14 @@ class Conversion:
 
     def _result(self, rowid: int, raw: dict[str, Raw]) -> Converted | Reject:
         try:
-            return self._convert(rowid, raw)
+            converted = self._convert(rowid, raw)
+            self._context.settle(accepted=True)
+            return converted
         except Rejected as rejected:
+            self._context.settle(accepted=False)
             return self._reject(rowid, rejected.reason, rejected.detail)
         except RecursionError:
+            self._context.settle(accepted=False)
             return self._reject(rowid, "json-too-deep", "JSON nested too deep to be changed")
 
     def _convert(self, rowid: int, raw: dict[str, Raw]) -> Converted:

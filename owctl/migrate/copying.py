@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from owctl.errors import OwctlError
-from owctl.migrate.model import Converted, Reject, TableMap, Value
+from owctl.migrate.model import Converted, TableMap, Value
 
 if TYPE_CHECKING:
     import psycopg
@@ -116,8 +116,10 @@ def copy_around(
     table_map: TableMap,
     rows: Iterable[Converted],
     accepted: Callable[[Converted], None],
-) -> Iterator[Reject]:
-    """Copy rows so that one the server refuses does not take others with it; yields the refused.
+) -> Iterator[tuple[Converted, str]]:
+    """Copy rows so that one the server refuses does not take others with it.
+
+    Yields the refused ones, each with the server's words.
 
     Small chunks, halved where one is refused. A row that refers to one that comes later is tried
     again at the end.
@@ -128,8 +130,7 @@ def copy_around(
     while again:
         refused = list(_copy_chunk(connection, table_map, again, accepted))
         if len(refused) == len(again):
-            for row, message in refused:
-                yield _reject(table_map, row, message)
+            yield from refused
             return
         again = [row for row, _ in refused]
 
@@ -180,24 +181,6 @@ def _chunks(rows: Iterable[Converted]) -> Iterator[list[Converted]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
-
-
-def _reject(table_map: TableMap, row: Converted, message: str) -> Reject:
-    named = dict(zip(table_map.columns, row.values, strict=True))
-    key: dict[str, object] = {
-        name: _text(named[name]) for name in ("id", "command") if name in named
-    }
-    return Reject(
-        source_table=table_map.source,
-        key=key or {"rowid": row.rowid},
-        reason="refused-by-server",
-        detail=f"PostgreSQL refused it: {message}",
-        row={"rowid": row.rowid},
-    )
-
-
-def _text(value: Value) -> object:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _plain(value: int | None) -> bytes:

@@ -88,17 +88,15 @@ def _free_address(email: str, user_id: str, taken: set[str]) -> str:
 def _accounts(source: Source) -> list[Account]:
     if "user" not in source.columns:
         return []
-    found = []
+    found: dict[bytes, Account] = {}
     for row in source.rows("user", ("id", "email", "last_active_at")):
         if isinstance(row, Unreadable):
             continue
         rowid, (user_id, email, active) = row
         if user_id is None or email is None:
             continue
-        found.append(Account(rowid, _word(user_id), _word(email), integer(active)[0] or 0))
-    return found
-
-
-def _word(raw: bytes | float) -> str:
-    text, _ = clean_text(raw)
-    return (text or b"").decode()
+        key, address = clean_text(user_id)[0] or b"", clean_text(email)[0] or b""
+        # Of several rows with one id the first is the account.
+        account = Account(rowid, key.decode(), address.decode(), integer(active)[0] or 0)
+        found.setdefault(key, account)
+    return list(found.values())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from owctl.compose.model import Stack
 from owctl.environment.secrets import redacted
 from owctl.errors import OwctlError
-from owctl.migrate import accounts, origin, passwords, target
+from owctl.migrate import origin, sign_in, target
 from owctl.migrate.capture import capture_place, has_vector_folder, uploads_of
 from owctl.migrate.events import MigrationWarning, Receiver, ignore
 from owctl.migrate.journal import Journal
@@ -54,13 +54,15 @@ def examine(
     with opened(engine, stack, journal, receive) as (source, vector_data):
         look = _look(engine, stack, receive)
         found = look[1] if look is not None else target.Look({}, "unknown", {}, 0)
-        options = steps.options(source, found)
+        options, choice = steps.options(source, found), journal.choices.passwords
         document: dict[str, Any] = {
             "schema": 1,
             "project": stack.project,
             "id": None,
             "status": "rehearsed",
-            "sign_in": _sign_in(source, journal),
+            "sign_in": sign_in.document(
+                sign_in.foretell(source, options if look else None, choice), choice
+            ),
             "source": {
                 "kind": journal.origin["kind"],
                 "name": journal.origin["name"],
@@ -159,19 +161,6 @@ def _look(
             )
         )
         return None
-
-
-def _sign_in(source: Source, journal: Journal) -> dict[str, Any]:
-    choice = journal.choices.passwords
-    made = passwords.count(accounts.accounts_of(source), choice, None)
-    return {
-        "choice": choice,
-        "one_time": made.one_time,
-        "kept": made.kept,
-        "locked_out": made.locked_out,
-        "inactive": made.inactive,
-        "lines": made.lines(),
-    }
 
 
 def _space(steps: Steps, source: Source, server: str | None) -> dict[str, Any]:

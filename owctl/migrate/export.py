@@ -11,6 +11,8 @@ from owctl.migrate.export_form import Column, Format, Origin, Write, Written
 from owctl.migrate.rejects import is_secret
 from owctl.project.private_file import PrivateFile
 
+OnTableRows = Callable[[str, int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -86,21 +88,21 @@ def export_to_files(
     chosen: Sequence[Chosen],
     form: Format,
     paths: Mapping[str, Path],
-    on_table: Callable[[str], None],
+    on_rows: OnTableRows = lambda *_: None,
     *,
     force: bool = False,
 ) -> dict[str, Written]:
     """Write the tables; the files (0600) get their names when all are whole, or none does.
 
+    ``on_rows`` is told of a table how many of its rows there are so far, at first 0.
     Raises OwctlError; FileAppeared where a name was taken meanwhile and not ``force``.
     """
     written = {}
     with ExitStack() as stack:
         files = []
         for each in chosen:
-            on_table(each.table)
             file = stack.enter_context(PrivateFile(paths[each.table]))
-            written[each.table] = origin.write(each.table, each.columns, form, file.write)
+            written[each.table] = export_to(origin, each, form, file.write, on_rows)
             file.finish()
             files.append(file)
         for file in files:
@@ -108,6 +110,17 @@ def export_to_files(
     return written
 
 
-def export_to(origin: Origin, chosen: Chosen, form: Format, write: Write) -> Written:
+def export_to(
+    origin: Origin,
+    chosen: Chosen,
+    form: Format,
+    write: Write,
+    on_rows: OnTableRows = lambda *_: None,
+) -> Written:
     """Hand one table to ``write``, piece by piece."""
-    return origin.write(chosen.table, chosen.columns, form, write)
+    on_rows(chosen.table, 0)
+    written = origin.write(
+        chosen.table, chosen.columns, form, write, lambda rows: on_rows(chosen.table, rows)
+    )
+    on_rows(chosen.table, written.rows)
+    return written

@@ -14,6 +14,7 @@ from owctl.migrate.values import Raw
 Format = Literal["csv", "jsonl"]
 Kind = Literal["plain", "json", "boolean"]
 Write = Callable[[bytes], None]
+OnRows = Callable[[int], None]
 _MUST_QUOTE = re.compile(rb'[",\r\n]')
 # In rows of JSON psql quotes with this: JSON never holds it, as control characters are escaped.
 JSON_QUOTE = b"\x01"
@@ -51,8 +52,18 @@ class Origin(Protocol):
     def count_rows(self) -> dict[str, int]:
         """Return how many rows each table has."""
 
-    def write(self, table: str, columns: tuple[Column, ...], form: Format, write: Write) -> Written:
-        """Hand a table to ``write``, piece by piece; raises OwctlError."""
+    def write(
+        self,
+        table: str,
+        columns: tuple[Column, ...],
+        form: Format,
+        write: Write,
+        on_rows: OnRows = lambda _: None,
+    ) -> Written:
+        """Hand a table to ``write``, piece by piece; raises OwctlError.
+
+        ``on_rows`` is told how many rows there are so far.
+        """
 
 
 def csv_line(values: list[bytes | None]) -> bytes:

@@ -18,6 +18,7 @@ from owctl.migrate.export_form import (
     JSON_QUOTE,
     Column,
     Format,
+    OnRows,
     PsqlLines,
     Write,
     Written,
@@ -94,9 +95,16 @@ class PostgresOrigin:
         counted = self._session.ask(count_query(list(self._found.values())))
         return {labels[int(number)]: int(count) for number, count in counted}
 
-    def write(self, table: str, columns: tuple[Column, ...], form: Format, write: Write) -> Written:
+    def write(
+        self,
+        table: str,
+        columns: tuple[Column, ...],
+        form: Format,
+        write: Write,
+        on_rows: OnRows = lambda _: None,
+    ) -> Written:
         """Hand a table to ``write``, as the snapshot has it; raises OwctlError."""
-        lines = PsqlLines(form)
+        lines, header = PsqlLines(form), int(form == "csv")
         complaints = b""
         with open_exec(
             self._engine,
@@ -112,6 +120,7 @@ class PostgresOrigin:
             for name, data in stream:
                 if name == "stdout":
                     write(lines.feed(data))
+                    on_rows(max(0, lines.lines - header))
                 else:
                     complaints = (complaints + data)[-_COMPLAINT_BYTES:]
             code = stream.exit_code()
@@ -121,7 +130,7 @@ class PostgresOrigin:
                 hint=f"owctl logs {self._container.service}",
                 details=complaints.decode("utf-8", "replace").splitlines()[-5:],
             )
-        return Written(rows=lines.lines - (form == "csv"))
+        return Written(rows=lines.lines - header)
 
     def _psql(self, statement: str) -> list[str]:
         return [

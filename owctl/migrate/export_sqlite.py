@@ -11,6 +11,7 @@ from owctl.migrate.export_form import (
     Column,
     Format,
     Kind,
+    OnRows,
     Write,
     Written,
     csv_line,
@@ -59,7 +60,14 @@ class SqliteOrigin:
         """Return how many rows each table has, those on damaged pages too."""
         return {table: self._source.rows_in(table) for table in self.tables}
 
-    def write(self, table: str, columns: tuple[Column, ...], form: Format, write: Write) -> Written:
+    def write(
+        self,
+        table: str,
+        columns: tuple[Column, ...],
+        form: Format,
+        write: Write,
+        on_rows: OnRows = lambda _: None,
+    ) -> Written:
         """Hand a table to ``write``; what is no UTF-8, NUL or no JSON is mended and counted."""
         written = Written()
         names = [column.name for column in columns]
@@ -79,6 +87,7 @@ class SqliteOrigin:
             size_bytes += len(line)
             if size_bytes >= _WRITE_BYTES:
                 write(b"".join(pieces))
+                on_rows(written.rows)
                 pieces, size_bytes = [], 0
         write(b"".join(pieces))
         return written

@@ -16,6 +16,7 @@ from owctl.migrate.events import Receiver, TableProgress, TableStage, ignore
 from owctl.migrate.mapping import convert, plan_tables
 from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
 from owctl.migrate.reject_files import FOLDER_NAME, RejectFile
+from owctl.migrate.rejects import make_reject
 from owctl.migrate.results import (
     LoadResult,
     TableResult,
@@ -160,10 +161,14 @@ class _Attempt:
             self.sent.add(row.values)
 
         connection, rows = self.run.connection, self._converted()
+        source, table = self.run.request.source, self.table_map.source
         try:
             with self.rejects:
-                for reject in copy_around(connection, self.table_map, rows, accepted):
-                    self.rejects.add(reject)
+                for row, words in copy_around(connection, self.table_map, rows, accepted):
+                    detail = f"PostgreSQL refused it: {words}"
+                    self.rejects.add(
+                        make_reject(source, table, row.rowid, "refused-by-server", detail)
+                    )
         except psycopg.Error as error:
             raise failed(self.table_map, error) from error
 

@@ -50,7 +50,8 @@ class Passwords:
 
     ``hashes`` are the new ones by account id. ``one_time`` accounts got a password that stands in
     ``path``, ``kept`` ones keep theirs, ``locked_out`` ones cannot sign in with a password, and
-    ``inactive`` ones could not before.
+    ``inactive`` ones could not before. ``without`` accounts have no password at all (no row in
+    ``auth``); ``strays`` are passwords of accounts that are not there.
     """
 
     hashes: Mapping[str, str] = field(repr=False)
@@ -58,13 +59,17 @@ class Passwords:
     kept: int = 0
     locked_out: int = 0
     inactive: int = 0
+    without: int = 0
+    strays: int = 0
     path: Path | None = None
 
     def lines(self) -> list[str]:
         """Return the sentences with which a report begins."""
         found = []
         if self.one_time:
-            where = f"They are listed in {self.path}" if self.path else "They will be listed"
+            where = "They will be listed in the migration's folder"
+            if self.path:
+                where = f"They are listed in {self.path}"
             found.append(
                 f"{_accounts(self.one_time)} can sign in with a one-time password, and with no "
                 f"other. {where}: hand them out, and have them changed."
@@ -76,8 +81,22 @@ class Passwords:
                 f"{_accounts(self.locked_out)} CANNOT sign in: the new backend does not know the "
                 "old kind of password (bcrypt). An administrator has to set a new one for each."
             )
+        if self.without:
+            found.append(
+                f"{_accounts(self.without)} CANNOT sign in with a password: the old backend has "
+                "none of them (no row in auth), as before. An administrator has to set one, or a "
+                "sign-in provider lets them in."
+            )
         if self.inactive:
-            found.append(f"{_accounts(self.inactive)} are switched off, as before.")
+            are = "is" if self.inactive == 1 else "are"
+            found.append(f"{_accounts(self.inactive)} {are} switched off, as before.")
+        if self.strays:
+            words = "1 password" if self.strays == 1 else f"{self.strays} passwords"
+            verbs = ("belongs", "stays") if self.strays == 1 else ("belong", "stay")
+            found.append(
+                f"{words} of the source (rows of auth) {verbs[0]} to no account that is migrated, "
+                f"and {verbs[1]} behind."
+            )
         return found or ["The source has no accounts that sign in with a password."]
 
 
@@ -103,7 +122,14 @@ def make_passwords(
     return replace(count(everyone, choice, folder), hashes=dict(_hashed(words, on_account)))
 
 
-def count(accounts: Iterable[Account], choice: Choice, folder: Path | None) -> Passwords:
+def count(
+    accounts: Iterable[Account],
+    choice: Choice,
+    folder: Path | None,
+    *,
+    without: int = 0,
+    strays: int = 0,
+) -> Passwords:
     """Return who can sign in by a choice, without the hashes; ``folder`` None: not made yet."""
     useless = kept = inactive = 0
     for account in accounts:
@@ -114,9 +140,11 @@ def count(accounts: Iterable[Account], choice: Choice, folder: Path | None) -> P
         else:
             useless += 1
     if choice == "keep":
-        return Passwords({}, kept=kept, locked_out=useless, inactive=inactive)
-    path = folder / FILE_NAME if useless and folder is not None else None
-    return Passwords({}, one_time=useless, kept=kept, inactive=inactive, path=path)
+        made = Passwords({}, kept=kept, locked_out=useless, inactive=inactive)
+    else:
+        path = folder / FILE_NAME if useless and folder is not None else None
+        made = Passwords({}, one_time=useless, kept=kept, inactive=inactive, path=path)
+    return replace(made, without=without, strays=strays)
 
 
 def rewrite_list(path: Path, accounts: Iterable[Account]) -> None:

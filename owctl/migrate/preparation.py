@@ -41,6 +41,8 @@ def configure(connection: "Connection") -> None:
     connection.execute("SET LOCAL client_min_messages = warning")
     # A load that was killed may be in the server for a while yet.
     connection.execute("SET LOCAL lock_timeout = '15s'")
+    # What a query hands to other processes must fit into the memory that they share.
+    connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
     connection.execute("SET LOCAL search_path = public, pg_catalog")
     connection.execute(_COMPRESSION)
 
@@ -129,7 +131,7 @@ def set_sequences(
         if sequence is None or table not in columns:
             continue
         connection.execute(
-            sql.SQL("SELECT setval(%s, max({}), true) FROM {} HAVING max({}) IS NOT NULL").format(
+            sql.SQL("SELECT setval(%s, max({}), true) FROM {} HAVING max({}) > 0").format(
                 sql.Identifier(column), sql.Identifier("public", table), sql.Identifier(column)
             ),
             [sequence],

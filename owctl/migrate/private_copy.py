@@ -31,7 +31,8 @@ def copy_database(path: Path, copy: Path, *, lock_wait_seconds: float = 30.0) ->
     """
     header = read_header(path)
     _require_space(path, copy.parent)
-    if _opening_leaves_no_trace(path, header):
+    # SQLite would fill up the last page of a file that was cut off, and nobody could see it any more.
+    if _opening_leaves_no_trace(path, header) and not is_cut_off(header, path.stat().st_size):
         try:
             _backup(path, copy, lock_wait_seconds)
         except sqlite3.OperationalError as error:
@@ -48,7 +49,8 @@ def read_header(path: Path) -> bytes:
     """Return the first 100 bytes; raises OwctlError where they are not those of a database."""
     try:
         if not path.is_file():
-            kind = "a folder" if path.is_dir() else "no such file"
+            kind = "no regular file" if path.exists() else "no such file"
+            kind = "a folder" if path.is_dir() else kind
             raise OwctlError(f"cannot read {path}: {kind}", hint="name the webui.db itself")
         with path.open("rb") as file:
             header = file.read(100)
@@ -61,6 +63,13 @@ def read_header(path: Path) -> bytes:
     if header[:16] != MAGIC:
         raise _not_a_database(path, header)
     return header
+
+
+def is_cut_off(header: bytes, size_bytes: int) -> bool:
+    """Tell whether a database's file ends in the middle of a page."""
+    page_bytes = int.from_bytes(header[16:18], "big")
+    page_bytes = 65536 if page_bytes == 1 else page_bytes
+    return page_bytes > 0 and size_bytes % page_bytes != 0
 
 
 def _not_a_database(path: Path, header: bytes) -> OwctlError:

@@ -1,11 +1,12 @@
 """The rows that stay behind, each with its reason: one file of JSON lines a source table."""
 
+import hashlib
 import os
-import re
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from urllib.parse import quote
 
 from owctl.migrate.model import Reject
 from owctl.migrate.rejects import to_json_line
@@ -13,6 +14,7 @@ from owctl.project.private_file import PRIVATE_MODE, cannot
 
 FOLDER_NAME = "rejects"
 _FIRST_EXAMPLES = 5
+_LONGEST_NAME = 150
 
 
 class RejectFile:
@@ -23,8 +25,7 @@ class RejectFile:
     """
 
     def __init__(self, folder: Path | None, table: str) -> None:
-        name = f"{re.sub(r'[^A-Za-z0-9._-]', '_', table)}.jsonl"
-        self.path = folder / name if folder is not None else None
+        self.path = folder / _file_name(table) if folder is not None else None
         self.table = table
         self.counts: Counter[str] = Counter()
         self.merged = 0
@@ -65,6 +66,14 @@ class RejectFile:
             except OSError as problem:
                 if error is None and self.path is not None:
                     raise cannot("write", self.path, problem) from problem
+
+
+def _file_name(table: str) -> str:
+    """Return a name that no other table's file has, whatever the table is called."""
+    name = quote(table, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(table.encode()).hexdigest()[:12]}"
+    return f"{name}.jsonl"
 
 
 def _open(path: Path) -> IO[str]:

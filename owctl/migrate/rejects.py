@@ -3,11 +3,12 @@
 import json
 import re
 import sqlite3
+from collections.abc import Callable, Iterator
 
 from owctl.errors import OwctlError
 from owctl.migrate.identifiers import quoted
 from owctl.migrate.model import Reject
-from owctl.migrate.source import Source
+from owctl.migrate.source import Source, Unreadable
 
 # Values that let somebody in, or may hold such: they never leave the database for a report.
 SECRET_COLUMNS = frozenset(
@@ -18,6 +19,7 @@ _SECRET_TABLES = {"config": ("data", "value"), "api_key": ("data",), "oauth_sess
 _SECRET_NAME = re.compile("password|secret|webhook_url|api_?key|private_key|_token$")
 _KEY_COLUMNS = ("id", "command", "email", "tag_name", "name", "version_num")
 _SHOWN_BYTES = 500
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 def is_secret(table: str, column: str) -> bool:
@@ -41,7 +43,26 @@ class Rejected(Exception):
 
 def make_reject(source: Source, table: str, rowid: int, reason: str, detail: str) -> Reject:
     """Return the reject of a source row: its key, and its values without secrets, shortened."""
-    values = _values(source, table, rowid)
+    return _reject(table, rowid, _values(source, table, rowid), reason, detail)
+
+
+def reject_all(
+    source: Source, table: str, verdict: Callable[[int], tuple[str, str]]
+) -> Iterator[Reject]:
+    """Yield a reject for each row of a table; ``verdict`` gives reason and detail by rowid."""
+    columns = _shown_columns(source, table)
+    for row in source.rows(table, columns):
+        if isinstance(row, Unreadable):
+            detail = f"the row lies on a damaged page: {row.problem}"
+            yield _reject(table, row.rowid, {}, "unreadable", detail)
+            continue
+        rowid, found = row
+        yield _reject(
+            table, rowid, dict(zip(columns, map(_shown, found), strict=True)), *verdict(rowid)
+        )
+
+
+def _reject(table: str, rowid: int, values: dict[str, object], reason: str, detail: str) -> Reject:
     key: dict[str, object] = {"rowid": rowid}
     for column in _KEY_COLUMNS:
         if values.get(column) is not None:
@@ -50,9 +71,13 @@ def make_reject(source: Source, table: str, rowid: int, reason: str, detail: str
     return Reject(table, key, reason, detail, values)
 
 
+def _shown_columns(source: Source, table: str) -> list[str]:
+    return [column for column in source.columns[table] if not is_secret(table, column)]
+
+
 def _values(source: Source, table: str, rowid: int) -> dict[str, object]:
-    columns = [column for column in source.columns[table] if not is_secret(table, column)]
-    if not columns:
+    columns, number = _shown_columns(source, table), source.rowid_name(table)
+    if not columns or number is None:
         return {}
     shown = ", ".join(
         f"CASE typeof({name}) WHEN 'text' THEN substr(CAST({name} AS BLOB), 1, {_SHOWN_BYTES + 1}) "
@@ -60,7 +85,7 @@ def _values(source: Source, table: str, rowid: int) -> dict[str, object]:
         for name in map(quoted, columns)
     )
     try:
-        rows = source.query(f"SELECT {shown} FROM {quoted(table)} WHERE rowid = ?", (rowid,))
+        rows = source.query(f"SELECT {shown} FROM {quoted(table)} WHERE {number} = ?", (rowid,))
     except (OwctlError, sqlite3.Error):
         return {}
     return dict(zip(columns, map(_shown, rows[0]), strict=True)) if rows else {}
@@ -81,7 +106,7 @@ def _is_finite(value: float) -> bool:
 
 def to_json_line(reject: Reject) -> str:
     """Return the reject as one line of JSON, for the file beside the report."""
-    return json.dumps(
+    line = json.dumps(
         {
             "table": reject.source_table,
             "key": dict(reject.key),
@@ -91,3 +116,5 @@ def to_json_line(reject: Reject) -> str:
         },
         ensure_ascii=False,
     )
+    # Some programs take these for the end of a line.
+    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line)

@@ -65,10 +65,12 @@ def to_do(journal: Journal) -> list[str]:
         lines.append(f"Hand out the one-time passwords in {sign_in['path']}, then delete the file.")
     if sign_in["locked_out"]:
         lines.append("Set a new password for each account that cannot sign in.")
+    if sign_in.get("without_password"):
+        lines.append("Set a password for each account that has none.")
     if totals(facts["load"]["tables"])["rejected"]:
         lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
     if files["missing"]:
-        lines.append(f"{len(files['missing'])} uploaded files are missing in the source.")
+        lines.append(f"Uploaded files that the source does not have: {len(files['missing'])}.")
     lines += _settings_and_vectors(facts["findings"], facts["source"]["vector_data"])
     lines.append("Check the settings in the administration: the new backend names some otherwise.")
     if journal.origin["kind"] == "container":

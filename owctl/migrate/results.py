@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +73,11 @@ def unmapped_results(
 ) -> list[TableResult]:
     """Write the rows of tables without a target to the rejects; return what was found, by table."""
     results = []
-    files: dict[str, RejectFile] = {}
-    for reject in unmapped(source, options):
-        if reject.source_table not in files:
-            files[reject.source_table] = RejectFile(folder, reject.source_table).__enter__()
-        files[reject.source_table].add(reject)
-        on_reject(reject)
-    for table, rejects in files.items():
-        rejects.__exit__(None, None, None)
+    for table, found in groupby(unmapped(source, options), lambda reject: reject.source_table):
+        with RejectFile(folder, table) as rejects:
+            for reject in found:
+                rejects.add(reject)
+                on_reject(reject)
         rows = source.rows_in(table)
         account(table, rows, 0, rejects.total)
         results.append(table_result(rejects, None, rows, 0))

@@ -1,7 +1,7 @@
 """One row on its way: what was read, what it becomes, what is noted about it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from owctl.migrate.model import Notes, Options, Value
 from owctl.migrate.references import References
@@ -26,18 +26,29 @@ class Row:
 
 @dataclass(slots=True)
 class Context:
-    """What the rules of a table may ask; ``seen`` remembers unique values for one pass."""
+    """What the rules of a table may ask.
+
+    ``seen`` remembers the unique values of the rows that the target gets, ``claimed`` those of the
+    row at hand, which may still be rejected.
+    """
 
     source: Source
     options: Options
     references: References
     notes: Notes
-    seen: dict[str, set[bytes]]
+    seen: dict[str, set[bytes]] = field(default_factory=dict)
+    claimed: list[tuple[str, bytes]] = field(default_factory=list)
 
     def first(self, name: str, value: bytes) -> bool:
-        """Tell whether the value comes for the first time, and remember it."""
-        seen = self.seen.setdefault(name, set())
-        if value in seen:
+        """Tell whether no row before has the value, and claim it for the row at hand."""
+        if value in self.seen.setdefault(name, set()):
             return False
-        seen.add(value)
+        self.claimed.append((name, value))
         return True
+
+    def settle(self, *, accepted: bool) -> None:
+        """Take note that the row at hand is accepted, with what it claims, or rejected."""
+        if accepted:
+            for name, value in self.claimed:
+                self.seen[name].add(value)
+        self.claimed.clear()

@@ -1,6 +1,5 @@
 """Opens the old backend's database: a private copy, read-only, damaged pages and all."""
 
-import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,14 +10,13 @@ from typing import Any
 
 from owctl.errors import OwctlError
 from owctl.migrate.identifiers import quoted
-from owctl.migrate.private_copy import copy_database, read_header
-from owctl.migrate.salvage import find_rowids, read_row
+from owctl.migrate.private_copy import copy_database, is_cut_off, read_header
+from owctl.migrate.salvage import find_rowids, read_row, rowid_name
 from owctl.migrate.values import Raw
 from owctl.migrate.versions import SourceVersion, detect_version
 
 _INTEGRITY_MESSAGES = 100
 # integrity_check reports these too; the pages are sound, and the mapping looks after such rows.
-_WITHOUT_ROWID = re.compile(rb"WITHOUT\s+ROWID\s*(,|$)", re.IGNORECASE)
 _NO_DAMAGE = ("NULL value in ", "non-unique entry in index", "CHECK constraint failed")
 
 
@@ -48,11 +46,12 @@ class Source:
         self._connection.text_factory = bytes
         self._counts: dict[str, int] = {}
         self._rowids: dict[str, Sequence[int]] = {}
-        self._without_rowid: set[str] = set()
+        self._rowid_names: dict[str, str | None] = {}
         self.derived: dict[object, Any] = {}  # what the mapping worked out once, by its own keys
         self.integrity: tuple[str, ...] = ()
         self.columns: dict[str, tuple[str, ...]] = {}
         self.size_bytes = database.stat().st_size
+        self._cut_off = is_cut_off(read_header(database), self.size_bytes)
         self._prepare()
         self.tables = tuple(self.columns)
         self.version: SourceVersion = detect_version(self.columns, self._heads())
@@ -65,36 +64,58 @@ class Source:
     def rows_in(self, table: str) -> int:
         """Return how many rows the table has, unreadable ones too."""
         if table not in self._counts:
-            self._counts[table] = (
-                len(self._salvaged(table))
-                if self.damaged
-                else int(self.query(f"SELECT count(*) FROM {quoted(table)} NOT INDEXED")[0][0])
-            )
+            if not self.damaged:
+                statement = f"SELECT count(*) FROM {quoted(table)} NOT INDEXED"
+                self._counts[table] = int(self.query(statement)[0][0])
+            elif self.rowid_name(table) is None:
+                self._counts[table] = sum(1 for _ in self.rows(table, ()))
+            else:
+                self._counts[table] = len(self._salvaged(table))
         return self._counts[table]
+
+    def rowid_name(self, table: str) -> str | None:
+        """Return the name of the row's own number in SQL; None where rows have none."""
+        return self._rowid_names[table]
 
     def rows(
         self, table: str, columns: Sequence[str]
     ) -> Iterator[tuple[int, tuple[Raw, ...]] | Unreadable]:
-        """Yield (rowid, values of the columns) in the order of rowid; one row in memory at a time."""
-        names = ", ".join(quoted(column) for column in columns)
+        """Yield (rowid, values of the columns) in the order of rowid; one row in memory at a time.
+
+        Rows without a rowid, an extension's, are numbered as they come.
+        """
+        number = self.rowid_name(table)
+        if number is None:
+            yield from self._numbered(table, columns)
+            return
         if self.damaged:
             for rowid in self._salvaged(table):
-                values = read_row(self._connection, table, columns, rowid)
+                values = read_row(self._connection, table, number, columns, rowid)
                 yield Unreadable(rowid, values) if isinstance(values, str) else (rowid, values)
             return
-        if table in self._without_rowid:  # an extension's; numbered as they come
-            names = names.replace(quoted("rowid"), "NULL")
-            statement = f"SELECT row_number() OVER (), {names} FROM {quoted(table)}"
-        else:
-            statement = f"SELECT rowid, {names} FROM {quoted(table)} ORDER BY rowid"
+        names = ", ".join([number, *map(quoted, columns)])
         try:
-            found = self._connection.execute(statement)
+            found = self._connection.execute(f"SELECT {names} FROM {quoted(table)} ORDER BY 1")
             while (row := found.fetchone()) is not None:
                 result, row = (row[0], row[1:]), None
                 yield result
                 del result  # two rows of 200 MB are not held at once
         except sqlite3.DatabaseError as error:
             raise OwctlError(f"cannot read {self.path}: {table}: {error}") from error
+
+    def _numbered(
+        self, table: str, columns: Sequence[str]
+    ) -> Iterator[tuple[int, tuple[Raw, ...]] | Unreadable]:
+        names = ", ".join(map(quoted, columns)) or "NULL"
+        number = 0
+        try:
+            for row in self._connection.execute(f"SELECT {names} FROM {quoted(table)}"):
+                number += 1
+                yield number, row if columns else ()
+        except sqlite3.DatabaseError as error:
+            if not self.damaged:
+                raise OwctlError(f"cannot read {self.path}: {table}: {error}") from error
+            yield Unreadable(number + 1, f"{error}; this row and all behind it")
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a statement that yields few; damaged pages raise OwctlError."""
@@ -124,11 +145,9 @@ class Source:
         try:
             self._connection.execute("PRAGMA trusted_schema = OFF")
             self._connection.execute("PRAGMA mmap_size = 0")
-            tables = self._table_names()
-            for name, definition in tables:
+            for (name,) in self._table_names():
                 table = name.decode("utf-8", "replace")
-                if _WITHOUT_ROWID.search(definition or b""):
-                    self._without_rowid.add(table)
+                self._rowid_names[table] = rowid_name(self._connection, table)
                 found = self._connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
                 self.columns[table] = tuple(row[1].decode("utf-8", "replace") for row in found)
             self.integrity = self._check()
@@ -138,9 +157,9 @@ class Source:
                 hint="its first pages are damaged: recover it with `sqlite3 webui.db .recover`",
             ) from error
 
-    def _table_names(self) -> list[tuple[bytes, bytes | None]]:
+    def _table_names(self) -> list[tuple[bytes]]:
         statement = (
-            "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE "
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE "
             "'sqlite\\_%' ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
         )
         try:
@@ -159,6 +178,8 @@ class Source:
             return (str(error),)
         messages = [row[0].decode("utf-8", "replace") for row in rows]
         lines = [line for message in messages for line in message.splitlines()]
+        if self._cut_off:
+            lines.append("the file ends in the middle of a page: it was cut off")
         return tuple(line for line in lines if line != "ok" and not line.startswith(_NO_DAMAGE))
 
     def _heads(self) -> tuple[str, ...]:
@@ -173,7 +194,9 @@ class Source:
 
     def _salvaged(self, table: str) -> Sequence[int]:
         if table not in self._rowids:
-            self._rowids[table] = find_rowids(self._connection, table)
+            number = self._rowid_names[table]
+            assert number is not None
+            self._rowids[table] = find_rowids(self._connection, table, number)
         return self._rowids[table]
 
 

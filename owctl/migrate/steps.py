@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError
-from owctl.migrate import accounts, origin, passwords, preparation, results, target
+from owctl.migrate import accounts, origin, passwords, preparation, results, sign_in, target
 from owctl.migrate.capture import Captured, capture_file, capture_place, read_captured
 from owctl.migrate.events import MigrationWarning, Receiver, StepProgress
 from owctl.migrate.files import FilesResult, StoredFile, copy_files
@@ -248,26 +248,21 @@ class Steps:
         write_document(self.journal.folder / _LOAD_NAME, results.to_document(result))
 
     def _loaded(self, connection: "Connection", source: Source) -> dict[str, Any]:
-        made = passwords.count(
-            accounts.accounts_of(source), self.journal.choices.passwords, self.journal.folder
+        choice, folder = self.journal.choices.passwords, self.journal.folder
+        passwords.rewrite_list(folder / passwords.FILE_NAME, accounts.accounts_in(connection))
+        loaded = read_document(folder / _LOAD_NAME) or {}
+        strays = sum(
+            table["reasons"].get("orphan-user", 0)
+            for table in loaded.get("tables", ())
+            if table["source"] == "auth"
         )
-        passwords.rewrite_list(
-            self.journal.folder / passwords.FILE_NAME, accounts.accounts_in(connection)
-        )
+        made = sign_in.read_back(connection, choice, folder, strays)
         options = self.options(source, target.look(connection))
         return {
-            "load": read_document(self.journal.folder / _LOAD_NAME) or {},
+            "load": loaded,
             "source": self.journal.facts["source"] | source_document(source),
             "findings": describe(source, options),
-            "sign_in": {
-                "choice": self.journal.choices.passwords,
-                "one_time": made.one_time,
-                "kept": made.kept,
-                "locked_out": made.locked_out,
-                "inactive": made.inactive,
-                "path": str(made.path) if made.path else None,
-                "lines": made.lines(),
-            },
+            "sign_in": sign_in.document(made, choice),
         }
 
 

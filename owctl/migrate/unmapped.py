@@ -7,8 +7,8 @@ from owctl.migrate.derived import Merged
 from owctl.migrate.mapping import last_options, references_of
 from owctl.migrate.model import Options, Reject
 from owctl.migrate.references import References
-from owctl.migrate.rejects import make_reject
-from owctl.migrate.source import Source, Unreadable
+from owctl.migrate.rejects import reject_all
+from owctl.migrate.source import Source
 
 REASONS: dict[str, tuple[str, str]] = {
     "oauth_session": ("not-carried-over", "users sign in again with their provider"),
@@ -42,11 +42,8 @@ def unmapped(source: Source, options: Options | None = None) -> Iterator[Reject]
     for table in unmapped_tables(source, options):
         if table in _MERGED:
             yield from _verdicts(source, table, _MERGED[table](references_of(source, options)))
-            continue
-        reason, detail = _reason(table)
-        for row in source.rows(table, ("rowid",)):
-            rowid = row.rowid if isinstance(row, Unreadable) else row[0]
-            yield make_reject(source, table, rowid, reason, detail)
+        else:
+            yield from _all_alike(source, table)
 
 
 def unmapped_tables(source: Source, options: Options) -> list[str]:
@@ -68,12 +65,12 @@ def _reason(table: str) -> tuple[str, str]:
     return "unknown-table", "a table that owctl does not know, of a newer version or an extension"
 
 
+def _all_alike(source: Source, table: str) -> Iterator[Reject]:
+    why = _reason(table)
+    return reject_all(source, table, lambda _: why)
+
+
 def _verdicts(source: Source, table: str, merged: Merged) -> Iterator[Reject]:
-    known = {verdict.rowid: verdict for verdict in merged.verdicts}
-    for row in source.rows(table, ("rowid",)):
-        rowid = row.rowid if isinstance(row, Unreadable) else row[0]
-        verdict = known.get(rowid)
-        if verdict is None:
-            yield make_reject(source, table, rowid, "unreadable", "the row lies on a damaged page")
-        else:
-            yield make_reject(source, table, rowid, verdict.reason, verdict.detail)
+    known = {verdict.rowid: (verdict.reason, verdict.detail) for verdict in merged.verdicts}
+    unread = ("unreadable", "the row lies on a damaged page")
+    return reject_all(source, table, lambda rowid: known.get(rowid, unread))

@@ -18,6 +18,7 @@ _BIGINT = 2**63
 
 _TRUE = frozenset((b"1", b"true", b"t", b"yes", b"on"))
 _FALSE = frozenset((b"0", b"false", b"f", b"no", b"off"))
+_DECIMAL = re.compile(rb"[+-]?\d{1,19}\.\d*")
 _DATE = re.compile(rb"\d{4}-\d{2}-\d{2}")
 
 
@@ -66,13 +67,18 @@ def seconds(raw: Raw) -> tuple[int | None, Changes]:
 
 
 def nanoseconds(raw: Raw) -> tuple[int | None, Changes]:
-    """Return the time of a message or note as it is, whatever its unit."""
-    return _time(raw)
+    """Return the time of a message or note as it is, whatever its unit; words as nanoseconds."""
+    value, changes = _time(raw)
+    if value is None or "time-from-words" not in changes:
+        return value, changes
+    return (value * 10**9 if abs(value) < _BIGINT // 10**9 else None), changes
 
 
 def _time(raw: Raw) -> tuple[int | None, Changes]:
     value, changes = integer(raw)
     if value is None and changes and isinstance(raw, bytes):
+        if _DECIMAL.fullmatch(raw.strip(b" \0")):
+            return integer(float(raw.strip(b" \0")))
         moment = _moment(raw)
         if moment is None:
             return None, ("time-unreadable",)

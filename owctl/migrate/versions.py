@@ -55,6 +55,8 @@ _REQUIRED = {
     "note": ("id", "title"),
     "oauth_session": ("id",),
 }
+# Without these there are no accounts, and nothing belongs to anybody.
+_INDISPENSABLE = frozenset(("user.id", "user.email"))
 _FOREMOST = ("user", "auth", "chat")
 
 
@@ -64,7 +66,7 @@ class SourceVersion:
 
     name: str
     head: str | None
-    state: Literal["known", "older", "newer", "foreign"]
+    state: Literal["known", "incomplete", "older", "newer", "foreign"]
     missing: tuple[str, ...] = ()
 
 
@@ -79,14 +81,13 @@ def detect_version(columns: Mapping[str, tuple[str, ...]], heads: tuple[str, ...
         for column in required
         if column not in columns.get(table, ())
     )
-    if head in _OLDER_HEADS or (missing and head in (None, *_KNOWN_HEADS)):
+    if head in _OLDER_HEADS or (missing and head is None and len(heads) == 0):
         return SourceVersion("older than 0.6.32", head, "older", missing)
     if head not in _KNOWN_HEADS:
         shown = ", ".join(heads) or "no alembic head"
         return SourceVersion(f"newer than 0.7 ({shown})", head, "newer", missing)
-    if head == HEAD_0_6_32:
-        return SourceVersion("0.6.32", head, "known")
-    return SourceVersion("0.6.43" if head == HEAD_0_6_43 else "0.6.33 to 0.6.42", head, "known")
+    name = {HEAD_0_6_32: "0.6.32", HEAD_0_6_43: "0.6.43"}.get(head, "0.6.33 to 0.6.42")
+    return SourceVersion(name, head, "incomplete" if missing else "known", missing)
 
 
 def require_known(version: SourceVersion, *, allow_unknown: bool) -> None:
@@ -102,6 +103,14 @@ def require_known(version: SourceVersion, *, allow_unknown: bool) -> None:
             f"the database is {version.name}"
             + (f" (alembic head {version.head})" if version.head else " (no alembic head)"),
             hint="start Open WebUI 0.6.32 (Python) once on it: it brings the tables up to date",
+            details=[f"missing: {column}" for column in version.missing],
+        )
+    if version.state == "incomplete" and (
+        not allow_unknown or not _INDISPENSABLE.isdisjoint(version.missing)
+    ):
+        raise OwctlError(
+            f"the database says that it is {version.name}, but parts of it are missing",
+            hint="a whole copy of the old backend's webui.db, or --allow-unknown to take what is there",
             details=[f"missing: {column}" for column in version.missing],
         )
     if version.state == "newer" and (not allow_unknown or version.missing):

@@ -13,6 +13,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.json_documents import check_output
+
 ROOT = Path(__file__).resolve().parents[2]
 OWCTL = Path(sys.executable).parent / "owctl"
 PROJECT_LABEL = "com.docker.compose.project"
@@ -43,8 +45,11 @@ def owctl(
     given: str | bytes | None = None,
     timeout_seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the installed owctl; the result has text streams and the exit code."""
-    return subprocess.run(
+    """Run the installed owctl; the result has text streams and the exit code.
+
+    What it prints with ``--json`` is held to docs/schemas/.
+    """
+    result = subprocess.run(
         [str(OWCTL), *map(str, arguments)],
         cwd=cwd,
         env=clean_environment(**(environment or {})),
@@ -55,6 +60,8 @@ def owctl(
         timeout=timeout_seconds,
         check=False,
     )
+    check_output([str(argument) for argument in arguments], result.stdout)
+    return result
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,7 +15,13 @@ from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
 from owctl.backup.create import BackupRequest, create_backup
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
-from owctl.backup.restore.events import Receiver, RestoreEvent, RestoreProgress, ignore
+from owctl.backup.restore.events import (
+    Receiver,
+    RestoreEvent,
+    RestoreProgress,
+    RestoreWarning,
+    ignore,
+)
 from owctl.backup.restore.journal import path_of, read_journal
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.resume import resume_restore
@@ -125,7 +131,13 @@ def test_there_back_and_to_stay(engine: Engine, project: Project) -> None:
 
     restore(project)
     journal = read_journal(project.folder)
-    finish_restore(engine, project.stack, journal, timeout_seconds=60)
+    assert journal is not None
+    # As after a kill between the swap and the start of the services.
+    journal = replace(journal, running=(*journal.running, "web"))
+    told: list[RestoreEvent] = []
+    finish_restore(engine, project.stack, journal, told.append, timeout_seconds=60)
+    warnings = [event.text for event in told if isinstance(event, RestoreWarning)]
+    assert warnings == ["Ran before the restore, and not now: web (owctl start)."]
     assert project.sql(STATE) == project.before
     assert project.sql("SELECT datname FROM pg_database WHERE datname LIKE 'ow\\_%'") == ""
     project.sql("DELETE FROM chat WHERE id < '5'; UPDATE chat SET chat = '{}' WHERE id > '9';")

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from backup_folders import days_ago, make_backup
 
 from owctl.backup import manifest, verification
 from owctl.backup.catalogue import find_backup, list_backups
 from owctl.backup.manifest import Manifest
+from owctl.backup.restore.sources import Wanted
 from owctl.errors import UsageError
 
 
@@ -81,3 +83,14 @@ def test_what_a_user_may_call_a_backup(tmp_path: Path) -> None:
             find_backup(parent, reference, tmp_path)
     with pytest.raises(UsageError, match="no backup in"):
         find_backup(tmp_path / "empty", "latest", tmp_path)
+
+
+def test_the_latest_to_restore_is_the_project_s_own(tmp_path: Path) -> None:
+    parent = tmp_path / "backups"
+    own = make_backup(parent, days_ago(2), project="ours")
+    others = make_backup(parent, days_ago(1), project="theirs", digits="bbbbbb")
+    wanted = Wanted(("latest",), tmp_path)
+    assert wanted.find(parent, "ours").paths == (own,)
+    assert wanted.find(parent, "theirs").paths == wanted.find(parent, None).paths == (others,)
+    with pytest.raises(UsageError, match="no backup in"):
+        wanted.find(parent, "somebody-else")

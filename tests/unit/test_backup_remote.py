@@ -403,6 +403,10 @@ def test_listing_and_finding_among_several(tmp_path: Path) -> None:
         assert [each.id for each in found] == ["broken", *ids]
         assert "not JSON" in (found[0].problem or "")
         assert find_remote(store, "latest") == ids[2]
+        own = look_at(tmp_path / "backups" / ids[0]).read_manifest().project
+        assert find_remote(store, "latest", own) == ids[2]
+        with pytest.raises(UsageError, match="of the project somebody-else there, but of others"):
+            find_remote(store, "latest", "somebody-else")
         assert find_remote(store, "20250201") == ids[2]
         with pytest.raises(UsageError, match="2 backups"):
             find_remote(store, "20250131")

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from owctl.backup.schedule import (
     weekly,
     write_schedule,
 )
-from owctl.backup.schedule_systemd import Systemd, by_calendar, find_manager
+from owctl.backup.schedule_systemd import Systemd, by_calendar, elapse_time, find_manager
 from owctl.backup.schedule_text import Call, crontab_line, is_ours, service_unit, timer_unit
 from owctl.errors import OwctlError, UsageError
 
@@ -259,3 +260,22 @@ def test_a_schedule_is_remembered(tmp_path: Path):
     remove_schedule(tmp_path)
     remove_schedule(tmp_path)
     assert read_schedule(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Sun 2025-02-02 02:00:00 CET", "2025-02-02T01:00:00Z"),
+        ("Tue 2025-07-01 02:00:00 CEST", "2025-07-01T00:00:00Z"),
+        ("n/a", None),
+        ("", None),
+    ],
+)
+def test_the_next_run_of_a_timer_in_utc(monkeypatch, text, expected):
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        assert elapse_time(text) == expected
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -82,7 +82,7 @@ def test_completion_prints_a_script(capsys, shell):
 
 
 def test_completion_offers_the_services_of_the_files(tmp_path, monkeypatch):
-    from owctl.commands.options import complete_service
+    from owctl.commands.completers import complete_service
     from owctl.commands.status import status
 
     (tmp_path / "compose.yaml").write_text(

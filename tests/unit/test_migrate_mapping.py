@@ -239,3 +239,24 @@ def test_what_a_newer_source_says_of_access_elsewhere_is_not_taken_for_public(tm
     result = converted(builder.path, allow_unknown=True)
     assert result.rows["knowledge"]["secret-plans"]["access_control"] == b"{}"
     assert result.kinds["knowledge", "access_control", "access-made-private"] == 1
+
+
+def test_a_rejected_row_takes_nothing_from_others(tmp_path: Path):
+    builder = Builder(tmp_path / "webui.db", constraints=False)
+    builder.user("one", "one@example.com")
+    builder.add("user", id="one", email="two@example.com")  # the first of an id counts
+    builder.user("two", "Two@example.com")
+    result = converted(builder.close().path)
+    assert {key: row["email"] for key, row in result.rows["user"].items()} == {
+        "one": b"one@example.com",
+        "two": b"two@example.com",
+    }
+    assert result.reasons["user", "duplicate-key"] == 1
+
+
+def test_times_of_messages_in_words_are_nanoseconds(tmp_path: Path):
+    builder = Builder(tmp_path / "webui.db", constraints=False)
+    builder.user(ADMIN)
+    builder.add("note", id="words", user_id=ADMIN, created_at="2024-10-27 03:33:20")
+    row = converted(builder.close().path).rows["note"]["words"]
+    assert row["created_at"] == NOW * 10**9

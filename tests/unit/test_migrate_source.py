@@ -1,5 +1,6 @@
 """Opening the old database: in use, locked, damaged, encrypted, of another version."""
 
+import json
 import random
 import sqlite3
 import subprocess
@@ -12,7 +13,9 @@ import pytest
 from owctl.errors import OwctlError
 from owctl.migrate.mapping import convert, plan_tables
 from owctl.migrate.model import Converted, Notes, Reject
+from owctl.migrate.results import unmapped_results
 from owctl.migrate.source import open_source
+from owctl.migrate.unmapped import unmapped
 from owctl.migrate.versions import HEAD_0_6_32, HEAD_0_6_43
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options
@@ -66,7 +69,8 @@ def test_version_by_head_and_columns(tmp_path: Path):
         ("UPDATE alembic_version SET version_num = 'ffffffffffff'", "newer"),
         ("DROP TABLE alembic_version", "newer"),
         ("UPDATE alembic_version SET version_num = '38d63c18f30f'", "older"),
-        ("ALTER TABLE message DROP COLUMN reply_to_id", "older"),
+        ("ALTER TABLE message DROP COLUMN reply_to_id", "incomplete"),
+        ("DROP TABLE note", "incomplete"),
         ("UPDATE alembic_version SET version_num = '2f1211949ecc'", "known"),
     ],
 )
@@ -81,10 +85,75 @@ def test_other_versions_are_told_apart(tmp_path: Path, statement: str, state: st
             return
         with pytest.raises(OwctlError) as caught:
             plan_tables(source, options())
-        hint = {"newer": "--allow-unknown", "older": "start Open WebUI 0.6.32"}[state]
-        assert hint in str(caught.value.hint)
-        if state == "newer":
+        hint = {
+            "newer": "--allow-unknown",
+            "older": "start Open WebUI 0.6.32",
+            "incomplete": "whole copy",
+        }
+        assert hint[state] in str(caught.value.hint)
+        if state != "older":
             assert plan_tables(source, options(allow_unknown=True))
+
+
+def test_without_accounts_nothing_is_taken(tmp_path: Path):
+    path = small_database(tmp_path / "webui.db")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute('DROP TABLE "user"')
+    with open_source(path) as source, pytest.raises(OwctlError) as caught:
+        plan_tables(source, options(allow_unknown=True))
+    assert "missing: user.id" in caught.value.details
+
+
+ODD_TABLES = """
+ALTER TABLE chat ADD COLUMN loud TEXT GENERATED ALWAYS AS (upper(title)) VIRTUAL;
+CREATE TABLE keyed (key TEXT PRIMARY KEY, word) WITHOUT ROWID -- of an extension
+;
+CREATE TABLE named (rowid TEXT, word);
+CREATE TABLE taken (rowid, _rowid_, oid, word);
+CREATE TABLE strict (word TEXT) STRICT;
+CREATE VIRTUAL TABLE found USING fts5(word);
+CREATE VIEW seen AS SELECT * FROM nowhere;
+CREATE TRIGGER stopped BEFORE UPDATE ON chat BEGIN SELECT RAISE(ABORT, 'no'); END;
+INSERT INTO keyed VALUES ('b', 'second'), ('a', 'first');
+INSERT INTO named VALUES (NULL, 'first'), ('x', 'second'), ('x', 'third');
+INSERT INTO taken VALUES (1, 1, 1, 'first'), (1, 1, 1, 'second');
+INSERT INTO strict VALUES ('first');
+INSERT INTO found VALUES ('first');
+"""
+
+
+def test_tables_of_any_make_are_read_whole(tmp_path: Path):
+    path = small_database(tmp_path / "webui.db")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(ODD_TABLES)
+    with open_source(path) as source:
+        plan_tables(source, options())
+        found = [reject for reject in unmapped(source) if reject.reason == "unknown-table"]
+        for table in ("keyed", "named", "taken", "strict"):
+            words = [reject.row["word"] for reject in found if reject.source_table == table]
+            assert words == ["first", "second", "third"][: source.rows_in(table)], table
+        assert source.rows_in("found_content") == 1
+        assert "seen" not in source.tables
+
+
+def test_no_two_tables_share_a_file_of_rejects(tmp_path: Path):
+    names = ["a b", "a_b", "a/b", "..", "é" * 90, "é" * 91, "a\nb"]
+    path = small_database(tmp_path / "webui.db")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for name in names:
+            connection.execute(f'CREATE TABLE "{name}" (word)')
+            connection.execute(f'INSERT INTO "{name}" VALUES (?)', (f"{name}\x85\u2028",))
+    with open_source(path) as source:
+        plan_tables(source, options())
+        unmapped_results(source, options(), tmp_path / "rejects")
+    lines = [
+        json.loads(line)
+        for file in (tmp_path / "rejects").iterdir()
+        for line in file.read_text().splitlines()
+    ]
+    assert sorted(line["table"] for line in lines if line["reason"] == "unknown-table") == sorted(
+        names
+    )
 
 
 def test_another_database_is_refused(tmp_path: Path):
@@ -275,7 +344,9 @@ import resource, sys
 from pathlib import Path
 from owctl.migrate.mapping import convert, plan_tables
 from owctl.migrate.model import Notes
+from owctl.migrate.results import unmapped_results
 from owctl.migrate.source import open_source
+from owctl.migrate.unmapped import unmapped
 from tests.migrate_sources.targets import options
 
 def peak():
@@ -311,3 +382,26 @@ def test_a_large_row_takes_a_few_times_its_size(tmp_path: Path, end: bytes):
         check=True,
     )
     assert int(result.stdout) < 64 * 1024 * 1024 + 4 * size_bytes
+
+
+def test_every_table_of_a_damaged_database_is_looked_at(tmp_path: Path):
+    path = small_database(tmp_path / "webui.db", chats=300, size_bytes=5000)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20_000] = b"\xff" * 20_000
+    path.write_bytes(content)
+    with open_source(path) as source:
+        assert source.damaged
+        counted = {table: source.rows_in(table) for table in source.tables}
+    assert counted["chat"] == 300
+    assert counted["tag"] == 0
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_file_that_was_cut_off_is_damaged_even_where_sqlite_does_not_mind(
+    tmp_path: Path, private: bool
+):
+    path = small_database(tmp_path / "webui.db")
+    path.write_bytes(path.read_bytes()[:-1234])
+    with open_source(path, private=private) as source:
+        assert any("cut off" in line for line in source.integrity)

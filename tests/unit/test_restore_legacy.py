@@ -47,7 +47,7 @@ def verified(*paths: Path) -> LegacySource:
 def test_both_files_are_one_source(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TZ", "UTC")
     told: list[object] = []
-    source = Wanted((UPLOADS, f"./{SQL}"), folder).find(folder / "backups")
+    source = Wanted((UPLOADS, f"./{SQL}"), folder).find(folder / "backups", None)
     source.verify(told.append)
     assert [each.subject for each in told if isinstance(each, RestoreProgress)] == [
         SQL, SQL, UPLOADS, UPLOADS
@@ -126,4 +126,4 @@ def test_other_files(folder: Path):
     with pytest.raises(UsageError, match="takes one backup, and got 2"):
         open_source([folder, folder])
     with pytest.raises(UsageError, match="There is no backup"):
-        Wanted(("latest",), folder).find(folder / "backups")
+        Wanted(("latest",), folder).find(folder / "backups", None)

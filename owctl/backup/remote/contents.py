@@ -33,13 +33,13 @@ def list_remote(store: Store) -> list[RemoteBackup]:
     )
 
 
-def find_remote(store: Store, reference: str) -> str:
-    """Return the id that a user means: an id, its beginning, or ``latest``; raises UsageError."""
+def find_remote(store: Store, reference: str, project: str | None = None) -> str:
+    """Return the id that a user means: an id, its beginning, or ``latest``; raises UsageError.
+
+    ``latest`` is the newest whole one; of ``project``, if that is given.
+    """
     if reference == LATEST:
-        whole = [each for each in list_remote(store) if each.manifest is not None]
-        if not whole:
-            raise UsageError("There is no whole backup there.", hint="owctl backup push REMOTE")
-        return whole[-1].id
+        return _latest(store, project)
     names = [name for name in persistently(store, store.folders) if _ID.fullmatch(name)]
     fitting = [name for name in names if name == reference] or [
         name for name in names if name.startswith(reference)
@@ -52,6 +52,19 @@ def find_remote(store: Store, reference: str) -> str:
             hint="owctl backup pull REMOTE, which lists them",
         )
     return fitting[0]
+
+
+def _latest(store: Store, project: str | None) -> str:
+    whole = [(each.id, each.manifest) for each in list_remote(store) if each.manifest is not None]
+    fitting = [name for name, manifest in whole if project in (None, manifest.project)]
+    if not fitting and whole:
+        raise UsageError(
+            f"There is no whole backup of the project {project} there, but of others.",
+            hint="owctl backup pull REMOTE, which lists them; then one by its ID",
+        )
+    if not fitting:
+        raise UsageError("There is no whole backup there.", hint="owctl backup push REMOTE")
+    return fitting[-1]
 
 
 def read_document(store: Store, backup_id: str, name: str) -> bytes | None:

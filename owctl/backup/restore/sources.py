@@ -23,12 +23,18 @@ class Wanted:
     working_dir: Path
     identities: tuple[Identity, ...] = ()
 
-    def find(self, parent: Path, *, record: bool = True) -> Source:
-        """Return it; ``parent`` is the folder of the project's backups. Raises as ``open_source``."""
+    def find(self, parent: Path, project: str | None, *, record: bool = True) -> Source:
+        """Return it; ``parent`` is the folder of the backups. Raises as ``open_source``.
+
+        ``latest`` is the newest of ``project``, as several may share the folder; None: of any.
+        """
         paths = [(self.working_dir / reference).resolve() for reference in self.references]
         if len(paths) == 1 and not is_legacy(paths[0]):
-            paths = [find_backup(parent, self.references[0], self.working_dir).path]
+            paths = [self._find_backup(parent, project)]
         return open_source(paths, record=record, identities=self.identities)
+
+    def _find_backup(self, parent: Path, project: str | None) -> Path:
+        return find_backup(parent, self.references[0], self.working_dir, project).path
 
 
 def open_source(

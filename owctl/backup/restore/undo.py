@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from owctl.backup.restore.events import Receiver, ignore
+from owctl.backup.restore.events import Receiver, RestoreWarning, ignore
 from owctl.backup.restore.journal import Journal, advance, remove_journal
 from owctl.backup.restore.pieces import Pieces, check_same_engine
 from owctl.backup.restore.services import Services
@@ -78,6 +78,10 @@ def finish_restore(
     services = Services(engine, stack, receive, timeout_seconds)
     if journal.phase == "swapped":
         running, had_containers = services.running(), services.have_containers()
+        # A run that was killed after the swap has not started them again.
+        if idle := [name for name in journal.running if name not in running]:
+            names = ", ".join(idle)
+            receive(RestoreWarning(f"Ran before the restore, and not now: {names} (owctl start)."))
         journal = advance(
             stack.working_dir, journal, "finishing", running=running, had_containers=had_containers
         )

@@ -1,0 +1,159 @@
+"""What the keys of `owctl top` do: the state of the screen, apart from what it shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from owctl.commands.top_rows import Row
+
+KEYS = (
+    ("↑ ↓  k j", "select a container"),
+    ("/  f", "filter services and log lines as you type; Enter keeps it, Esc drops it"),
+    ("r", "restart the selected service, as `owctl restart` does; asks first"),
+    ("s", "open a shell in it, as `owctl shell` does (psql, redis-cli, bash); back at its end"),
+    ("l  Enter", "its log on the whole screen; again, or Esc: back"),
+    ("o", "log lines of the selected service only, or of all"),
+    ("PgUp PgDn", "older and newer lines there, ↑ ↓ line by line, End follows again"),
+    ("Ctrl-L", "draw the screen anew"),
+    ("?", "these keys"),
+    ("q", "quit (also Ctrl-C)"),
+)
+MAIN_FOOTER = "↑↓ select  / filter  r restart  s shell  l log  o only its log  ? help  q quit"
+LOG_FOOTER = "↑↓ PgUp PgDn scroll  End follow  ←→ service  o all  / filter  l back  q quit"
+
+
+class Action(NamedTuple):
+    """What is to be done beyond the screen, to which row."""
+
+    kind: Literal["quit", "restart", "shell", "redraw"]
+    row: Row | None = None
+
+
+@dataclass(slots=True)
+class TopModel:
+    """``scrolled`` is the number of the last log line on the screen, None for the newest.
+
+    ``typing`` says that the filter is being typed, ``asked`` which service a restart is asked for.
+    ``message`` stays until the next key.
+    """
+
+    selected: str | None = None
+    filter: str = ""
+    typing: bool = False
+    asked: Row | None = None
+    whole_log: bool = False
+    only_selected: bool = False
+    scrolled: int | None = None
+    help: bool = False
+    message: str = ""
+    message_is_bad: bool = False
+
+    def tell(self, message: str, *, bad: bool = False) -> None:
+        """Show a message in place of the keys."""
+        self.message, self.message_is_bad = message, bad
+
+    def row(self, rows: Sequence[Row]) -> Row | None:
+        """Return the selected row, the first where it is gone, None where there are none."""
+        return next((row for row in rows if row.key == self.selected), rows[0] if rows else None)
+
+    def press(
+        self, key: str, rows: Sequence[Row], numbers: Sequence[int], page: int
+    ) -> Action | None:
+        """Take a key. ``numbers`` are those of the log lines that can be scrolled through."""
+        self.message = ""
+        if self.asked is not None:
+            return self._answer(key)
+        if self.typing:
+            self._type(key)
+            return None
+        if self.help:
+            self.help = False
+            return Action("quit") if key == "q" else None
+        if key in ("q", "?", "ctrl l"):
+            self.help = key == "?"
+            return None if self.help else Action("quit" if key == "q" else "redraw")
+        if key in ("/", "f"):
+            self.typing = True
+            return None
+        if key == "escape":
+            self._leave()
+            return None
+        if self.whole_log and self._scroll(key, numbers, page):
+            return None
+        return self._on_row(key, rows)
+
+    def _answer(self, key: str) -> Action | None:
+        row, self.asked = self.asked, None
+        if key in ("y", "Y"):
+            return Action("restart", row)
+        self.tell("Not restarted.")
+        return None
+
+    def _type(self, key: str) -> None:
+        if key in ("enter", "escape"):
+            self.typing = False
+            self.filter = self.filter if key == "enter" else ""
+        elif key == "backspace":
+            self.filter = self.filter[:-1]
+        elif key == "ctrl u":
+            self.filter = ""
+        elif len(key) == 1:
+            self.filter += key
+        self.scrolled = None
+
+    def _leave(self) -> None:
+        """Take back the last thing: the whole log, then the filter, then the one service."""
+        if self.whole_log:
+            self.whole_log, self.only_selected = False, False
+        elif self.filter:
+            self.filter = ""
+        else:
+            self.only_selected = False
+        self.scrolled = None
+
+    def _on_row(self, key: str, rows: Sequence[Row]) -> Action | None:
+        row = self.row(rows)
+        if row is None:
+            return None
+        if key in ("up", "k", "left"):
+            self._move(-1, row, rows)
+        elif key in ("down", "j", "right"):
+            self._move(1, row, rows)
+        elif key == "home":
+            self._move(-len(rows), row, rows)
+        elif key == "end":
+            self._move(len(rows), row, rows)
+        elif key in ("l", "enter"):
+            self.whole_log = self.only_selected = not self.whole_log
+            self.selected, self.scrolled = row.key, None
+        elif key == "o":
+            self.only_selected = not self.only_selected
+            self.selected, self.scrolled = row.key, None
+        elif key == "r":
+            self.asked = row
+        elif key == "s":
+            return Action("shell", row)
+        return None
+
+    def _move(self, by: int, row: Row, rows: Sequence[Row]) -> None:
+        place = min(max(0, rows.index(row) + by), len(rows) - 1)
+        self.selected, self.scrolled = rows[place].key, None
+
+    def _scroll(self, key: str, numbers: Sequence[int], page: int) -> bool:
+        """Move through the log; returns whether it was a key for that."""
+        steps = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -page, "page down": page}
+        steps |= {"home": -len(numbers), "end": len(numbers)}
+        if key not in steps:
+            return False
+        last = len(numbers) - 1
+        now = last if self.scrolled is None else _place(numbers, self.scrolled)
+        place = min(max(now + steps[key], min(page, last + 1) - 1), last)
+        self.scrolled = None if place >= last else numbers[place]
+        return True
+
+
+def _place(numbers: Sequence[int], number: int) -> int:
+    """Return where a line is, or where it would be had it not been dropped meanwhile."""
+    from bisect import bisect_right
+
+    return max(0, bisect_right(numbers, number) - 1)

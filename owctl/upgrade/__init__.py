@@ -1,0 +1,1 @@
+"""New images for a running stack, with a way back."""

@@ -1,0 +1,77 @@
+"""Which services can be upgraded, and what they run now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from owctl.compose.model import Service, Stack
+from owctl.engine.connection import Engine
+from owctl.engine.containers import Container
+from owctl.engine.images import inspect_image
+from owctl.errors import ServiceFailed
+from owctl.lifecycle.observed import Observed
+from owctl.project.upgrade_record import ImageNote, Record
+from owctl.upgrade.notes import note_of
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A service that runs: as the files describe it, its containers, the image before.
+
+    ``reference`` is the image that the files name.
+    """
+
+    service: Service
+    containers: tuple[Container, ...]
+    reference: str
+    before: ImageNote
+
+
+def find_candidates(
+    engine: Engine,
+    stack: Stack,
+    observed: Observed,
+    record: Record,
+    names: Sequence[str],
+    *,
+    named: bool,
+) -> tuple[Candidate, ...]:
+    """Return the services among ``names`` that have a container, in the order of their dependencies.
+
+    ``named`` says that the user named them: then one without a container is an error. Those of an
+    upgrade that is not finished are always among them. Raises ServiceFailed.
+    """
+    from owctl.compose.order import dependency_order
+
+    unfinished = record.under_way.upgrade.services if record.under_way else ()
+    absent = [name for name in names if not observed.of(name)]
+    if (named and absent) or len(absent) == len(names):
+        which = ", ".join(absent) if named else "the stack"
+        raise ServiceFailed(
+            f"There is nothing to upgrade: {which} is not started."
+            if not named
+            else f"{which} cannot be upgraded: not started yet.",
+            hint="owctl start --pull, which starts with the newest images",
+        )
+    chosen = {*names, *unfinished}
+    return tuple(
+        _candidate(engine, stack, stack.services[name], observed.of(name), record)
+        for name in dependency_order(stack)
+        if name in chosen and observed.of(name)
+    )
+
+
+def _candidate(
+    engine: Engine, stack: Stack, service: Service, containers: Sequence[Container], record: Record
+) -> Candidate:
+    reference = service.declared_image(stack.project)
+    change = record.under_way.upgrade.of(service.name) if record.under_way else None
+    before = change.before if change else present_image(engine, containers[0])
+    return Candidate(service, tuple(containers), reference, before)
+
+
+def present_image(engine: Engine, container: Container) -> ImageNote:
+    """Return the image that a container runs."""
+    image = inspect_image(engine, container.image_id)
+    if image is None:
+        return ImageNote(container.image, container.image_id)
+    return note_of(image, container.image)
