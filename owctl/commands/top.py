@@ -8,7 +8,6 @@ from owctl.commands.options import examples, pass_context
 from owctl.context import Context
 from owctl.errors import Interrupted, UsageError
 
-
 _EXAMPLES = (
     examples("owctl top", "owctl top --interval 5")
     + """

@@ -7,8 +7,10 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+import docker
 import pytest
 import socketio
 
@@ -27,10 +29,26 @@ NAME = "chat.example.org"
 def stack(tmp_path_factory: pytest.TempPathFactory, demo_base_image: str) -> Iterator[Project]:
     """The stack that the pages share, in their order; the last two take it elsewhere."""
     project = make_project(tmp_path_factory.mktemp("runbooks"), demo_base_image)
+    # A page builds a new version of the backend: others use the image of the demonstration.
+    (project.directory / "compose.own.yaml").write_text(
+        f"services:\n  rust-backend:\n    image: {project.project}-backend:latest\n"
+    )
+    files = "compose.yaml:compose.demo.yaml:compose.own.yaml"
+    project.succeed("setup", f"--set=COMPOSE_FILE={files}")
     try:
         yield project
     finally:
         remove_project(project.project)
+        forget_images(project)
+
+
+def forget_images(project: Project) -> None:
+    """Remove the names of the images that were built for the project, or kept for it."""
+    with closing(docker.from_env()) as client:
+        for pattern in (f"{project.project}-backend", f"owctl-rollback/{project.project}/*"):
+            for image in client.images.list(filters={"reference": pattern}):
+                for tag in image.tags:
+                    client.images.remove(tag, force=True)
 
 
 @pytest.fixture
@@ -151,6 +169,31 @@ def test_password_lost(running: Project):
     run("password-lost", running, before={"owctl doctor": change, copy: lose})
     body = {"email": ADDRESS, "password": "a new long password"}
     assert post(running, "/api/v1/auths/signin", body)["role"] == "admin"
+
+
+def version(project: Project) -> str:
+    url = f"http://127.0.0.1:{project.ports['frontend']}/api/version"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)["version"]
+
+
+def test_upgrade_and_roll_back(running: Project):
+    main = running.directory / "demo" / "rust-backend" / "main.py"
+    main.write_text(main.read_text().replace('VERSION = "0.0.0-demo"', 'VERSION = "0.0.1-demo"'))
+    seen = []
+    run(
+        "upgrade-and-roll-back",
+        running,
+        # The other images are everybody's: none of them is built by this test.
+        {"owctl upgrade": "owctl upgrade backend"},
+        before={
+            "owctl rollback --dry-run": lambda: seen.append(version(running)),
+            "owctl status": lambda: seen.append(version(running)),
+        },
+    )
+    assert seen == ["0.0.1-demo", "0.0.0-demo"]
+    # From here on the new version again: what is kept at an image is nothing that moves along.
+    running.succeed("upgrade", "backend", "--yes")
 
 
 @pytest.fixture
