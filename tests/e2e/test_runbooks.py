@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import ssl
 import subprocess
 import urllib.request
@@ -18,6 +17,7 @@ from tests.e2e.conftest import ROOT, Project, free_ports, make_project, remove_p
 from tests.e2e.pages import run_page
 from tests.e2e.test_migrate_command import old_container as old_container
 from tests.e2e.test_migrate_command import source as source
+from tests.unit.needed_programs import program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 RUNBOOKS = "docs/runbooks"
@@ -152,6 +152,7 @@ def test_disk_is_full(running: Project, small_disk: Path):
 
 
 def test_password_lost(running: Project):
+    program("argon2", "argon2")
     environment = running.directory / ".env"
 
     def change() -> None:
@@ -209,9 +210,7 @@ def certificate(tmp_path: Path) -> Path:
 @pytest.fixture
 def nginx(running: Project, certificate: Path) -> Iterator[tuple[Path, int]]:
     """The configuration of the page in an nginx of the test's own: its file, its port."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if program is None:
-        pytest.skip("needs nginx")
+    server = program("nginx", "nginx-light")
     (port,) = free_ports(1)
     text = (ROOT / RUNBOOKS / "https-in-front.md").read_text()
     (block,) = re.findall(r"```nginx\n(.*?)```", text, re.DOTALL)
@@ -229,7 +228,7 @@ def nginx(running: Project, certificate: Path) -> Iterator[tuple[Path, int]]:
     try:
         yield configuration, port
     finally:
-        stop = [program, "-c", str(configuration), "-s", "stop"]
+        stop = [server, "-c", str(configuration), "-s", "stop"]
         subprocess.run(stop, capture_output=True, check=False)
 
 
@@ -312,4 +311,4 @@ def test_every_page_is_run_and_listed():
     text = Path(__file__).read_text()
     for page in pages:
         assert f'run(\n        "{page}"' in text or f'run("{page}"' in text
-        assert len((ROOT / RUNBOOKS / f"{page}.md").read_text().splitlines()) <= 80
+        assert len((ROOT / RUNBOOKS / f"{page}.md").read_text().splitlines()) <= 60
