@@ -32,6 +32,7 @@ def commands(block: str) -> list[str]:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(600)
 def test_every_command_of_the_readme_succeeds(own_stack: Project):
     path = f"{OWCTL.parent}{os.pathsep}{os.environ['PATH']}"
     count = 0
