@@ -96,8 +96,8 @@ def _is_option(word: str, rest: Iterator[str], takes_value: set[str]) -> bool:
 
 def check_output(arguments: Sequence[str], stdout: str) -> None:
     """Fail unless the output of a command line is as documented; an error prints none."""
-    row = row_of(arguments)
-    if row is None or not stdout:
+    row = row_of(arguments) if stdout else None
+    if row is None:
         return
     documents = stdout.splitlines() if row.is_lines else [stdout]
     for document in documents:

@@ -7,7 +7,7 @@ import click
 import pytest
 from jsonschema import Draft202012Validator
 
-from owctl.cli import COMMANDS, cli
+from owctl.cli import COMMANDS, cli, run
 from tests.json_documents import FOLDER, TABLE, check_document, check_output, row_of, rows
 
 SCHEMAS = sorted(path.name for path in FOLDER.glob("*.json"))
@@ -127,3 +127,11 @@ def test_what_lies_on_the_disk_is_as_documented(tmp_path):
     line = (tmp_path / HISTORY_FOLDER / HISTORY_FILE).read_text()
     document = {"schema": 1, "project": "p", "entries": [json.loads(line)]}
     check_document(document, "history.json")
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "restart"])
+def test_a_plan_alone_is_printed_as_json(capsys, command):
+    assert run([command, "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "--json goes with --dry-run" in said.err
