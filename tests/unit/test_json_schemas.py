@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from owctl.cli import COMMANDS, cli, run
-from tests.json_documents import FOLDER, TABLE, check_document, check_output, row_of, rows
+from tests.json_documents import FOLDER, TABLE, check_document, check_output, own_path, row_of, rows
 
 SCHEMAS = sorted(path.name for path in FOLDER.glob("*.json"))
 # Documents that lie on the disk instead of being printed.
@@ -33,7 +33,7 @@ def test_every_command_that_prints_json_has_a_row():
     found = set(printing_json(cli, ()))
     assert len(found) > 15
     # What `owctl dev` shares with the project's own stack prints the same.
-    own = {path[1:] if path[0] == "dev" and path[1] in COMMANDS else path for path in found}
+    own = {own_path(path) for path in found}
     assert {path for path in own if not any(row.path == path for row in rows())} == set()
 
 

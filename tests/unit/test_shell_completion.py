@@ -36,7 +36,7 @@ def values(folder):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("sta", ["start", "status"]),
+        ("sta", ["start", "status", "stats"]),
         ("--pro", ["--project-dir", "--project-name", "--profile"]),
         ("status --fo", ["--format"]),
         ("status --format ", ["table", "json"]),
