@@ -23,7 +23,7 @@ from tests.e2e.conftest import (
 )
 from tests.e2e.registry import Registry, running_registry
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 PULLED = ("rust-backend", "frontend")
 LOCAL = ("postgres", "redis", "socketio-bridge")
