@@ -23,7 +23,7 @@ from tests.e2e.conftest import (
 )
 from tests.e2e.registry import Registry, running_registry
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 PULLED = ("rust-backend", "frontend")
 LOCAL = ("postgres", "redis", "socketio-bridge")
@@ -173,6 +173,10 @@ def test_rollback_stays_and_says_that_the_database_moved(stack: Project):
     assert "owctl restore " in dry.stderr
 
     with Load(stack.ports["frontend"]) as load:
+        with begin(stack, "rollback", "--yes") as process:
+            wait_for(process, lambda: bool(successors(stack, "-2")))
+            process.kill()
+        assert "`owctl rollback` goes on with it" in stack.succeed("status").stderr
         back = stack.succeed("rollback", "--yes")
     assert load.failures == []
     assert "public.chat.fresh" in back.stderr
