@@ -81,7 +81,7 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
         )
     any_image = container.image_id if container else image.id if image else _any_image(engine)
     old_major = _major_of_files(engine, stack, volume, folder, any_image)
-    named = old_image or (None if container is None else _name_of(engine, container))
+    named = old_image or _image_of(engine, container, old_major)
     old = _old_image(engine, old_major, named, like=wanted)
     return Place(
         service=service,
@@ -178,8 +178,16 @@ def _joined(root: str, folder: str) -> str:
     return f"{root}/{folder}".rstrip("/")
 
 
-def _name_of(engine: Engine, container: Container) -> str:
-    """Return the name that the container's image goes by, its id if that is another's by now."""
+def _image_of(engine: Engine, container: Container | None, major: str) -> str | None:
+    """Return the name that the container's image goes by, its id if that is another's by now.
+
+    None where it is of another PostgreSQL than the data: somebody has tried the new one already.
+    """
+    if container is None:
+        return None
+    own = inspect_image(engine, container.image_id)
+    if own is None or image_major("", own) not in (major, None):
+        return None
     named = inspect_image(engine, container.image)
     if named is not None and named.id == container.image_id:
         return container.image
