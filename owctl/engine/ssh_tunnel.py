@@ -186,6 +186,8 @@ class SshTunnel:
         except BaseException:
             self._drop()
             raise
+        # A banner; what it says later is of what went wrong.
+        self._said.clear()
 
     def _answer(self) -> list[str]:
         """Return the lines that the far side said when it was asked for its engine."""

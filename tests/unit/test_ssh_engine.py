@@ -92,6 +92,7 @@ def test_an_engine_that_has_no_socket_there():
         ("ssh: connect to host box port 2222: Connection refused", "nothing listens", "port"),
         ("ssh: connect to host box port 2222: Connection timed out", "does not answer", "firewall"),
         ("/root/.ssh/config: line 1: Bad configuration option: x", "configuration", "~/.ssh/config"),
+        ("Control socket connect(/tmp/x/control): Connection refused", "was lost", "repeat"),
         ("something new", "something new", "without asking"),
     ],
 )  # fmt: skip
