@@ -19,6 +19,7 @@ from owctl.errors import UsageError
 
 if TYPE_CHECKING:
     from owctl.compose.model import Service, Stack
+    from owctl.engine.connection import Engine
     from owctl.lifecycle.plan import Plan
     from owctl.lifecycle.scale import Scale
 
@@ -178,10 +179,12 @@ def report(
     if not context.console.quiet:
         context.console.table(columns, rows)
         if any(_THERE in row[-1] for row in rows):
-            context.console.info(
-                f"there: only on {machine} itself; from here with a tunnel, "
-                f"ssh -L PORT:127.0.0.1:PORT {machine}"
-            )
+            context.console.info(f"there: only on {machine} itself{_way(context.engine)}")
+
+
+def _way(engine: "Engine") -> str:
+    tunnel = engine.endpoint.tunnel
+    return f"; from here: {tunnel.address.command} -L PORT:127.0.0.1:PORT" if tunnel else ""
 
 
 def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:
