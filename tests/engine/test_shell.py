@@ -48,10 +48,8 @@ def test_what_cannot_be_run_is_said_on_stderr(container: Container, folder: Path
             127,
             "Cannot run 'no-such-program' in web: the container has no",
         ),
-        (["web", "/no/such/file"], 127, "has no such program"),
         (["web", "/etc/passwd"], 126, "it may not be executed"),
         (["-w", "/nowhere", "web", "ls"], 126, "there is no folder /nowhere"),
-        (["-w", "here", "web", "ls"], 126, "must begin with /"),
         (["-u", "nobody-at-all", "web", "ls"], 126, "no user or group nobody-at-all"),
     ):
         result = piped(folder, *arguments)
