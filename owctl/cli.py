@@ -271,8 +271,16 @@ def _working_dir() -> Path:
     return named if named.is_absolute() and named.exists() and named.samefile(here) else here
 
 
+def _fill_closed_streams() -> None:
+    """Let what is written to a closed stream (``>&-``) go nowhere; Python has no object for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # stays open
+
+
 def main() -> None:
     """Entry point of the ``owctl`` script."""
+    _fill_closed_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminated)
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)

@@ -180,6 +180,16 @@ def test_a_reader_that_has_seen_enough(container: Container, folder: Path):
     assert (result.returncode, result.stdout, result.stderr) == (141, "y\n", "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_without_a_place_for_output(container: Container, folder: Path, closed: str):
+    script = f"{' '.join(COMMAND)} web sh -c 'echo out; echo err >&2; exit 3' {closed}"
+    result = subprocess.run(
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 3
+    assert (result.stdout + result.stderr).split() == ["err" if closed == ">&-" else "out"]
+
+
 def test_without_stdin(container: Container, folder: Path):
     script = f"{' '.join(COMMAND)} web echo works <&-"
     result = subprocess.run(
