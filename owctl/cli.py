@@ -174,7 +174,12 @@ class CommandTable(click.Group):
 )
 @click.option("-p", "--project-name", metavar="NAME", help="The project's name.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable.")
-@click.option("--context", "docker_context", metavar="NAME", help="A Docker context.")
+@click.option(
+    "--context",
+    "docker_context",
+    metavar="NAME",
+    help="A Docker context, here or elsewhere (DOCKER_HOST=ssh://… works, too).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Results and errors only.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR in the environment).")

@@ -58,13 +58,14 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
         project_lock(identity, project, named, wait_seconds=lock_wait_seconds),
         recorded(context, named),
     ):
-        # The data of the development stack is none that a restore works on.
-        if command not in _ALLOWED_ON_HALF_THE_DATA and not context.command_prefix:
-            _refuse_half_restored(context)
-        if command not in _ALLOWED_ON_HALF_AN_UPGRADE:
-            _refuse_half_upgraded(context)
-        _heal(context)
-        _recover_upgrade(context, command)
+        # What was left of a restore, a backup or an upgrade is not the development stack's.
+        if not context.command_prefix:
+            if command not in _ALLOWED_ON_HALF_THE_DATA:
+                _refuse_half_restored(context)
+            if command not in _ALLOWED_ON_HALF_AN_UPGRADE:
+                _refuse_half_upgraded(context)
+            _heal(context)
+            _recover_upgrade(context, command)
         yield
 
 
@@ -182,8 +183,29 @@ def recorded(context: Context, command: str) -> Iterator[None]:
             context.console.warn(warning)
 
 
-def show_plan(context: Context, plan: Plan) -> None:
-    """Print a plan, one step a line, or that there is nothing to do."""
+def show_plan(context: Context, plan: Plan, *, as_json: bool = False) -> None:
+    """Print a plan, one step a line, or that there is nothing to do; or all of it as a document."""
+    if as_json:
+        context.console.json(
+            {
+                "schema": 1,
+                "project": context.stack.project,
+                "dry_run": True,
+                "changes": bool(plan.changes),
+                "steps": [
+                    {
+                        "kind": step.kind,
+                        "subject": step.subject,
+                        "service": step.service,
+                        "number": None if step.service is None else step.number,
+                        "name": step.name,
+                        "reason": step.reason,
+                    }
+                    for step in plan.steps
+                ],
+            }
+        )
+        return
     for step in plan.changes:
         context.console.result(str(step))
     if not plan.changes:

@@ -127,7 +127,7 @@ def show_status(context: Context, journal: "Journal | None", output_format: str)
 def journal_document(journal: "Journal") -> dict[str, Any]:
     """Return a journal as ``--json`` prints it."""
     document = journal.to_json()
-    for name in ("schema", "project", "engine_id", "had_containers"):
+    for name in ("schema", "project", "engine_id", "had_containers", "started"):
         del document[name]
     return document
 

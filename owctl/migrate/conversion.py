@@ -6,6 +6,7 @@ from functools import partial
 from owctl.migrate.column_map import COLUMN_MAP, Column
 from owctl.migrate.json_repair import JsonUnusable
 from owctl.migrate.json_text import clean_json
+from owctl.migrate.json_tree import TreeReader
 from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
 from owctl.migrate.references import References
 from owctl.migrate.rejects import Rejected, make_reject
@@ -27,8 +28,6 @@ from owctl.migrate.values import (
 _RULES: dict[str, Callable[[Raw], tuple[Value, Changes]]] = {
     "text": clean_text,
     "user": clean_text,
-    "json": clean_json,
-    "lenient-json": clean_json,
     "boolean": lambda raw: boolean(raw, None),
     "integer": integer,
     "seconds": seconds,
@@ -37,11 +36,14 @@ _RULES: dict[str, Callable[[Raw], tuple[Value, Changes]]] = {
     "timestamp": timestamp,
     "constant": lambda _raw: (None, ()),
 }
+_JSON_KINDS = ("json", "lenient-json")
 _INTEGER_LIMITS = {"integer": 2**31, "smallint": 2**15}
 # Read beside the mapped columns, where the source has them.
 _ALSO_READ = {"user": ("oauth",)}
 _PRIVATE = b"{}"
 _UNKNOWN_TIMES: dict[str, Value] = {"config": b"1970-01-01 00:00:00"}
+# What the late rules may empty: what stands there before them rejects no row.
+_SETTLED_LATE = {"folder": ("parent_id",)}
 # The column that names a row, where it is not ``id``.
 _KEYS = {"prompt": "command"}
 
@@ -58,6 +60,7 @@ class Conversion:
         references: References,
         *,
         light: bool = False,
+        reader: TreeReader | None = None,
     ) -> None:
         self._map = table_map
         self._source = source
@@ -66,10 +69,12 @@ class Conversion:
         self._columns = [by_name[name] for name in table_map.columns]
         self._context = Context(source, options, references, notes)
         self._light = light
+        self._reader = reader or TreeReader()
         self._key = _KEYS.get(table_map.target, "id")
         there = source.columns[table_map.source]
+        self._found = {column.name: column.found_in(there) for column in self._columns}
         read = dict.fromkeys(
-            [column.read_from for column in self._columns if column.read_from in there]
+            [name for name in self._found.values() if name in there]
             + [name for name in _ALSO_READ.get(table_map.target, ()) if name in there]
         )
         self._read = tuple(read)
@@ -103,6 +108,7 @@ class Conversion:
             return self._reject(rowid, "json-too-deep", "JSON nested too deep to be changed")
 
     def _convert(self, rowid: int, raw: dict[str, Raw]) -> Converted:
+        self._reader.forget()
         pending: list[tuple[str, str]] = []
         row = Row(rowid, raw, {}, lambda column, kind: pending.append((column, kind)))
         target = self._map.target
@@ -118,17 +124,22 @@ class Conversion:
         if not self._light and target in LATE_RULES:
             LATE_RULES[target](row, self._context)
         for name in self._map.columns:
-            self._check(name, row.values[name])
+            if not (self._light and name in _SETTLED_LATE.get(target, ())):
+                self._check(name, row.values[name])
         self._count(row, pending)
         return Converted(tuple(row.values[name] for name in self._map.columns), rowid)
 
     def _value(self, row: Row, column: Column) -> Value:
-        raw = row.raw.get(column.read_from)
+        value: Value
+        raw = row.raw.get(self._found[column.name])
         try:
-            value, changes = _RULES[column.kind](raw)
+            if column.kind in _JSON_KINDS:
+                value, changes = clean_json(raw, self._reader)
+            else:
+                value, changes = _RULES[column.kind](raw)
         except JsonUnusable as unusable:
             if column.kind == "json":
-                detail = f"{column.read_from}: {unusable.detail}"
+                detail = f"{self._found[column.name]}: {unusable.detail}"
                 raise Rejected(unusable.reason, detail) from unusable
             value, changes = None, (f"{unusable.reason}-to-null",)
         for change in changes:

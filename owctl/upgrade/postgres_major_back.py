@@ -11,6 +11,7 @@ from owctl.engine.volumes import remove_volume
 from owctl.errors import OwctlError
 from owctl.upgrade.postgres_major_complete import remove_others
 from owctl.upgrade.postgres_major_files import files_of
+from owctl.upgrade.postgres_major_image import release_old_image
 from owctl.upgrade.postgres_major_journal import Journal, advance, remove_journal
 from owctl.upgrade.postgres_major_place import stack_with_image
 from owctl.upgrade.postgres_major_plan import kept_running
@@ -40,7 +41,7 @@ def undo_upgrade(
     old_stack = stack_with_image(stack, journal.service, journal.old_image)
     services = Services(engine, old_stack, receive, timeout_seconds)
     running = journal.running
-    if journal.phase == "swapped":
+    if journal.phase == "swapped" and journal.started:
         now = services.running()
         # Also those that ran and did not start any more: that may be why it is undone.
         running = tuple(dict.fromkeys((*now, *journal.running))) if now else ()
@@ -78,6 +79,7 @@ def finish_upgrade(
     )
     files_of(engine, stack, journal).discard()
     remove_volume(engine, journal.new_volume)
+    release_old_image(engine, journal)
     remove_journal(stack.working_dir)
     receive(RestoreProgress("database", "done", f"that of PostgreSQL {journal.old_major} dropped"))
 
@@ -102,7 +104,7 @@ def _start_again(stack: Stack, services: Services, journal: Journal) -> None:
     try:
         services.start(journal.running)
     except OwctlError as error:
-        remove_journal(stack.working_dir)
+        _forget(services.engine, stack, journal)
         raise type(error)(
             f"The database is as it was before the upgrade, but: {error.message}",
             hint=error.hint,
@@ -110,4 +112,9 @@ def _start_again(stack: Stack, services: Services, journal: Journal) -> None:
         ) from error
     with suppress(OwctlError):
         services.back_to(journal.running, had_containers=journal.had_containers)
+    _forget(services.engine, stack, journal)
+
+
+def _forget(engine: Engine, stack: Stack, journal: Journal) -> None:
+    release_old_image(engine, journal)
     remove_journal(stack.working_dir)

@@ -65,8 +65,9 @@ def start_database(engine: Engine, journal: Journal, services: Services) -> None
     wait_for_answer(engine, services.server().container, services.timeout_seconds)
 
 
-def start_others(journal: Journal, services: Services) -> None:
+def start_others(journal: Journal, services: Services) -> Journal:
     """Start what ran before the upgrade. Raises OwctlError; then the new database is in place."""
+    journal = advance(services.stack.working_dir, journal, "swapped", started=True)
     try:
         services.start(journal.running)
     except OwctlError as error:
@@ -76,6 +77,7 @@ def start_others(journal: Journal, services: Services) -> None:
             + (f"; or {error.hint}" if error.hint else ""),
             details=error.details,
         ) from error
+    return journal
 
 
 def complete(engine: Engine, stack: Stack, journal: Journal, services: Services) -> Completed:

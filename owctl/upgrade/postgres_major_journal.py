@@ -26,7 +26,8 @@ class Journal:
     """One upgrade. ``running`` are the services that ran before; ``started_at`` is ISO 8601, UTC.
 
     ``folder`` is where in ``volume`` the data is ("" for its root). ``new_volume`` holds the new
-    database until it is in place.
+    database until it is in place. ``started`` says that they run again, on the new one: what runs
+    from then on is the user's choice.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Journal:
     running: tuple[str, ...] = ()
     had_containers: bool = True
     backup: str | None = None
+    started: bool = False
 
     @property
     def name(self) -> str:

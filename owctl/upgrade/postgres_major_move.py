@@ -21,11 +21,19 @@ from owctl.lifecycle.run import Prepared, prepare_start
 from owctl.lifecycle.run import run as run_steps
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.upgrade.postgres_major_compare import Contents, contents_of, differences
+from owctl.upgrade.postgres_major_complete import remove_others
 from owctl.upgrade.postgres_major_facts import ClusterFacts, check_successor, look_at
 from owctl.upgrade.postgres_major_files import files_of
+from owctl.upgrade.postgres_major_image import keep_old_image
 from owctl.upgrade.postgres_major_journal import Journal, advance
 from owctl.upgrade.postgres_major_place import was_shut_down
-from owctl.upgrade.postgres_major_plan import UpgradePlan, UpgradeRequest, kept_running, with_image
+from owctl.upgrade.postgres_major_plan import (
+    UpgradePlan,
+    UpgradeRequest,
+    kept_running,
+    refuse_users,
+    with_image,
+)
 from owctl.upgrade.postgres_major_server import Cluster, cluster_server, dumper
 from owctl.upgrade.postgres_major_transfer import move_databases, move_roles, move_settings
 
@@ -67,6 +75,10 @@ class Move:
         place = self.plan.place
         changes = {"new_major": place.new_major, "old_image": place.old_image}
         journal = advance(self.stack.working_dir, journal, "preparing", **changes)
+        keep_old_image(self.engine, journal)
+        # One that was made of the new image already cannot read the data.
+        if not place.is_running:
+            remove_others(self.engine, self.stack, journal, journal.old_image)
         if journal.backup is not None:
             return journal
         label = f"before PostgreSQL {journal.new_major}"
@@ -79,6 +91,8 @@ class Move:
                 hint=error.hint or "owctl backup, which shows what is wrong",
                 details=error.details,
             ) from error
+        if made.failures:
+            raise made.failures[0]
         return advance(self.stack.working_dir, journal, "preparing", backup=str(made.path))
 
     def carry_over(self, journal: Journal) -> tuple[Journal, Proof]:
@@ -107,7 +121,7 @@ class Move:
         """Return what the old server has; also the server itself, where it had to be started."""
         if self.plan.place.is_running:
             return None, look_at(self.services.server())
-        advance(self.stack.working_dir, journal, "moving")
+        self._stop(journal)
         old = opened.enter_context(self._old_server(journal))
         return old, look_at(old)
 
@@ -162,6 +176,8 @@ class Move:
     @contextmanager
     def _old_server(self, journal: Journal) -> Iterator[Server]:
         self._tell("database", f"starting PostgreSQL {journal.old_major} for us alone")
+        # Two servers on the same files would destroy them.
+        refuse_users(self.engine, journal.volume)
         image = self.plan.place.old_image_id
         cluster = Cluster("old", image, journal.volume, instead_of=journal.volume)
         with self._server(cluster) as server:

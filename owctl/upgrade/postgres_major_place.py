@@ -81,14 +81,14 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
         )
     any_image = container.image_id if container else image.id if image else _any_image(engine)
     old_major = _major_of_files(engine, stack, volume, folder, any_image)
-    named = old_image or (None if container is None else _name_of(engine, container))
+    named = old_image or _image_of(engine, container, old_major)
     old = _old_image(engine, old_major, named, like=wanted)
     return Place(
         service=service,
         volume=volume,
         folder=folder,
         old_major=old_major,
-        old_image=named or old.tags[0] if named or old.tags else old.id,
+        old_image=named or next(iter(_tags(old, wanted)), old.id),
         old_image_id=old.id,
         new_major=image_major(wanted, image),
         new_image=wanted,
@@ -178,8 +178,16 @@ def _joined(root: str, folder: str) -> str:
     return f"{root}/{folder}".rstrip("/")
 
 
-def _name_of(engine: Engine, container: Container) -> str:
-    """Return the name that the container's image goes by, its id if that is another's by now."""
+def _image_of(engine: Engine, container: Container | None, major: str) -> str | None:
+    """Return the name that the container's image goes by, its id if that is another's by now.
+
+    None where it is of another PostgreSQL than the data: somebody has tried the new one already.
+    """
+    if container is None:
+        return None
+    own = inspect_image(engine, container.image_id)
+    if own is None or image_major("", own) not in (major, None):
+        return None
     named = inspect_image(engine, container.image)
     if named is not None and named.id == container.image_id:
         return container.image
@@ -203,10 +211,9 @@ def _old_image(engine: Engine, major: str, named: str | None, *, like: str) -> I
             hint=f"docker pull postgres:{major}, then owctl upgrade --postgres-major "
             f"--old-image postgres:{major}",
         )
-    repository = like.partition("@")[0].rpartition(":")[0]
     images = _images(engine)
-    kin = [each for each in images if any(tag.startswith(f"{repository}:") for tag in each.tags)]
-    for image in (*kin, *images):
+    repository = _repository(like)
+    for image in sorted(images, key=lambda each: repository not in map(_repository, each.tags)):
         if image_major("", image) == major and "PGDATA" in image_variables(image):
             return image
     raise OwctlError(
@@ -214,6 +221,16 @@ def _old_image(engine: Engine, major: str, named: str | None, *, like: str) -> I
         "it is on this machine.",
         hint=f"docker pull postgres:{major}, or the image that the stack had before",
     )
+
+
+def _tags(image: Image, like: str) -> list[str]:
+    """Return an image's names, those of the repository of another one first."""
+    return sorted(image.tags, key=lambda tag: _repository(tag) != _repository(like))
+
+
+def _repository(reference: str) -> str:
+    name = reference.partition("@")[0]
+    return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
 
 
 def _images(engine: Engine) -> list[Image]:

@@ -63,7 +63,8 @@ def plan_upgrade(
     check_owner(engine, stack.project, stack.working_dir, adopt=False)
     place = find_place(engine, stack, request.old_image)
     check_versions(place)
-    _refuse_other_users(engine, stack, place)
+    own_id = None if place.container is None else place.container.id
+    refuse_users(engine, place.volume, own_id)
     services = Services(engine, stack, receive, request.timeout_seconds)
     facts = look_at(services.server()) if place.is_running else None
     size, free = _measure(engine, stack, place)
@@ -181,15 +182,14 @@ def _is_here(engine: Engine, place: Place) -> bool:
     return image_id(engine, place.new_image) is not None
 
 
-def _refuse_other_users(engine: Engine, stack: Stack, place: Place) -> None:
+def refuse_users(engine: Engine, volume: str, allowed_id: str | None = None) -> None:
+    """Raise OwctlError where a container runs on the volume, but for one."""
     with engine.translate("look for containers that use the volume"):
-        found = engine.api.containers(filters={"volume": place.volume})
-    own = None if place.container is None else place.container.id
-    others = [str(raw["Names"][0]).lstrip("/") for raw in found if raw["Id"] != own]
+        found = engine.api.containers(filters={"volume": volume})
+    others = [str(raw["Names"][0]).lstrip("/") for raw in found if raw["Id"] != allowed_id]
     if others:
         raise OwctlError(
-            f"{', '.join(others)} uses the volume {place.volume}, too, and must not while it is "
-            "upgraded.",
+            f"{', '.join(others)} uses the volume {volume}, and must not while it is upgraded.",
             hint=f"docker stop {' '.join(others)}",
         )
 

@@ -45,7 +45,7 @@ def resume_upgrade(
         if journal.phase == "swapping":
             journal = put_in_place(engine, stack, journal, services)
         start_database(engine, journal, services)
-        start_others(journal, services)
+        journal = start_others(journal, services)
         complete(engine, stack, journal, services)
     else:
         undo_upgrade(engine, stack, journal, receive, timeout_seconds=seconds)

@@ -65,7 +65,7 @@ def upgrade_postgres(
         if told is not None:
             raise told from error
         raise
-    start_others(journal, services)
+    journal = start_others(journal, services)
     seconds = time.monotonic() - move.stopped_at
     completed = complete(engine, stack, journal, services)
     return UpgradeOutcome(journal, proof, completed, seconds if plan.stops else 0.0)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from conftest import ROOT, remove_everything
+from engine_helpers import wait_until
 from postgres_major_project import NEW_IMAGE, OLD_IMAGE, SCHEMA, STATE, Project
 
 from owctl.engine.connection import Engine
@@ -17,8 +18,10 @@ from owctl.upgrade import postgres_major_plan, postgres_major_run
 from owctl.upgrade.postgres_major_plan import UpgradeRequest, plan_upgrade
 from owctl.upgrade.postgres_major_run import upgrade_postgres
 
-# The first run on a machine makes a Debian image and installs PostgreSQL 17 in it.
 REQUEST = UpgradeRequest(120)
+# What scripts/postgres-image ends with where the Debian release cannot be had.
+NO_RELEASE = 3
+# The first run on a machine makes a Debian image and installs PostgreSQL 17 in it.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
@@ -30,9 +33,9 @@ def new_image(engine: Engine) -> str:
     made = subprocess.run(
         [ROOT / "scripts" / "postgres-image", "17"], capture_output=True, text=True, check=False
     )
-    if made.returncode:
-        pytest.skip(f"no image of PostgreSQL 17 could be made: {made.stderr[-500:]}")
-    assert made.stdout.split() == [NEW_IMAGE]
+    if made.returncode == NO_RELEASE:
+        pytest.skip(f"Debian 13, which has PostgreSQL 17, cannot be had: {made.stderr[-500:]}")
+    assert made.stdout.split() == [NEW_IMAGE], made.stderr
     return NEW_IMAGE
 
 
@@ -283,10 +286,13 @@ def wait_for_phase(
 def test_a_stack_that_stands_still_and_the_end(stack: Project) -> None:
     """Its server is started for the while, from the image that is found, and nothing else.
 
-    The last test of the project: there is no way back from here.
+    Somebody has tried the new image on the old data. The last test of the project: there is no way
+    back from here.
     """
     stack.use(NEW_IMAGE)
     stack.owctl("stop")
+    stack.owctl("start", "postgres", "--no-wait", "--ignore", "postgres-version")
+    wait_until(lambda: stack.running() == set(), "PostgreSQL 17 gives up", 60)
     planned = json.loads(stack.upgrade("--dry-run", "--json")[0])
     assert planned["old"] == {"major": "15", "image": OLD_IMAGE}
     assert planned["stops"] == []
