@@ -77,7 +77,8 @@ def forget_kept(project: Project) -> None:
     client = docker.from_env()
     for image in client.images.list(filters={"reference": f"owctl-rollback/{project.project}/*"}):
         for tag in image.tags:
-            client.images.remove(tag, force=True)
+            if tag.startswith("owctl-rollback/"):
+                client.images.remove(tag, force=True)
     client.close()
 
 
@@ -385,7 +386,7 @@ def test_an_image_named_in_the_settings_is_rolled_back_until_they_name_another(s
     small.succeed("start")
     choose(2)
     document = json.loads(small.succeed("upgrade", "--json").stdout)
-    assert document["services"][0]["gap_seconds"] > 0
+    assert document["services"][0]["gap_ms"] > 0
     assert (small.directory / "backups" / document["backup"]).is_dir()
     assert versions(small, "web") == ["2"]
     small.succeed("rollback", "--yes")
