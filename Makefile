@@ -1,7 +1,7 @@
 # Targets for working on owctl, and for trying it. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down venv test unit bench torture lint format picture
+.PHONY: help demo demo-down venv test unit bench torture lint format picture man
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,3 +36,6 @@ format: venv ## put the code into shape
 
 picture: venv ## draw the documentation's pictures again
 	@.venv/bin/python scripts/picture
+
+man: venv ## write the manual, a page for each command, into build/man (`man -l build/man/owctl.1`)
+	@.venv/bin/python scripts/man_pages.py build/man

@@ -19,7 +19,7 @@ from owctl.engine.containers import Container, inspect_container
 from owctl.engine.execution import ExecStream, open_exec
 from owctl.errors import OwctlError
 
-Form = Literal["custom", "plain"]
+Form = Literal["custom", "plain", "database"]
 _PIECE_BYTES = 1 << 18
 _REPORT_BYTES = 8 * 1024 * 1024
 _COMPLAINT_BYTES = 8192
@@ -32,6 +32,15 @@ _ARGUMENTS: Mapping[Form, tuple[str, ...]] = {
         "--exit-on-error",
         "--no-owner",
         "--no-acl",
+        "--no-password",
+    ),
+    # The database itself is in it, and who owns what: for a server with the same roles.
+    "database": (
+        "pg_restore",
+        "--create",
+        "--clean",
+        "--if-exists",
+        "--exit-on-error",
         "--no-password",
     ),
     "plain": ("psql", "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-f", "-"),
@@ -56,15 +65,16 @@ def load_dump(
 
     ``environment`` are libpq's variables. ``on_bytes`` is told, now and then and from another
     thread, how many bytes of the dump were sent. It is one transaction: the first error ends it, and
-    then the database is as empty as it was. Raises OwctlError with the program's words, and what
-    ``content`` raises; if it raises after its last piece, nothing was committed either.
+    then the database is as empty as it was. With the form ``database`` it is not: the dump makes its
+    database anew, and ``database`` is another one, to begin in. Raises OwctlError with the program's
+    words, and what ``content`` raises; if it raises after its last piece, nothing was committed either.
     """
     lz4 = Server(engine, container, environment).ask(_HAS_LZ4, database=database) == [["1"]]
     options = "-c maintenance_work_mem=128MB -c statement_timeout=0"
     if lz4:
         # Long texts are compressed several times as fast, and hardly less well.
         options += " -c default_toast_compression=lz4"
-    argv = list(_ARGUMENTS[form]) + (["-d", database] if form == "custom" else [])
+    argv = list(_ARGUMENTS[form]) + ([] if form == "plain" else ["-d", database])
     pieces = _counted(content, on_bytes)
     with open_exec(
         engine,

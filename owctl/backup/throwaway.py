@@ -78,7 +78,7 @@ def check_engine_room(engine: Engine, dump_bytes: int) -> None:
     Only where that disk is this machine's; a full one stops the stack's own PostgreSQL.
     """
     root = Path(str(engine.info.get("DockerRootDir") or "/nowhere"))
-    if engine.endpoint.socket_path is None or not root.is_dir():
+    if not engine.endpoint.is_local or not root.is_dir():
         return
     needed, free = int(dump_bytes * _ROOM_SHARE) + _RESERVE_BYTES, free_bytes(root)
     if free < needed:

@@ -1,4 +1,4 @@
-"""What is on record of a project that is cleaned: a restore that is not finished, upgrades."""
+"""What is on record of a project that is cleaned: what a restore or an upgrade keeps, upgrades."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
 
 
 def unfinished_restore(context: Context) -> bool:
-    """Return whether a restore was begun, and neither finished nor undone."""
-    return _journal(context).exists()
+    """Return whether a restore or an upgrade was begun, and neither finished nor undone."""
+    return any(path.exists() for path in _journals(context))
 
 
 def forget_restore(context: Context, prepared: "PreparedClean") -> None:
-    """Remove the journal of a restore whose data is gone; it stays while a volume does.
+    """Remove the journal of what kept data that is gone; it stays while a volume does.
 
     Raises OwctlError where it cannot be removed.
     """
     if not takes_restore_along(prepared):
         return
-    path = _journal(context)
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OwctlError(
-            f"The containers and volumes are gone, and the journal of a restore that was not "
-            f"finished is left: {path}: {error.strerror}.",
-            hint=f"rm {path}",
-        ) from error
+    for path in _journals(context):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OwctlError(
+                f"The containers and volumes are gone, and the journal of what was not finished "
+                f"is left: {path}: {error.strerror}.",
+                hint=f"rm {path}",
+            ) from error
 
 
 def takes_restore_along(prepared: "PreparedClean") -> bool:
@@ -59,5 +59,6 @@ def forget_upgrades(context: Context, prepared: "PreparedClean") -> None:
         ) from error
 
 
-def _journal(context: Context) -> Path:
-    return context.stack.working_dir / ".owctl" / "restore.json"
+def _journals(context: Context) -> tuple[Path, ...]:
+    folder = context.stack.working_dir / ".owctl"
+    return folder / "restore.json", folder / "postgres-upgrade.json"

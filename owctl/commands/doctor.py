@@ -46,6 +46,11 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
         from owctl.backup.freshness import check_backups
 
         known.append(check_backups(engine, stack, settings.project_dir))
+    if stack is not None and "postgres-version" not in ignore:
+        from owctl.upgrade.postgres_major_kept import check_kept
+
+        kept = check_kept(stack.working_dir)
+        known += [kept] if kept is not None else []
     report = examine(settings, stack, engine, known=known, ignore=ignore)
     if output_format == "json":
         context.console.json(report.to_json())

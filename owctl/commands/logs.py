@@ -6,6 +6,7 @@ import select
 import sys
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -15,11 +16,13 @@ from owctl.context import Context
 from owctl.errors import OwctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from owctl.errors import EngineError
+    from owctl.observe.log_filter import LineFilter
+    from owctl.observe.log_level import Level
     from owctl.observe.logs import Source, Window
-    from owctl.ui.log_text import JsonFormat, TextFormat
+    from owctl.ui.log_text import JsonFormat, Safety, TextFormat
 
 WRITE_BYTES = 1 << 18
 
@@ -28,7 +31,7 @@ def _tail(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     """Return a number of lines, None for all."""
     if value == "all":
         return None
-    if not value.isdecimal():
+    if not value.isdecimal() or len(value) > 9:
         raise click.BadParameter(f"{value!r} is neither a number of lines nor 'all'.", ctx, param)
     return int(value)
 
@@ -45,17 +48,29 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
 
 def _pattern(
     ctx: click.Context, param: click.Parameter, value: str | None
-) -> "re.Pattern[bytes] | None":
+) -> re.Pattern[str] | None:
     try:
-        return None if value is None else re.compile(value.encode())
+        return None if value is None else re.compile(value)
     except re.error as error:
         raise click.BadParameter(f"no regular expression: {error}.", ctx, param) from error
 
 
+def _levels(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> "frozenset[Level] | None":
+    from owctl.observe.log_level import parse_levels
+
+    try:
+        return None if value is None else parse_levels(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", ctx, param) from error
+
+
 _EXAMPLES = examples(
-    "owctl logs -f backend",
-    "owctl logs --since 10m --grep 'error|warn'",
-    "owctl logs --tail 100 --json",
+    "owctl logs -f backend bridge",
+    "owctl logs --since 10m --level warn+",
+    "owctl logs --tail 20 --grep 'timeout|refused' backend",
+    "owctl logs --json --level error+ | jq -r .message",
 )
 
 
@@ -68,7 +83,8 @@ _EXAMPLES = examples(
     callback=_tail,
     default="all",
     metavar="N",
-    help="The last N lines of each container.  [default: all]",
+    help="The last N lines of each container; with --grep or --level, the last N that they choose.  "
+    "[default: all]",
 )
 @click.option(
     "--since", callback=_moment, metavar="TIME", help="From then on: 10m, 2h30m, 2026-01-31T12:00."
@@ -76,7 +92,17 @@ _EXAMPLES = examples(
 @click.option("--until", callback=_moment, metavar="TIME", help="Up to then; as --since.")
 @click.option("-t", "--timestamps", is_flag=True, help="Show the time of each line (UTC).")
 @click.option("--grep", callback=_pattern, metavar="REGEX", help="Only lines in which it is found.")
-@click.option("--raw", is_flag=True, help="Show secrets of the stack; they are masked otherwise.")
+@click.option("-v", "--invert", is_flag=True, help="Only lines in which --grep finds nothing.")
+@click.option(
+    "--level",
+    "levels",
+    callback=_levels,
+    metavar="LEVEL[+]",
+    help="Only lines of that level; with + also of those above: trace, debug, info, warn, error, fatal.",
+)
+@click.option(
+    "--raw", is_flag=True, help="As written: with the stack's secrets and control sequences."
+)
 @click.option("--no-prefix", is_flag=True, help="The lines alone, without the service's name.")
 @format_option("text", "json")
 @pass_context
@@ -88,48 +114,40 @@ def logs(
     since: float | None,
     until: float | None,
     timestamps: bool,
-    grep: "re.Pattern[bytes] | None",
+    grep: re.Pattern[str] | None,
+    invert: bool,
+    levels: "frozenset[Level] | None",
     raw: bool,
     no_prefix: bool,
     output_format: str,
 ) -> None:
     """Show the services' logs, merged by time, secrets masked.
 
-    With -f it goes on across restarts and new containers, and ends when none runs any more. On a
-    terminal only colours of the services' own control sequences are kept; a pipe gets the lines
-    as they were written. --format json prints one document a line.
+    With -f it goes on across restarts and new containers, and ends when none runs any more. Control
+    sequences of the services are taken out, but for their colours on a terminal; --grep looks at
+    what is then left. A stack trace has the level of the line before it. --format json prints one
+    document a line.
     """
     from owctl.compose.services import resolve_services
+    from owctl.observe.log_filter import LineFilter
     from owctl.observe.logs import Window
-    from owctl.ui.log_text import JsonFormat, TextFormat, service_colors
+    from owctl.ui.log_text import Safety
 
     if follow and until is not None:
         raise click.UsageError("--until sets an end, -f has none: give one of the two.")
+    if invert and grep is None:
+        raise click.UsageError("--invert turns --grep around: give a pattern, too.")
     stack = context.stack
     names = {service.name for service in resolve_services(stack, services)} if services else None
-    mask = None if raw else context.mask_for(stack).mask_bytes
-    form: TextFormat | JsonFormat
-    if output_format == "json":
-        form = JsonFormat(stack.project, mask=mask, pattern=grep)
-    else:
-        colored = context.console.colored(sys.stdout)
-        form = TextFormat(
-            prefixed=not no_prefix,
-            timestamps=timestamps,
-            colors=service_colors(stack.services) if colored else {},
-            terminal=sys.stdout.isatty(),
-            mask=mask,
-            pattern=grep,
-        )
-    window = Window(tail=tail, since=since, until=until)
-    sources = _sources(context, names)
-    if isinstance(form, TextFormat):
-        form.width = max(len(source.label) for source in sources)
+    safety = Safety(None if raw else context.mask_for(stack).mask_bytes, raw=raw)
+    as_json = output_format == "json"
+    form = _form(context, safety, as_json=as_json, prefixed=not no_prefix, timestamps=timestamps)
+    chooser = LineFilter(
+        safety.plain, pattern=grep, invert=invert, levels=levels, tell_levels=as_json
+    )
+    reading = _Reading(context, names, Window(tail=tail, since=since, until=until), chooser, form)
     try:
-        if follow:
-            _follow(context, names, window, form)
-        else:
-            _print(context, sources, window, form)
+        reading.run(follow=follow)
     except KeyboardInterrupt:
         # Ctrl-C is how following ends; there is nothing to report.
         raise click.exceptions.Exit(130) from None
@@ -137,6 +155,93 @@ def logs(
         # `owctl logs | head` has seen enough. Caught here because click would make it a failure;
         # what is still buffered goes nowhere, without a complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _form(
+    context: Context, safety: "Safety", *, as_json: bool, prefixed: bool, timestamps: bool
+) -> "TextFormat | JsonFormat":
+    from owctl.ui.log_text import JsonFormat, TextFormat, service_colors
+
+    if as_json:
+        return JsonFormat(context.stack.project, safety)
+    colored = context.console.colored(sys.stdout)
+    return TextFormat(
+        prefixed=prefixed,
+        timestamps=timestamps,
+        colors=service_colors(context.stack.services) if colored else {},
+        safety=safety,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One reading of logs: of which services, which part, what of it, in which form."""
+
+    context: Context
+    names: "Collection[str] | None"
+    window: "Window"
+    chooser: "LineFilter"
+    form: "TextFormat | JsonFormat"
+
+    def run(self, *, follow: bool) -> None:
+        from owctl.ui.log_text import TextFormat
+
+        sources = _sources(self.context, self.names)
+        if isinstance(self.form, TextFormat):
+            self.form.width = max(len(source.label) for source in sources)
+        if follow:
+            self._follow()
+        else:
+            self._print(sources)
+
+    def _print(self, sources: "list[Source]") -> None:
+        from owctl.observe.log_read import read_logs
+
+        out = sys.stdout.buffer
+        waiting: list[bytes] = []
+        size_bytes = 0
+        for lines in read_logs(
+            self.context.engine,
+            sources,
+            self.window,
+            self._tell_problem,
+            chooser=self.chooser,
+            guard=self.form.safety.plain,
+        ):
+            waiting.append(self.form.render(*self.chooser.choose(lines)))
+            size_bytes += len(waiting[-1])
+            if size_bytes >= WRITE_BYTES:
+                out.write(b"".join(waiting))
+                waiting, size_bytes = [], 0
+        out.write(b"".join(waiting))
+        out.flush()
+
+    def _follow(self) -> None:
+        from owctl.observe.log_follow import LogFollower
+
+        out, console = sys.stdout.buffer, self.context.console
+        follower = LogFollower(
+            self.context.engine,
+            self.context.stack.project,
+            self.names,
+            self.window,
+            on_end=lambda source, how: console.info(f"{source.label} {how}"),
+            on_problem=self._tell_problem,
+            on_loss=console.warn,
+            chooser=self.chooser,
+            guard=self.form.safety.plain,
+        )
+        with closing(follower.lines()) as batches:
+            for lines in batches:
+                chosen, levels = self.chooser.choose(lines)
+                if chosen:
+                    out.write(self.form.render(chosen, levels))
+                    out.flush()
+                elif _reader_is_gone(out):
+                    return
+
+    def _tell_problem(self, source: "Source", error: "EngineError") -> None:
+        self.context.console.warn(error.message)
 
 
 def _sources(context: Context, names: "Collection[str] | None") -> "list[Source]":
@@ -152,57 +257,6 @@ def _sources(context: Context, names: "Collection[str] | None") -> "list[Source]
             hint="owctl start",
         )
     return sources
-
-
-def _print(
-    context: Context, sources: "list[Source]", window: "Window", form: "TextFormat | JsonFormat"
-) -> None:
-    from owctl.observe.logs import read_logs
-
-    out = sys.stdout.buffer
-    waiting: list[bytes] = []
-    size_bytes = 0
-    for lines in read_logs(context.engine, sources, window, _problem_teller(context)):
-        waiting.append(form.render(lines))
-        size_bytes += len(waiting[-1])
-        if size_bytes >= WRITE_BYTES:
-            out.write(b"".join(waiting))
-            waiting, size_bytes = [], 0
-    out.write(b"".join(waiting))
-    out.flush()
-
-
-def _follow(
-    context: Context,
-    names: "Collection[str] | None",
-    window: "Window",
-    form: "TextFormat | JsonFormat",
-) -> None:
-    from owctl.observe.log_follow import LogFollower
-
-    out = sys.stdout.buffer
-    follower = LogFollower(
-        context.engine,
-        context.stack.project,
-        names,
-        window,
-        on_end=lambda source, how: context.console.info(f"{source.label} {how}"),
-        on_problem=_problem_teller(context),
-    )
-    with closing(follower.lines()) as batches:
-        for lines in batches:
-            if lines:
-                out.write(form.render(lines))
-                out.flush()
-            elif _reader_is_gone(out):
-                return
-
-
-def _problem_teller(context: Context) -> "Callable[[Source, EngineError], None]":
-    def tell(source: "Source", error: "EngineError") -> None:
-        context.console.warn(error.message)
-
-    return tell
 
 
 def _reader_is_gone(out: BinaryIO) -> bool:

@@ -37,6 +37,7 @@ _ALLOWED_ON_HALF_THE_DATA = {
     "restore undo",
     "stop",
 }
+_ALLOWED_ON_HALF_AN_UPGRADE = {"clean", "stop", "upgrade --postgres-major"}
 _END_AN_UPGRADE = {"upgrade", "rollback"}
 
 
@@ -45,7 +46,8 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
     """Hold the project's lock for a block, and leave a line in the history.
 
     What a killed backup left stopped or started is set right first. Raises Locked when another
-    owctl holds the lock, OwctlError where an interrupted restore left half of the data swapped.
+    owctl holds the lock, OwctlError where an interrupted restore left half of the data swapped, or an
+    interrupted upgrade the database.
     """
     from owctl.project.lock import project_lock
 
@@ -60,6 +62,8 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
         if not context.command_prefix:
             if command not in _ALLOWED_ON_HALF_THE_DATA:
                 _refuse_half_restored(context)
+            if command not in _ALLOWED_ON_HALF_AN_UPGRADE:
+                _refuse_half_upgraded(context)
             _heal(context)
             _recover_upgrade(context, command)
         yield
@@ -76,6 +80,20 @@ def _refuse_half_restored(context: Context) -> None:
             f"The restore of {journal.backup_id} was interrupted while the data was swapped: "
             "some of it is the backup's, some is from before.",
             hint="owctl restore resume; or owctl restore undo",
+        )
+
+
+def _refuse_half_upgraded(context: Context) -> None:
+    from owctl.upgrade.postgres_major_journal import HALF_DONE, path_of, read_journal
+
+    if not path_of(context.stack.working_dir).exists():
+        return
+    journal = read_journal(context.stack.working_dir)
+    if journal is not None and journal.phase in HALF_DONE:
+        raise OwctlError(
+            f"The {journal.name} was interrupted (phase {journal.phase}): the database is between "
+            "the two.",
+            hint="owctl upgrade --postgres-major resume; or undo",
         )
 
 

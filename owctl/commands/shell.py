@@ -1,13 +1,16 @@
 """``owctl shell``: psql, redis-cli or a shell in a service, or any command in it."""
 
+import contextlib
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from owctl.commands.completers import complete_service
 from owctl.commands.options import examples, pass_context
+from owctl.commands.running_container import NotRunning, running_container
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError
 
@@ -18,19 +21,55 @@ if TYPE_CHECKING:
 OWN_FAILURE = 125
 
 _EXAMPLES = examples(
-    "owctl shell db",
-    "owctl shell db psql --version",
-    "echo 'select 1' | owctl shell db",
-    "owctl shell -u root backend",
+    "owctl shell backend",
+    "owctl shell db < changes.sql",
+    "owctl shell db pg_dump --schema-only > schema.sql",
+    "owctl shell -u root -w /tmp -e DEBUG=1 backend ls -l",
 )
+
+
+def _variables(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Return the variables of ``--env``; a bare name is one of the caller's environment."""
+    variables = {}
+    for text in values:
+        name, given, value = text.partition("=")
+        if not name:
+            raise click.BadParameter(f"{text!r} has no name before the '='.", ctx, param)
+        if not given:
+            own = ctx.find_object(Context)
+            if own is None or name not in own.environ:
+                raise click.BadParameter(
+                    f"{name} is not set in owctl's environment; NAME=VALUE gives it a value.",
+                    ctx,
+                    param,
+                )
+            value = own.environ[name]
+        variables[name] = value
+    return variables
 
 
 @click.command(
     context_settings={"allow_interspersed_args": False},
-    epilog="Exits with the command's own code; 125 when owctl itself failed, 2 for a wrong option.\n\n"
-    + _EXAMPLES,
+    epilog=_EXAMPLES
+    + """
+
+Exits with the command's own code: 126 if it may not be executed, 127 if there is none such, 3 if SQL from
+a file failed; 125 when owctl itself failed, 2 for a wrong option.""",
 )
 @click.option("-u", "--user", metavar="USER", help="As this user of the container.")
+@click.option("-w", "--workdir", metavar="DIR", help="In this folder of the container.")
+@click.option(
+    "-e",
+    "--env",
+    "variables",
+    multiple=True,
+    callback=_variables,
+    metavar="NAME[=VALUE]",
+    help="Set a variable (repeatable). NAME alone takes its value from owctl's environment, where it "
+    "does not show in the list of processes.",
+)
 @click.option("-T", "--no-tty", is_flag=True, help="No terminal, even where there is one.")
 @click.option(
     "--index",
@@ -44,6 +83,8 @@ _EXAMPLES = examples(
 def shell(
     context: Context,
     user: str | None,
+    workdir: str | None,
+    variables: dict[str, str],
     no_tty: bool,
     index: int | None,
     service: str,
@@ -52,11 +93,15 @@ def shell(
     """Open psql, redis-cli or a shell in a service, or run a command.
 
     Options of owctl stand before the service; all that follows it is the command. With a
-    terminal on both sides the command gets one; otherwise input and output are passed through:
-    echo 'select 1' | owctl shell db
+    terminal on both sides the command gets one; otherwise input and output are passed through.
+    SQL that is piped into a bare `shell db` stops at the first error. A service that does not run is
+    started first, if you say so.
     """
+    from owctl.engine.exec_failures import CommandNotStarted
+
+    how = _How(user=user, working_dir=workdir, variables=variables, no_tty=no_tty)
     try:
-        code = _run(context, service, command, user=user, no_tty=no_tty, index=index)
+        code = _run(context, service, command, index, how)
     except KeyboardInterrupt:
         raise click.exceptions.Exit(Interrupted.exit_code) from None
     except BrokenPipeError:
@@ -64,81 +109,101 @@ def shell(
         raise click.exceptions.Exit(141) from None
     except Interrupted:
         raise
+    except CommandNotStarted as error:
+        context.console.error(error)
+        raise click.exceptions.Exit(error.exit_code) from error
     except OwctlError as error:
         context.console.error(error)
         raise click.exceptions.Exit(OWN_FAILURE) from error
     raise click.exceptions.Exit(code)
 
 
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How the command runs: as whom, where, with which variables."""
+
+    user: str | None
+    working_dir: str | None
+    variables: dict[str, str]
+    no_tty: bool
+
+
 def _run(
-    context: Context,
-    name: str,
-    command: tuple[str, ...],
-    *,
-    user: str | None,
-    no_tty: bool,
-    index: int | None,
+    context: Context, name: str, command: tuple[str, ...], index: int | None, how: _How
 ) -> int:
     from owctl.compose.services import resolve_services
+    from owctl.engine.exec_failures import CommandNotStarted
     from owctl.engine.execution import open_exec
-    from owctl.engine.terminal import attach
+    from owctl.engine.terminal import attach, window_size
 
     (service,) = resolve_services(context.stack, [name])
     container = _container(context, service, index)
     # As for other programs, `--` may stand between owctl's words and the command's.
     argv = command[1:] if command[:1] == ("--",) else command
-    program, environment = _program(service, container)
-    argv = argv or program
     # Without stdin (`<&-`) Python has no sys.stdin.
     stdin = sys.stdin.fileno() if sys.stdin is not None else None
-    terminal = not no_tty and stdin is not None and os.isatty(stdin) and sys.stdout.isatty()
+    typed = stdin is not None and os.isatty(stdin)
+    terminal = typed and not how.no_tty and sys.stdout.isatty()
+    program, environment = _program(service, container, typed=typed)
     if terminal:
         environment["TERM"] = context.environ.get("TERM", "xterm")
-    with open_exec(
-        context.engine,
-        container.id,
-        argv,
-        environment=environment,
-        user=user,
-        stdin=stdin is not None,
-        tty=terminal,
-    ) as stream:
-        return attach(
-            stream,
-            stdin=stdin,
-            stdout=sys.stdout.fileno(),
-            stderr=sys.stderr.fileno(),
-            terminal=terminal,
-        )
+    try:
+        with open_exec(
+            context.engine,
+            container.id,
+            argv or program,
+            environment=environment | how.variables,
+            user=how.user,
+            working_dir=how.working_dir,
+            stdin=stdin is not None,
+            tty=terminal,
+            size=window_size(sys.stdout.fileno()) if terminal else None,
+        ) as stream:
+            return attach(
+                stream,
+                program=f"{(argv or program)[0]!r} in {service.name}",
+                stdin=stdin,
+                stdout=sys.stdout.fileno(),
+                stderr=sys.stderr.fileno(),
+                terminal=terminal,
+            )
+    except CommandNotStarted as error:
+        if argv or program[0] != "sh" or not error.program_missing:
+            raise
+        raise CommandNotStarted(
+            f"{service.name} has no shell: there is neither bash nor sh in its image "
+            f"{container.image}.",
+            hint=f"owctl shell {service.name} PROGRAM, with one that it has; owctl logs {service.name}",
+            exit_code=error.exit_code,
+            program_missing=True,
+        ) from error
 
 
 def _container(context: Context, service: "Service", index: int | None) -> "Container":
-    """Return the running container to go into; raises OwctlError if there is none."""
-    from owctl.engine.containers import list_containers
+    """Return the running container to go into, started if the user wants; or raise OwctlError."""
+    try:
+        return running_container(context.engine, context.stack.project, service.name, index)
+    except NotRunning as error:
+        if not error.can_be_started or sys.stdin is None:
+            raise
+        if not context.console.confirm(f"{error.message}. Start it?", default=True):
+            raise
+    from owctl.commands.start import start
 
-    found = list_containers(context.engine, context.stack.project, services=[service.name])
-    wanted = [container for container in found if index in (None, container.number)]
-    running = [container for container in wanted if container.is_running]
-    if running:
-        return running[0]
-    which = service.name if index is None else f"{service.name} number {index}"
-    if wanted:
-        raise OwctlError(
-            f"{which} is not running (its container is {wanted[0].state})",
-            hint=f"owctl start {service.name}; owctl logs --tail 20 {service.name} shows why it ended",
-        )
-    numbers = ", ".join(str(container.number) for container in found)
-    raise OwctlError(
-        f"{which} is not running (it has no such container)",
-        hint=f"one of its numbers: {numbers}" if found else f"owctl start {service.name}",
-    )
+    # What start reports is not what the command writes.
+    with contextlib.redirect_stdout(sys.stderr):
+        click.get_current_context().invoke(start, services=(service.name,))
+    return running_container(context.engine, context.stack.project, service.name, index)
 
 
-def _program(service: "Service", container: "Container") -> tuple[tuple[str, ...], dict[str, str]]:
+def _program(
+    service: "Service", container: "Container", *, typed: bool
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return what a bare ``shell`` runs in the service, and the variables that any command gets.
 
-    With them ``owctl shell db pg_dump …`` signs in, too. Passwords travel as variables: an argument
-    could be read by everyone in the container.
+    SQL that nobody types (not ``typed``) must not go on after an error; with ``-f`` psql tells its line.
+    With the variables ``owctl shell db pg_dump …`` signs in, too. Passwords travel as variables: an
+    argument could be read by everyone in the container.
     """
     from owctl.health.choice import choose_probe
     from owctl.health.credentials import (
@@ -154,7 +219,8 @@ def _program(service: "Service", container: "Container") -> tuple[tuple[str, ...
         user, database = postgres_login(environment)
         password = environment.get("POSTGRES_PASSWORD")
         variables = {"PGUSER": user, "PGDATABASE": database}
-        return ("psql",), variables | ({"PGPASSWORD": password} if password else {})
+        psql = ("psql",) if typed else ("psql", "-v", "ON_ERROR_STOP=1", "-f", "-")
+        return psql, variables | ({"PGPASSWORD": password} if password else {})
     if kind == "redis":
         password = redis_password(environment, command_of(service, container))
         return ("redis-cli",), {"REDISCLI_AUTH": password} if password else {}

@@ -28,6 +28,7 @@ _EXAMPLES = examples(
     "owctl start --dry-run",
     "owctl -f compose.yaml -f compose.scale.yaml start --scale backend=3",
 )
+_THERE = "(there)"
 
 
 @click.command(epilog=_EXAMPLES)
@@ -145,6 +146,7 @@ def report(
     reasons = {step.service: step.reason for step in plan.steps if step.kind == "replace"}
     started = {step.service for step in plan.steps if step.kind == "start"}
     order = list(stack.services)
+    machine = context.engine.machine_name()
     containers = list_containers(context.engine, stack.project, services=order)
     rows = []
     for container in sorted(containers, key=lambda c: (order.index(c.service), c.number)):
@@ -161,7 +163,7 @@ def report(
                 outcome,
                 f"{seconds:.1f} s" if seconds is not None else "",
                 ", ".join(
-                    _address(service, port.host_ip, port.host_port)
+                    _address(service, port.host_ip, port.host_port, machine)
                     for port in _distinct(container.ports)
                 ),
             ]
@@ -174,6 +176,11 @@ def report(
     ]
     if not context.console.quiet:
         context.console.table(columns, rows)
+        if any(_THERE in row[-1] for row in rows):
+            context.console.info(
+                f"there: only on {machine} itself; from here with a tunnel, "
+                f"ssh -L PORT:127.0.0.1:PORT {machine}"
+            )
 
 
 def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:
@@ -184,12 +191,16 @@ def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:
     return list(seen.values())
 
 
-def _address(service: "Service", host_ip: str, host_port: int) -> str:
+def _address(service: "Service", host_ip: str, host_port: int, machine: str | None) -> str:
+    from owctl.engine.endpoint import is_loopback
     from owctl.health.choice import choose_probe
 
-    host = "localhost" if host_ip in ("", "0.0.0.0", "::") else host_ip  # noqa: S104
-    is_web = choose_probe(service).type in ("http", "socketio")
-    return f"http://{host}:{host_port}" if is_web else f"{host}:{host_port}"
+    everywhere = host_ip in ("", "0.0.0.0", "::")  # noqa: S104
+    host = (machine or "localhost") if everywhere else host_ip
+    shown = f"[{host}]:{host_port}" if ":" in host else f"{host}:{host_port}"
+    if machine is not None and is_loopback(host_ip):
+        return f"{shown} {_THERE}"
+    return f"http://{shown}" if choose_probe(service).type in ("http", "socketio") else shown
 
 
 if TYPE_CHECKING:

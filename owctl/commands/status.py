@@ -1,6 +1,6 @@
 """``owctl status``: the containers as the engine sees them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,7 +51,7 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
         return
     lines: dict[str, list[list[str | Cell]]] = {}
     for container in found:
-        lines.setdefault(container.service, []).append(_row(container))
+        lines.setdefault(container.service, []).append(_row(container, context.engine.now()))
     for name in missing:
         lines[name] = [[name, Cell("missing", "dim"), "-", "", "", ""]]
     tell_unfinished(context)
@@ -75,7 +75,7 @@ def _shown(container: "Container", names: list[str], asked: tuple[str, ...]) -> 
     return container.service in names or not asked
 
 
-def _row(container: "Container") -> "list[Any]":
+def _row(container: "Container", now: datetime) -> "list[Any]":
     from owctl.ui.table import Cell
 
     name = (
@@ -88,7 +88,7 @@ def _row(container: "Container") -> "list[Any]":
         name,
         Cell(state, STYLES.get(container.state, "red")),
         container.engine_health or "-",
-        uptime_text(container),
+        uptime_text(container, now),
         ports_text(container),
         container.image,
     ]
@@ -103,12 +103,12 @@ def ports_text(container: "Container") -> str:
     return ", ".join(ports)
 
 
-def uptime_text(container: "Container") -> str:
-    """Return how long a container has been up, "" if it is not."""
+def uptime_text(container: "Container", now: datetime) -> str:
+    """Return how long a container has been up at ``now`` of its engine, "" if it is not."""
     if container.state not in ("running", "paused") or not container.started_at:
         return ""
     began = datetime.fromisoformat(container.started_at[:19] + "+00:00")
-    seconds = max(0, int((datetime.now(UTC) - began).total_seconds()))
+    seconds = max(0, int((now - began).total_seconds()))
     for size, unit, rest, rest_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
         if seconds >= size:
             return f"{seconds // size} {unit} {seconds % size // rest} {rest_unit}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from owctl.ui.log_text import TextFormat
+from owctl.ui.log_text import Safety
 
 if TYPE_CHECKING:
     from owctl.commands.top_rows import Row
@@ -17,7 +17,7 @@ class ShownLines:
     """Turns entries into lines for the screen. ``colors`` maps a service to its SGR code."""
 
     def __init__(self, mask: Callable[[bytes], bytes], colors: Mapping[str, str]) -> None:
-        self._form = TextFormat(prefixed=False, terminal=True, mask=mask)
+        self._safety = Safety(mask)
         self._colors = colors
         self._ready: dict[int, LogLine] = {}
 
@@ -52,5 +52,6 @@ class ShownLines:
         if entry.line is None:
             return LogLine(label, color, entry.sentence, "italic dim")
         # Masked as a whole before it is cut: half a secret would be shown otherwise.
-        text = self._form.render([entry.line]).decode("utf-8", "replace").rstrip("\n")
+        _, _, _, written = entry.line
+        text = self._safety.plain(written).decode("utf-8", "replace").rstrip("\n")
         return LogLine(label, color, text[:LONGEST_LINE_CHARACTERS])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from owctl.commands.health_table import STYLES as HEALTH_STYLES
@@ -83,7 +84,7 @@ def _row(usage: ContainerUsage, health: "HealthReport | None") -> Row:
 def table(
     rows: Sequence[Row], width: int, *, asked: bool
 ) -> "tuple[list[Column], list[list[Cell]]]":
-    """Return the columns that fit and the rows; ``asked`` is False before the first answer."""
+    """Return the columns that fit and the rows; ``asked`` is False where there is no answer yet."""
     from owctl.ui.table import Cell, Column
 
     columns = [Column("SERVICE", narrow="crop"), Column("HEALTH")]
@@ -102,8 +103,8 @@ def table(
     return columns, lines
 
 
-def detail(row: Row) -> "Cell":
-    """Return what there is to say of the selected row, the most important first."""
+def detail(row: Row, now: datetime) -> "Cell":
+    """Return what there is to say of the selected row at ``now`` of the engine, what counts first."""
     from owctl.ui.table import Cell
 
     container = row.usage.container
@@ -114,7 +115,7 @@ def detail(row: Row) -> "Cell":
         latency = row.health.latency_ms
         parts.append(row.health.detail + (f" in {latency_text(latency)}" if latency else ""))
     if container is not None:
-        up = uptime_text(container)
+        up = uptime_text(container, now)
         parts += [f"up {up}" if up else state_of(row.usage), ports_text(container), container.image]
     return Cell(f"{row.name}: {' · '.join(part for part in parts if part)}", "dim")
 

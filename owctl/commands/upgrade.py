@@ -14,6 +14,12 @@ from owctl.commands.options import (
     timeout_option,
     yes_option,
 )
+from owctl.commands.upgrade_postgres import (
+    old_image_option,
+    postgres_major_option,
+    refuse_other_options,
+    upgrade_postgres,
+)
 from owctl.context import Context
 
 if TYPE_CHECKING:
@@ -27,6 +33,7 @@ _EXAMPLES = (
         "owctl upgrade --dry-run",
         "owctl upgrade backend frontend",
         "owctl upgrade --no-pull    # to the images that are on this machine",
+        "owctl upgrade --postgres-major --dry-run",
     )
     + """
 
@@ -51,6 +58,8 @@ _ASKS = "upgrades without a backup"
     help="Build what is built here (the default); or take the images as they are.",
 )
 @click.option("--no-backup", is_flag=True, help="Make no backup first; asks whether you mean it.")
+@postgres_major_option
+@old_image_option
 @yes_option
 @timeout_option
 @dry_run_option
@@ -63,6 +72,8 @@ def upgrade(
     pull: bool | None,
     build: bool,
     no_backup: bool,
+    postgres_major: str | None,
+    old_image: str | None,
     yes: bool,
     timeout_seconds: float,
     dry_run: bool,
@@ -82,6 +93,21 @@ def upgrade(
     from owctl.upgrade.acquire import Fetching
     from owctl.upgrade.outlook import look_ahead
 
+    refuse_other_options(
+        postgres_major, services=services, pull=pull, no_backup=no_backup, old_image=old_image
+    )
+    if postgres_major is not None:
+        upgrade_postgres(
+            context,
+            postgres_major,
+            old_image=old_image,
+            yes=yes,
+            dry_run=dry_run,
+            timeout_seconds=timeout_seconds,
+            lock_wait_seconds=lock_wait_seconds,
+            output_format=output_format,
+        )
+        return
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]
     fetching = Fetching(pull=pull, build=build)
@@ -151,7 +177,6 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
     from owctl.backup.create import BackupRequest, create_backup
     from owctl.commands.backup_create import raise_failures
     from owctl.commands.backup_display import BackupDisplay
-    from owctl.errors import OwctlError
 
     if (earlier := _backup_of(context, run.resumed)) is not None:
         context.console.info(f"The backup of before was made already: {earlier}.")
@@ -163,12 +188,8 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
             display = BackupDisplay(console, progress, verify=request.verify)
             created = create_backup(context.engine, stack, request, display)
             raise_failures(created)
-    except OwctlError as error:
-        run.abandon()
-        error.details = (*error.details, "Nothing was upgraded: there is no backup.")
-        raise
-    except BaseException:
-        run.abandon()
+    except BaseException as error:
+        run.abandon(error)
         raise
     console.info(f"Backup created and read back: {created.path}")
     return created.manifest.id

@@ -37,7 +37,7 @@ def show_outlook(
             Column("WOULD BE", narrow="fold"),
             Column("WHY", narrow="fold"),
         ],
-        [[each.service, each.before.in_words, _would_be(each), each.why] for each in outlooks],
+        [[each.service, _now(each), _would_be(each), each.why] for each in outlooks],
     )
     for step in prepared.plan.steps:
         console.result(str(step))
@@ -179,6 +179,15 @@ def _planned(replacement: "Replacement", *, certain: bool) -> str:
         how = "the others serve meanwhile"
     condition = "" if certain else ", if its image changes"
     return f"replace container {replacement.name}{condition} ({how})"
+
+
+def _now(outlook: "Outlook") -> str:
+    digest = outlook.before.digest
+    if outlook.after is None and outlook.digest is not None and digest is not None:
+        # Beside a digest of the registry, a digest.
+        version = f"{outlook.before.version}, " if outlook.before.version else ""
+        return f"{version}digest {short_id(digest)}"
+    return outlook.before.in_words
 
 
 def _would_be(outlook: "Outlook") -> str:

@@ -221,13 +221,15 @@ def _version(
         )
     if wanted == files.major:
         return Finding("postgres-version", "ok", f"volume and image: PostgreSQL {wanted}")
+    way = f"set an image of PostgreSQL {files.major} (POSTGRES_IMAGE in .env)"
+    if int(files.major.partition(".")[0]) < int(wanted):
+        way = f"owctl upgrade --postgres-major, which moves it to PostgreSQL {wanted}; or {way}"
     return Finding(
         "postgres-version",
         "failed",
         f"the database {store.name} is of PostgreSQL {files.major}, and the image {reference} is "
         f"PostgreSQL {wanted}, which cannot read it",
-        f"set an image of PostgreSQL {files.major} (POSTGRES_IMAGE in .env); a new major version "
-        "needs a dump from the old one: owctl backup",
+        way,
     )
 
 

@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from owctl.compose.model import Stack
     from owctl.engine.connection import Engine
 
+_CLOCK_SECONDS = 10
+
 
 def check_engine(engine: "Engine") -> tuple[Finding, ...]:
     """Describe an engine that could be connected to. Raises its errors."""
     info = engine.info
-    detail = f"Docker {engine.engine_version} (API {engine.api_version}) at {engine.host}"
+    product = "Podman" if engine.is_podman else "Docker"
+    detail = f"{product} {engine.engine_version} (API {engine.api_version}) at {engine.host}"
     kind = str(info.get("OSType") or "linux")
     if kind != "linux":
         return (
@@ -23,6 +26,17 @@ def check_engine(engine: "Engine") -> tuple[Finding, ...]:
                 "failed",
                 f"{detail} runs {kind} containers",
                 "switch the engine to Linux containers",
+            ),
+        )
+    ahead = engine.clock_ahead_seconds
+    if abs(ahead) >= _CLOCK_SECONDS:
+        way = "ahead of" if ahead > 0 else "behind"
+        return (
+            Finding(
+                "engine",
+                "warning",
+                f"{detail}; its clock is {abs(ahead):.0f} s {way} this machine's",
+                "keep both right with a time service, such as chrony",
             ),
         )
     return (Finding("engine", "ok", detail),)

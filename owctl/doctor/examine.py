@@ -10,6 +10,7 @@ from owctl.doctor.engine import check_engine, check_project_owner
 from owctl.doctor.environment import check_environment
 from owctl.doctor.finding import CHECKS, CheckName, Finding, Report, in_order
 from owctl.doctor.images import check_images
+from owctl.doctor.mounts import check_mounts
 from owctl.doctor.ports import check_exposure, check_ports
 from owctl.doctor.resources import check_disk, check_memory
 from owctl.doctor.situation import Situation, look
@@ -90,7 +91,9 @@ def _checks(
     if stack is not None:
         files = ", ".join(path.name for path in stack.config_files)
         found = Finding("configuration", "ok", f"{files}: {len(stack.services)} services")
-        checks[("exposure",)] = partial(check_exposure, stack)
+        checks[("exposure",)] = partial(
+            check_exposure, stack, engine.endpoint.machine if engine is not None else None
+        )
         checks[("configuration",)] = partial(tuple[Finding], (found,))
     if engine is not None:
         checks[("engine",)] = partial(check_engine, engine)
@@ -99,6 +102,7 @@ def _checks(
         checks |= {
             ("owner",): partial(check_project_owner, situation.engine, situation.stack),
             ("ports",): partial(check_ports, situation, situation.stack.services),
+            ("mounts",): partial(check_mounts, situation, situation.stack.services),
             ("images",): partial(check_images, situation),
             ("password", "postgres-version"): partial(check_database, situation),
             ("data",): partial(check_data, situation),

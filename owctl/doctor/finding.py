@@ -12,6 +12,7 @@ CheckName = Literal[
     "owner",
     "ports",
     "exposure",
+    "mounts",
     "disk",
     "memory",
     "images",
@@ -23,7 +24,9 @@ CheckName = Literal[
 # In the order in which they are shown.
 CHECKS: tuple[CheckName, ...] = get_args(CheckName)
 # Those that `start` makes of what it is about to create and start.
-START_CHECKS: tuple[CheckName, ...] = ("ports", "disk", "memory", "password", "postgres-version")
+START_CHECKS: tuple[CheckName, ...] = (
+    "ports", "mounts", "disk", "memory", "password", "postgres-version",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

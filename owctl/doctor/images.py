@@ -9,16 +9,17 @@ def check_images(situation: Situation) -> tuple[Finding, ...]:
     """Judge the image of every service. Those that are built here need no pin."""
     findings: list[Finding] = []
     unpinned: list[Service] = []
+    where = situation.engine.endpoint.machine or "this machine"
     for service in situation.stack.services.values():
         reference = service.image_name(situation.stack.project)
         if situation.image(service) is None:
-            findings.append(_absent(service, reference))
+            findings.append(_absent(service, reference, where))
         if service.build is None and not is_pinned(reference):
             unpinned.append(service)
     if unpinned:
         findings.append(_unpinned(situation, unpinned))
     if not findings:
-        findings.append(Finding("images", "ok", "all are on this machine"))
+        findings.append(Finding("images", "ok", f"all are on {where}"))
     return tuple(findings)
 
 
@@ -30,8 +31,8 @@ def is_pinned(reference: str) -> bool:
     return bool(separator) and tag != "latest"
 
 
-def _absent(service: Service, reference: str) -> Finding:
-    detail = f"{reference} of {service.name} is not on this machine"
+def _absent(service: Service, reference: str, where: str) -> Finding:
+    detail = f"{reference} of {service.name} is not on {where}"
     if service.build is not None and service.pull_policy != "never":
         return Finding("images", "warning", f"{detail}; owctl start builds it")
     if service.pull_policy == "never":

@@ -58,13 +58,14 @@ def check_ports(situation: Situation, names: Iterable[str]) -> tuple[Finding, ..
     if findings:
         return tuple(findings)
     numbers = ", ".join(str(item.number) for item in wanted)
-    return (
-        Finding("ports", "ok", f"{numbers}: free, or held by this stack" if wanted else "none"),
-    )
+    free = "free, or held by this stack"
+    if not situation.is_local:
+        free = f"held by no other container on {situation.engine.endpoint.machine}"
+    return (Finding("ports", "ok", f"{numbers}: {free}" if wanted else "none"),)
 
 
-def check_exposure(stack: Stack) -> tuple[Finding, ...]:
-    """Warn of databases that other machines can reach."""
+def check_exposure(stack: Stack, machine: str | None = None) -> tuple[Finding, ...]:
+    """Warn of databases that other machines can reach; ``machine`` is the engine's, if another."""
     open_ports = [
         f"{item.service.name} ({item.number})"
         for service in stack.services.values()
@@ -78,7 +79,7 @@ def check_exposure(stack: Stack) -> tuple[Finding, ...]:
         Finding(
             "exposure",
             "warning",
-            f"published on all addresses of this machine: {', '.join(open_ports)}",
+            f"published on all addresses of {machine or 'this machine'}: {', '.join(open_ports)}",
             "write 127.0.0.1: before the port in the compose file, as in 127.0.0.1:5432:5432",
         ),
     )

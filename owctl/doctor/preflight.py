@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from owctl.doctor.database import check_database, database_service
 from owctl.doctor.examine import Check, run_checks
 from owctl.doctor.finding import CheckName, Finding, in_order
+from owctl.doctor.mounts import check_mounts
 from owctl.doctor.ports import check_ports
 from owctl.doctor.resources import check_disk, check_memory
 from owctl.doctor.situation import Situation
@@ -31,6 +32,7 @@ def preflight(
         return ()
     checks: dict[tuple[CheckName, ...], Check] = {
         ("ports",): partial(check_ports, situation, starting),
+        ("mounts",): partial(check_mounts, situation, starting),
         ("disk",): partial(check_disk, situation.engine, project_dir),
         ("memory",): partial(check_memory, situation.engine),
     }

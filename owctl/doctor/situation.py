@@ -36,7 +36,7 @@ class Situation:
     @property
     def is_local(self) -> bool:
         """Whether the engine is on this machine, as far as its address tells."""
-        return self.engine.endpoint.socket_path is not None
+        return self.engine.endpoint.is_local
 
 
 def look(engine: "Engine", stack: Stack) -> Situation:

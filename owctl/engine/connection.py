@@ -7,12 +7,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from owctl.engine.endpoint import Endpoint, proxy_environment, resolve_endpoint
+from owctl.engine.endpoint import Endpoint, is_loopback, proxy_environment, resolve_endpoint
 from owctl.engine.translation import translate_error
-from owctl.errors import EngineError, EngineUnavailable
+from owctl.engine.version import MINIMUM_API_VERSION, is_podman, negotiate, version_key
+from owctl.errors import EngineUnavailable
 
 if TYPE_CHECKING:
     from docker.api import APIClient
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MINIMUM_API_VERSION = "1.41"
-HIGHEST_TESTED_API_VERSION = "1.52"
 CONNECT_TIMEOUT_SECONDS = 10
 REQUEST_TIMEOUT_SECONDS = 60
 WORKERS = 8
@@ -36,6 +37,7 @@ class Engine:
         self.host = endpoint.host
         self.api_version = api_version
         self.engine_version = str(server.get("Version", ""))
+        self.is_podman = is_podman(server)
         # What the docker command's configuration gives to every container it creates.
         self.proxy_environment: Mapping[str, str] = {}
         self._local = threading.local()
@@ -43,6 +45,7 @@ class Engine:
         self._clients: dict[threading.Thread, APIClient] = {}
         self._workers: ThreadPoolExecutor | None = None
         self._info: dict[str, Any] | None = None
+        self._info_at = datetime.min.replace(tzinfo=UTC)
 
     @classmethod
     def connect(cls, context: str | None, environ: Mapping[str, str]) -> "Engine":
@@ -51,22 +54,14 @@ class Engine:
         Raises EngineUnavailable (no engine, unknown context, broken TLS), EnginePermissionDenied,
         and EngineError for an engine that is too old or too new.
         """
-        endpoint = resolve_endpoint(context, environ)
+        endpoint = _with_tunnel(resolve_endpoint(context, environ))
         try:
-            server = _version_while_importing(endpoint)
-            if server is None:
-                server = _version_by_docker(endpoint)
-        except Exception as error:
-            translated = translate_error(error, "reach the Docker engine", endpoint)
-            if translated is None:
-                raise
-            raise translated from error
-        if not isinstance(server, dict) or "ApiVersion" not in server:
-            raise EngineUnavailable(
-                f"Cannot reach the Docker engine: what answers at {endpoint.host} is not one",
-                hint=f"the address comes from {endpoint.chosen_by}: correct it",
-            )
-        engine = cls(endpoint, negotiate(server), server)
+            server = _ask_version(endpoint)
+            engine = cls(endpoint, negotiate(server), server)
+        except BaseException:
+            if endpoint.tunnel is not None:
+                endpoint.tunnel.close()
+            raise
         engine.proxy_environment = proxy_environment(endpoint.host, environ)
         return engine
 
@@ -74,6 +69,9 @@ class Engine:
     def api(self) -> "APIClient":
         """The calling thread's own docker-py client (its requests are not thread-safe)."""
         client: APIClient | None = getattr(self._local, "client", None)
+        if self.endpoint.tunnel is not None:
+            # Mends one that was lost; the socket stays the same.
+            self.endpoint.tunnel.engine_socket()
         if client is None:
             client = open_client(self.endpoint, self.api_version, REQUEST_TIMEOUT_SECONDS)
             self._local.client = client
@@ -83,8 +81,20 @@ class Engine:
         return client
 
     @property
+    def connection_number(self) -> int:
+        """Which connection to the engine's machine is in use: it grows when one was lost and mended.
+
+        What came before and what comes after the end of a stream are one conversation only if
+        the number is the same.
+        """
+        return 0 if self.endpoint.tunnel is None else self.endpoint.tunnel.number
+
+    @property
     def engine_id(self) -> str:
         """The engine's own identity, the same through whichever address it is reached."""
+        if self.is_podman:
+            # Its ID is another one each time it is asked.
+            return f"podman {self.info.get('Name')} {self.info.get('DockerRootDir')}"
         return str(self.info.get("ID") or self.host)
 
     @property
@@ -92,8 +102,38 @@ class Engine:
         """What the engine says about itself (``docker info``), asked once."""
         if self._info is None:
             with self.translate("ask the engine about itself"):
+                asked_at = datetime.now(UTC)
                 self._info = self.api.info()
+                self._info_at = asked_at + (datetime.now(UTC) - asked_at) / 2
         return self._info
+
+    def now(self) -> datetime:
+        """Return the time by the engine's own clock, which another machine's logs and ages go by."""
+        return datetime.now(UTC) + timedelta(seconds=self.clock_ahead_seconds)
+
+    @property
+    def clock_ahead_seconds(self) -> float:
+        """How far the engine's clock is ahead of this machine's; one on this machine has the same."""
+        if self.endpoint.is_local:
+            return 0.0
+        said = str(self.info.get("SystemTime") or "")
+        try:
+            return (datetime.fromisoformat(said) - self._info_at).total_seconds()
+        except (ValueError, TypeError):
+            return 0.0
+
+    def machine_name(self) -> str | None:
+        """Return the name at which the engine's machine is reached, None for this machine."""
+        tunnel = self.endpoint.tunnel
+        return self.endpoint.machine if tunnel is None else tunnel.host_name()
+
+    @property
+    def is_rootless(self) -> bool:
+        """Whether the engine runs without root's rights, with networks that its machine cannot see."""
+        options = self.info.get("SecurityOptions") or []
+        return self.info.get("Rootless") is True or any(
+            str(option).startswith("name=rootless") for option in options
+        )
 
     def at_least(self, version: str) -> bool:
         """Return whether the API version in use is ``version`` ("1.44") or later."""
@@ -124,7 +164,7 @@ class Engine:
         The first error is raised after all that were begun have ended.
         """
         waiting = list(items)
-        here = quick and self.endpoint.socket_path is not None and len(waiting) <= WORKERS
+        here = quick and self.endpoint.is_local and len(waiting) <= WORKERS
         if here or len(waiting) < 2 or getattr(self._local, "is_worker", False):
             return [function(item) for item in waiting]
         with self._lock:
@@ -151,6 +191,8 @@ class Engine:
             workers.shutdown(wait=False, cancel_futures=True)
         for client in clients:
             client.close()
+        if self.endpoint.tunnel is not None:
+            self.endpoint.tunnel.close()
 
     def release(self) -> None:
         """Close the calling thread's client; for a thread that ends, or will not ask for long."""
@@ -194,32 +236,65 @@ def open_client(endpoint: Endpoint, api_version: str, timeout_seconds: int) -> "
         pair = (str(files.certificate), str(files.key)) if files.certificate and files.key else None
         authority = str(files.authority) if files.authority else None
         tls = TLSConfig(client_cert=pair, ca_cert=authority, verify=files.verify)
+    path = endpoint.local_socket()
     client = docker.APIClient(
-        base_url=endpoint.host, version=api_version, timeout=timeout_seconds, tls=tls
+        base_url=f"unix://{path}" if path else endpoint.host,
+        version=api_version,
+        timeout=timeout_seconds,
+        tls=tls,
     )
     # requests would put REQUESTS_CA_BUNDLE above the engine's own authority, and look into .netrc.
     client.trust_env = False
-    if endpoint.socket_path is None and not _is_this_machine(endpoint.host):
+    if path is None and not _is_this_machine(endpoint.host):
         client.proxies.update(requests.utils.get_environ_proxies(client.base_url))
     return client
 
 
 def _is_this_machine(host: str) -> bool:
     # No proxy leads to it; the docker command makes the same exception.
-    name = urlsplit(host).hostname or ""
-    return name in {"localhost", "::1"} or name.startswith("127.")
+    return is_loopback(urlsplit(host).hostname or "")
+
+
+def _with_tunnel(endpoint: Endpoint) -> Endpoint:
+    if not endpoint.host.startswith("ssh://"):
+        return endpoint
+    from owctl.engine.ssh_address import parse_ssh_address
+    from owctl.engine.ssh_tunnel import SshTunnel
+
+    address = parse_ssh_address(endpoint.host, endpoint.chosen_by)
+    return replace(endpoint, tunnel=SshTunnel(address, endpoint.chosen_by))
+
+
+def _ask_version(endpoint: Endpoint) -> dict[str, Any]:
+    """Return the engine's ``/version``; raises EngineUnavailable."""
+    try:
+        server = _version_while_importing(endpoint)
+        if server is None:
+            server = _version_by_docker(endpoint)
+    except Exception as error:
+        translated = translate_error(error, "reach the Docker engine", endpoint)
+        if translated is None:
+            raise
+        raise translated from error
+    if not isinstance(server, dict) or "ApiVersion" not in server:
+        raise EngineUnavailable(
+            f"Cannot reach the Docker engine: what answers at {endpoint.host} is not one",
+            hint=f"the address comes from {endpoint.chosen_by}: correct it",
+        )
+    return server
 
 
 def _version_while_importing(endpoint: Endpoint) -> Any:  # noqa: ANN401  # as it came
-    """Return a local engine's ``/version``, None for one elsewhere or an answer to look into.
+    """Return the ``/version`` of an engine behind a socket, None for TCP or a strange answer.
 
     It asks its runtimes for their versions, too, and meanwhile there is docker to import.
     """
-    if endpoint.socket_path is None:
+    path = endpoint.local_socket()
+    if path is None:
         return None
     with socket.socket(socket.AF_UNIX) as asked:
         asked.settimeout(CONNECT_TIMEOUT_SECONDS)
-        asked.connect(str(endpoint.socket_path))
+        asked.connect(str(path))
         asked.sendall(_VERSION_REQUEST)
         import docker  # noqa: F401
 
@@ -238,30 +313,3 @@ def _version_by_docker(endpoint: Endpoint) -> Any:  # noqa: ANN401  # as it came
         return client.version(api_version=False)
     finally:
         client.close()
-
-
-def negotiate(server: Mapping[str, Any]) -> str:
-    """Return the API version to speak with the engine that answered ``server`` to ``/version``.
-
-    It is the engine's own, but no later than what owctl is tested with.
-    Raises EngineError when there is none that both know.
-    """
-    offered = str(server["ApiVersion"])
-    minimum = str(server.get("MinAPIVersion") or MINIMUM_API_VERSION)
-    engine = f"Docker engine {server.get('Version', '')} (API {offered})"
-    if version_key(offered) < version_key(MINIMUM_API_VERSION):
-        raise EngineError(
-            f"Cannot use this engine: {engine} is too old",
-            hint=f"update Docker to 20.10 or later (API {MINIMUM_API_VERSION})",
-        )
-    if version_key(minimum) > version_key(HIGHEST_TESTED_API_VERSION):
-        raise EngineError(
-            f"Cannot use this engine: {engine} speaks nothing older than API {minimum}",
-            hint=f"update owctl: this one knows the API up to {HIGHEST_TESTED_API_VERSION}",
-        )
-    return min(offered, HIGHEST_TESTED_API_VERSION, key=version_key)
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """Return "1.41" as (1, 41), which compares as versions do."""
-    return tuple(int(part) for part in version.split(".") if part.isdigit())

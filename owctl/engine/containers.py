@@ -81,6 +81,10 @@ def create_container(
     All its networks are joined before it is handed back, also on an engine that takes only one
     at creation. Raises ImageMissing, EngineError (name taken, invalid mount, …).
     """
+    if engine.is_podman:
+        from owctl.engine.podman import for_podman
+
+        config = for_podman(config)
     body, later = _split_networks(config, engine.at_least(SEVERAL_NETWORKS_API_VERSION))
     with engine.translate(f"create the container {name}"):
         answer = engine.api.create_container_from_config(  # type: ignore[no-untyped-call]

@@ -56,10 +56,10 @@ def differences(
     if FILES_HASH in labels and labels[FILES_HASH] != wanted_labels.get(FILES_HASH):
         found.append("secrets or configs")
     if wanted_labels.get(SPEC_HASH, "") == labels.get(SPEC_HASH, None) and not found:
-        return tuple(_label_differences(wanted_labels, labels, image))
+        return tuple(label_differences(wanted_labels, labels, image))
     found += _process_differences(wanted_body, container_inspect, image)
     found += _host_differences(wanted_body, container_inspect, image)
-    found += _label_differences(wanted_labels, labels, image)
+    found += label_differences(wanted_labels, labels, image)
     if not found and _both_hashes_differ(wanted_labels, labels):
         # Something that the engine's own settings hide, such as a `logging:` taken away.
         same_name = wanted_body.get("Image") == (container_inspect.get("Config") or {}).get("Image")
@@ -252,9 +252,10 @@ def _endpoint_differs(wanted: Document, actual: Document, container: Document) -
     return not aliases <= present or bool(present - aliases - engines_own)
 
 
-def _label_differences(
+def label_differences(
     wanted: Mapping[str, str], actual: Mapping[str, str], image: Document
 ) -> Iterator[str]:
+    """Yield the labels that differ; ``image`` is the image's configuration, with its own."""
     of_image = image.get("Labels") or {}
     expected = {**of_image, **wanted}
     for name in sorted(expected.keys() | actual.keys()):

@@ -9,9 +9,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from owctl.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from owctl.engine.ssh_tunnel import SshTunnel
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _PROXY_VARIABLES = {
@@ -35,12 +39,16 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An engine's address. ``chosen_by`` says what named it; ``runtime_dir`` is XDG_RUNTIME_DIR."""
+    """An engine's address. ``chosen_by`` says what named it; ``runtime_dir`` is XDG_RUNTIME_DIR.
+
+    ``tunnel`` leads to an engine behind ssh, once it was asked for.
+    """
 
     host: str
     chosen_by: str
     tls: TlsFiles | None = None
     runtime_dir: Path | None = None
+    tunnel: "SshTunnel | None" = None
 
     @property
     def socket_path(self) -> Path | None:
@@ -49,6 +57,27 @@ class Endpoint:
         if scheme != "unix":
             return None
         return Path(rest if rest.startswith("/") else f"/{rest}")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the engine is on this machine, as far as its address tells."""
+        return self.socket_path is not None
+
+    @property
+    def machine(self) -> str | None:
+        """The name of the engine's machine, None for this one."""
+        if self.is_local:
+            return None
+        name = urlsplit(self.host).hostname or ""
+        # A port of this machine that something forwards is still another machine's engine.
+        return name or self.host
+
+    def local_socket(self) -> Path | None:
+        """Return the socket file to connect to: the engine's own, or this end of a tunnel to it.
+
+        None for TCP. Raises EngineUnavailable where the tunnel cannot be made.
+        """
+        return self.socket_path if self.tunnel is None else self.tunnel.engine_socket()
 
 
 def resolve_endpoint(context: str | None, environ: Mapping[str, str]) -> Endpoint:
@@ -76,6 +105,11 @@ def docker_config_dir(environ: Mapping[str, str]) -> Path:
         return Path(environ["DOCKER_CONFIG"])
     home = environ.get("HOME")
     return (Path(home) if home else Path.home()) / ".docker"
+
+
+def is_loopback(name: str) -> bool:
+    """Return whether a host name or address is this machine's loopback."""
+    return name in {"localhost", "::1"} or name.startswith("127.")
 
 
 def proxy_environment(host: str, environ: Mapping[str, str]) -> dict[str, str]:

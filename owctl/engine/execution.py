@@ -18,6 +18,7 @@ from owctl.errors import EngineError, NotFound, TimedOut
 
 # The engine's default (Ctrl-P Ctrl-Q) would swallow the first Ctrl-P in psql and bash.
 DETACH_KEYS = "ctrl-@,ctrl-^,ctrl-@"
+CONSOLE_SIZE_API_VERSION = "1.42"
 POLL_SECONDS = (0.002, 0.1)
 STDIN_PIECE_BYTES = 1 << 16
 
@@ -47,6 +48,7 @@ class ExecStream(Closing):
         self._tty = tty
         self._action = action
         self._deadline: float | None = None
+        self._connection = engine.connection_number
 
     def __iter__(self) -> Iterator[tuple[Stream, bytes]]:
         """Yield output as it comes.
@@ -64,7 +66,7 @@ class ExecStream(Closing):
                 raise lost(self._action, str(error)) from error
             yield from pieces
         if not frames.complete:
-            raise lost(self._action, "the output was cut off")
+            raise self._response.lost("the output was cut off")
 
     def limit(self, timeout_seconds: float) -> None:
         """Let reading and ``exit_code`` raise TimedOut when so much time has passed from now."""
@@ -122,6 +124,9 @@ class ExecStream(Closing):
                     f"Cannot {self._action}: the engine no longer knows its exit code",
                     hint="the container or the engine was restarted meanwhile; try again",
                 ) from error
+            if self._engine.connection_number != self._connection:
+                # The end of the output was that of the connection, and the rest of it is gone.
+                raise lost(self._action, "ssh ended in the middle of the output")
             code = state.get("ExitCode")
             if not state.get("Running") and code is not None:
                 return int(code)
@@ -145,9 +150,11 @@ def open_exec(
     working_dir: str | None = None,
     stdin: bool = False,
     tty: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> ExecStream:
     """Start ``argv`` in a running container and return its streams; the caller closes them.
 
+    ``size`` (lines, columns) is that of its terminal from the beginning, where the engine can.
     ``environment`` goes through the API and appears in no argument list: the place for secrets.
     Raises NotFound, EngineError (not running), EngineUnavailable. A program that does not exist
     is not an error here: it ends with exit code 126 or 127 and says so.
@@ -165,12 +172,15 @@ def open_exec(
             detach_keys=DETACH_KEYS if tty else None,
         )
     exec_id = str(created["Id"])
+    document: dict[str, object] = {"Detach": False, "Tty": tty}
+    if tty and size is not None and engine.at_least(CONSOLE_SIZE_API_VERSION):
+        document["ConsoleSize"] = size
     response = request(
         engine,
         "POST",
         f"/exec/{exec_id}/start",
         action=action,
-        document={"Detach": False, "Tty": tty},
+        document=document,
         upgrade=True,
     )
     return ExecStream(engine, exec_id, response, tty=tty, action=action)

@@ -6,6 +6,7 @@ from contextlib import closing
 from owctl.engine.closing import Closing
 from owctl.engine.connection import Engine
 from owctl.engine.log_lines import (
+    Guard,
     LineAssembler,
     LogEntry,
     LogLine,
@@ -19,7 +20,7 @@ from owctl.engine.wire import Response, lost, request, short_id
 
 GATHER_SECONDS = 0.0003
 
-__all__ = ["LogEntry", "LogLine", "LogStream", "stream_logs", "writing_containers"]
+__all__ = ["Guard", "LogEntry", "LogLine", "LogStream", "container_states", "stream_logs"]
 
 
 class LogStream(Closing):
@@ -29,9 +30,16 @@ class LogStream(Closing):
     does when the connection breaks: only the engine ends a log.
     """
 
-    def __init__(self, response: Response, *, tty: bool) -> None:
+    def __init__(self, response: Response, *, tty: bool, guard: Guard | None = None) -> None:
         self._response = response
-        self._lines: TerminalLines | LineAssembler = TerminalLines() if tty else LineAssembler()
+        self._lines: TerminalLines | LineAssembler = (
+            TerminalLines(guard) if tty else LineAssembler(guard)
+        )
+
+    @property
+    def entries(self) -> int:
+        """How many entries of the engine's have been read; a line over 16 KiB is several."""
+        return self._lines.entries
 
     def batches(self) -> Generator[list[LogEntry], None, None]:
         """Yield lines in the engine's order, as many at once as have come."""
@@ -64,10 +72,12 @@ def stream_logs(
     tail: int | None,
     since: float | str | None,
     until: float | None,
+    guard: Guard | None = None,
 ) -> LogStream:
     """Open a container's log; both streams, in the order of the engine.
 
-    ``tail`` is a number of last lines (None: all). ``since`` and ``until`` are seconds since 1970,
+    ``tail`` is a number of last entries (None: all); a line over 16 KiB is several of them.
+    ``guard`` hides secrets in a line that is too long to stay in one piece. ``since`` and ``until`` are seconds since 1970,
     ``since`` also a stamp of the engine's (exact to the nanosecond); a line of that very time is
     included. Raises NotFound,
     EngineError (a log driver that cannot be read), EngineUnavailable.
@@ -92,7 +102,7 @@ def stream_logs(
     )
     if not follow:
         response.gather_seconds = GATHER_SECONDS
-    return LogStream(response, tty=tty)
+    return LogStream(response, tty=tty, guard=guard)
 
 
 def _moment(moment: float | str) -> str:
@@ -102,20 +112,19 @@ def _moment(moment: float | str) -> str:
     return f"{moment:.6f}"
 
 
-def writing_containers(
+def container_states(
     engine: Engine, project: str, services: Collection[str] | None = None
-) -> frozenset[str]:
-    """Return the ids of the project's containers that write to their logs, or will again.
+) -> dict[str, str]:
+    """Return the ids of the project's containers, each with the engine's word for its state.
 
-    One cheap request, for a loop: paused and restarting ones count. ``services`` None means all.
+    One cheap request, for a loop. ``services`` None means all.
     """
     with engine.translate("list the containers"):
         found = engine.api.containers(
             all=True, filters={"label": [f"{PROJECT}={project}", f"{ONEOFF}=False"]}
         )
-    return frozenset(
-        str(entry["Id"])
+    return {
+        str(entry["Id"]): str(entry.get("State") or "")
         for entry in found
-        if entry.get("State") in ("running", "paused", "restarting")
-        and (services is None or (entry.get("Labels") or {}).get(SERVICE) in services)
-    )
+        if services is None or (entry.get("Labels") or {}).get(SERVICE) in services
+    }

@@ -25,11 +25,12 @@ from owctl.errors import EngineError, NotFound, OwctlError
 # Its value is what the helper is for.
 HELPER_LABEL = "io.owctl.helper"
 MOUNT_PATH = "/owctl-mount"
-Purpose = Literal["look", "backup", "restore"]
+SOURCE_PATH = "/owctl-source"
+Purpose = Literal["look", "backup", "restore", "upgrade"]
 
 _NEVER_RUN = ["/owctl-never-run"]
 # It does nothing, until it is removed.
-_IDLE = ["sh", "-c", "while :; do sleep 3600; done"]
+IDLE = ["sh", "-c", "while :; do sleep 3600; done"]
 _NO_SHELL = "no program sh"
 
 
@@ -92,8 +93,11 @@ def volume_helper(
     *,
     writable: bool = False,
     running: bool = False,
+    source_name: str | None = None,
 ) -> Iterator[Helper]:
     """Yield a helper container with a volume; afterwards it is removed.
+
+    ``source_name`` is another volume, to be read at SOURCE_PATH.
 
     There is one for each volume and purpose: a leftover of a killed owctl is removed first, which
     also ends what it still ran. The caller holds the project's lock. It is never started unless
@@ -109,6 +113,9 @@ def volume_helper(
         raise NotFound(f"There is no volume {volume_name}", hint="owctl start, which creates it")
     mount = {"Type": "volume", "Source": volume_name}
     body = _body(project, image_id, mount, purpose, writable=writable, running=running)
+    if source_name is not None:
+        source = {"Type": "volume", "Source": source_name, "Target": SOURCE_PATH, "ReadOnly": True}
+        body["HostConfig"]["Mounts"].append(source)
     with _container(engine, name, body) as container_id:
         if running:
             _start(engine, container_id, image_id, volume_name)
@@ -139,7 +146,7 @@ def _body(
     return {
         "Image": image_id,
         # An image may have neither, and the engine wants one although nothing is ever run.
-        "Entrypoint": _IDLE if running else _NEVER_RUN,
+        "Entrypoint": IDLE if running else _NEVER_RUN,
         "Cmd": [],
         "User": "0:0",
         "WorkingDir": "/",

@@ -54,7 +54,7 @@ def describe_holder(engine: "Engine", port: int, protocol: str = "tcp") -> str |
     holder = container_holding(engine, port, protocol)
     if holder is not None:
         return holder
-    if engine.endpoint.socket_path is None:
+    if not engine.endpoint.is_local:
         return None  # another machine's processes cannot be seen
     return process_holding(port, protocol)
 

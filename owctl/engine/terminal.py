@@ -1,20 +1,19 @@
 """A command in a container on the user's own terminal, or on pipes: input, output, window size.
 
-On a terminal every byte travels as it is typed (Ctrl-C too); the terminal's settings are put back
-on every way out.
+On a terminal every byte travels as it is typed (Ctrl-C and Ctrl-Z too).
 """
 
 import contextlib
 import os
 import select
 import signal
-import termios
 import threading
-import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
+from owctl.engine.exec_failures import failure_of, may_be_failure
 from owctl.engine.execution import ExecStream
+from owctl.engine.raw_terminal import handled, raw_terminal
 from owctl.errors import OwctlError
 
 READ_BYTES = 1 << 16
@@ -24,35 +23,49 @@ RESIZE_PAUSE_SECONDS = 0.05
 JOIN_SECONDS = 1.0
 
 
-@contextlib.contextmanager
-def raw_terminal(descriptor: int) -> Iterator[None]:
-    """Put a terminal into raw mode, and back when the block is left, however that is."""
-    settings = termios.tcgetattr(descriptor)
-    try:
-        tty.setraw(descriptor, termios.TCSADRAIN)
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
-
-
 def attach(
-    stream: ExecStream, *, stdin: int | None, stdout: int, stderr: int, terminal: bool
+    stream: ExecStream,
+    *,
+    program: str,
+    stdin: int | None,
+    stdout: int,
+    stderr: int,
+    terminal: bool,
 ) -> int:
     """Connect a command to file descriptors until it ends, and return its exit code.
 
     ``stdin`` None gives it no input; at the end of ``stdin`` its input ends, too. ``terminal``
     means that ``stdin`` and ``stdout`` are one and that the command was started with a terminal.
-    Raises BrokenPipeError when nobody reads the output, EngineUnavailable, KeyboardInterrupt.
+    ``program`` is what it is called in errors. Raises CommandNotStarted, BrokenPipeError when nobody
+    reads the output, EngineUnavailable, KeyboardInterrupt.
     """
+    held = b""
     with contextlib.ExitStack() as stack:
         if terminal and stdin is not None:
-            stack.enter_context(raw_terminal(stdin))
-            stack.enter_context(_following_window(stream, stdout))
+            window = stack.enter_context(_following_window(stream, stdout))
+            stack.enter_context(raw_terminal(stdin, on_return=window.set))
         if stdin is not None:
             stack.enter_context(_forwarding(stdin, stream))
+        beginning = True
         for name, data in stream:
+            if beginning and name == "stdout" and may_be_failure(held + data):
+                held += data
+                continue
+            if beginning:
+                _write_all(stdout, held)
+                beginning, held = False, b""
             _write_all(stderr if name == "stderr" else stdout, data)
-    return stream.exit_code()
+        code = stream.exit_code()
+    if failure := failure_of(held, code, program):
+        raise failure
+    _write_all(stdout, held)
+    return code
+
+
+def window_size(descriptor: int) -> tuple[int, int]:
+    """Return the lines and columns of a terminal."""
+    size = os.get_terminal_size(descriptor)
+    return size.lines, size.columns
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -99,8 +112,8 @@ def _forwarding(descriptor: int, stream: ExecStream) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _following_window(stream: ExecStream, descriptor: int) -> Iterator[None]:
-    """Give the command the terminal's size now and whenever it changes."""
+def _following_window(stream: ExecStream, descriptor: int) -> Iterator[threading.Event]:
+    """Give the command the terminal's size now, whenever it changes, and when the event is set."""
     changed, done = threading.Event(), threading.Event()
 
     def follow() -> None:
@@ -112,33 +125,21 @@ def _following_window(stream: ExecStream, descriptor: int) -> Iterator[None]:
     def on_change(_number: int, _frame: FrameType | None) -> None:
         changed.set()
 
-    before = _handle(signal.SIGWINCH, on_change)
     thread = threading.Thread(target=follow, name="owctl-window", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        changed.set()
-        thread.join(JOIN_SECONDS)  # it may wait for an engine that has died
-        _handle(signal.SIGWINCH, before)
-
-
-_Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
-
-
-def _handle(number: signal.Signals, handler: _Handler) -> _Handler:
-    # Signals can be handled in the main thread only; elsewhere the first size has to do.
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    with handled({signal.SIGWINCH: on_change}):
+        thread.start()
+        try:
+            yield changed
+        finally:
+            done.set()
+            changed.set()
+            thread.join(JOIN_SECONDS)  # it may wait for an engine that has died
 
 
 def _resize(stream: ExecStream, descriptor: int, done: threading.Event) -> None:
     for _ in range(RESIZE_ATTEMPTS):
-        size = os.get_terminal_size(descriptor)
         try:
-            stream.resize(size.lines, size.columns)
+            stream.resize(*window_size(descriptor))
         except OwctlError:
             # Too early, or the command has ended: neither is worth more than another try.
             if done.wait(RESIZE_PAUSE_SECONDS):

@@ -56,15 +56,12 @@ def translate_error(
 def connection_error(error: Exception, action: str, endpoint: Endpoint) -> EngineUnavailable:
     """Return the error for a connection that could not be made or did not last."""
     causes = list(causes_of(error))
+    if endpoint.tunnel is not None and not any(isinstance(c, TimeoutError) for c in causes):
+        return endpoint.tunnel.explain(action)
     for cause in causes:
         found = _by_cause(cause, action, endpoint)
         if found is not None:
             return found
-    if any("paramiko" in str(cause) for cause in causes):
-        return EngineUnavailable(
-            f"Cannot {action}: {endpoint.host} needs an SSH client library",
-            hint="install owctl with its remote extra: `pip install 'owctl[remote]'`",
-        )
     if any("timed out" in str(cause).lower() for cause in causes):
         return _too_slow(action, endpoint)
     return EngineUnavailable(

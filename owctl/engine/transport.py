@@ -1,4 +1,4 @@
-"""Byte streams to the engine: a connection of our own over a unix socket, TCP, TLS or ssh.
+"""Byte streams to the engine: a connection of our own over a unix socket, TCP or TLS.
 
 docker-py's response sockets read through http.client's buffer (early output of an exec can be
 lost) and cannot be half-closed over TLS. What streams much, or in both directions, uses these.
@@ -7,7 +7,6 @@ lost) and cannot be half-closed over TLS. What streams much, or in both directio
 import contextlib
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 from typing import Protocol
@@ -43,11 +42,10 @@ class Transport(Protocol):
 
 
 class PlainTransport:
-    """A unix or TCP socket; ``process`` is the ssh client that carries it, if any."""
+    """A unix or TCP socket."""
 
-    def __init__(self, sock: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._process = process
         self.recv = sock.recv
         self.sendall = sock.sendall
         self.settimeout = sock.settimeout
@@ -58,11 +56,8 @@ class PlainTransport:
         self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close the socket and end the ssh client."""
+        """Close the socket."""
         _close(self._socket)
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
 
 
 class TlsTransport:
@@ -177,11 +172,10 @@ def connect(endpoint: Endpoint, action: str) -> Transport:
 
 
 def _open(endpoint: Endpoint) -> Transport:
-    if endpoint.socket_path is not None:
-        return PlainTransport(_unix_socket(str(endpoint.socket_path)))
+    path = endpoint.local_socket()
+    if path is not None:
+        return PlainTransport(_unix_socket(str(path)))
     address = urlsplit(endpoint.host)
-    if address.scheme == "ssh":
-        return _ssh(endpoint.host)
     port = address.port or (2376 if endpoint.tls else 2375)
     sock = socket.create_connection(
         (address.hostname or "localhost", port), CONNECT_TIMEOUT_SECONDS
@@ -216,18 +210,6 @@ def _tls_context(files: TlsFiles) -> ssl.SSLContext:
     if files.certificate and files.key:
         context.load_cert_chain(files.certificate, files.key)
     return context
-
-
-def _ssh(host: str) -> Transport:
-    """Reach a remote engine as the docker CLI does: ``ssh HOST docker system dial-stdio``."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(
-            ["ssh", "--", host, "docker", "system", "dial-stdio"],
-            stdin=theirs.fileno(),
-            stdout=theirs.fileno(),
-        )
-    return PlainTransport(ours, process)
 
 
 def _close(sock: socket.socket) -> None:

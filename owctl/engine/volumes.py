@@ -75,6 +75,12 @@ def ensure_volume(engine: "Engine", stack: Stack, volume: Volume) -> ProjectVolu
     return _volume(raw)
 
 
+def create_volume(engine: "Engine", name: str, labels: Mapping[str, str]) -> None:
+    """Make a volume of the engine's own kind; one of that name that exists is no error."""
+    with engine.translate(f"create the volume {name}"):
+        engine.api.create_volume(name, labels=dict(labels))
+
+
 def remove_volume(engine: "Engine", name: str, force: bool = False) -> None:
     """Remove a volume and its data. One that is gone is no error; one in use raises EngineError."""
     try:

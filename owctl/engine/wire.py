@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from owctl.engine.closing import Closing
@@ -15,6 +16,9 @@ from owctl.engine.connection import Engine
 from owctl.engine.known_failures import engine_answer
 from owctl.engine.transport import Transport, connect
 from owctl.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from owctl.engine.ssh_tunnel import SshTunnel
 
 BUFFER_BYTES = 1 << 18
 GATHERED_BYTES = 16_000
@@ -31,6 +35,7 @@ class Response(Closing):
     headers: Mapping[str, str]
     remainder: bytes = field(repr=False)
     action: str
+    tunnel: "SshTunnel | None" = None
     # A pause before a read lets many tiny writes of the engine gather, and spares it a wake-up
     # for each: a third of the time for a long log. Needless while reads find much anyway.
     gather_seconds: float = 0.0
@@ -55,9 +60,15 @@ class Response(Closing):
         except TimeoutError:
             raise
         except OSError as error:
-            raise lost(self.action, str(error)) from error
+            raise self.lost(str(error)) from error
         self._last_size_bytes = len(data)
         return data
+
+    def lost(self, why: str) -> EngineUnavailable:
+        """Return the error for a body that was cut off, with what ssh said if that was the way."""
+        if self.tunnel is not None and self.tunnel.is_lost():
+            return self.tunnel.explain(self.action)
+        return lost(self.action, why)
 
     def raw(self) -> Iterator[bytes]:
         """Yield what comes until the connection ends (an upgraded connection has no framing)."""
@@ -84,7 +95,7 @@ class Response(Closing):
             data = self.receive()
             if not data:
                 if left:
-                    raise lost(self.action, f"{left} bytes of the answer are missing")
+                    raise self.lost(f"{left} bytes of the answer are missing")
                 return
             if left is not None:
                 left -= len(data)
@@ -95,7 +106,7 @@ class Response(Closing):
         while True:
             data = self.receive()
             if not data:
-                raise lost(self.action, "the connection ended in the middle of the answer")
+                raise self.lost("the connection ended in the middle of the answer")
             try:
                 pieces, buffer, skip, ended = split_chunks(buffer + data if buffer else data, skip)
             except ValueError as error:
@@ -168,6 +179,7 @@ def request(
         if method == "HEAD":
             # Its headers speak of a body that does not come.
             response.headers = {**response.headers, "content-length": "0", "transfer-encoding": ""}
+        response.tunnel = engine.endpoint.tunnel
         return checked(response)
     except BaseException:
         transport.close()

@@ -6,7 +6,8 @@ The rules, in this order:
   restarting is ``unhealthy``. A job that others wait for (``service_completed_successfully``) is
   healthy once it has exited with 0.
 - A service with a probe gets its verdict from the probe alone: at its address, else by the
-  container's own health check run inside it. Where neither can be had, the engine's verdict counts.
+  container's own health check run inside it (also where another machine's address lets nobody in).
+  Where neither can be had, the engine's verdict counts.
 - A service without a probe gets the engine's verdict; without a health check, running is healthy.
 - Where nothing answered and the container started within its health check's start period (at least
   10 s), it is ``starting``. A program that answers wrongly is ``unhealthy`` from its first second.
@@ -17,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from owctl.compose.model import Probe, Service, Stack
 from owctl.health import credentials, http, postgres, redis, socketio
@@ -33,6 +35,15 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MINIMUM_GRACE_SECONDS = 10.0
+# Probes that send nothing secret.
+_OPEN = ("http", "socketio")
+
+
+class _Way(TypedDict):
+    """What every probe is told of its way."""
+
+    timeout_seconds: float
+    through: Path | None
 
 
 def check_stack(
@@ -129,7 +140,7 @@ def check_container(
         status, detail = _verdict_on_state(stack, service, container)
         return replace(row, status=status, detail=detail)
     name, target, result = _ask(engine, service, container, timeout_seconds, gating)
-    result = _with_grace(container, result)
+    result = _with_grace(engine, container, result)
     return replace(
         row,
         status=result.status,
@@ -185,12 +196,19 @@ def _ask(
     probe = choose_probe(service)
     source = "running" if container.engine_health is None else "engine"
     if probe.type == "none" or probe.port is None:
+        if engine.is_podman and own_check(container) is not None:
+            # It runs them by systemd's timers alone, which are not everywhere.
+            result = run_own_check(engine, container, timeout_seconds=timeout_seconds)
+            return "exec", container.name, result
         return source, None, engine_verdict(container)
-    address = find_address(engine.host, container, probe.port)
+    has_own_check = own_check(container) is not None
+    address = find_address(engine, container, probe.port, openly=probe.type in _OPEN)
     if address is not None:
         result = _speak(probe, address, service, container, timeout_seconds, gating)
-        return probe.type, _target(probe, address), result
-    if own_check(container) is not None:
+        # Another machine's firewall may let nobody in: its programs there know better.
+        if result.answered or address.through or address.machine is None or not has_own_check:
+            return probe.type, _target(probe, address), result
+    if has_own_check:
         result = run_own_check(engine, container, timeout_seconds=timeout_seconds)
         return "exec", container.name, result
     result = engine_verdict(container)
@@ -207,32 +225,33 @@ def _speak(
     gating: bool,
 ) -> ProbeResult:
     host, port = address.host, address.port
+    way: _Way = {"timeout_seconds": timeout_seconds, "through": address.through}
     path = probe.path or "/"
     if probe.type == "http":
-        return http.probe(host, port, path=path, timeout_seconds=timeout_seconds)
+        return http.probe(host, port, path=path, **way)
     if probe.type == "socketio":
-        return socketio.probe(host, port, path=path, gating=gating, timeout_seconds=timeout_seconds)
+        return socketio.probe(host, port, path=path, gating=gating, **way)
     environment = credentials.container_environment(service, container)
     if probe.type == "redis":
         command = credentials.command_of(service, container)
         password = credentials.redis_password(environment, command)
-        return redis.probe(host, port, password=password, timeout_seconds=timeout_seconds)
+        return redis.probe(host, port, password=password, **way)
     user, database = credentials.postgres_login(environment)
-    return postgres.probe(host, port, user=user, database=database, timeout_seconds=timeout_seconds)
+    return postgres.probe(host, port, user=user, database=database, **way)
 
 
 def _target(probe: Probe, address: Address) -> str:
-    return f"http://{address}{probe.path}" if probe.path else str(address)
+    return f"http://{address.authority}{probe.path}{address.whose}" if probe.path else str(address)
 
 
-def _with_grace(container: "Container", result: ProbeResult) -> ProbeResult:
+def _with_grace(engine: "Engine", container: "Container", result: ProbeResult) -> ProbeResult:
     """Call a failure ``starting`` while nothing has answered and the start is recent."""
     if result.status != "unhealthy":
         return result
     detail = result.detail
     if container.restart_count:
         detail += f" (restarted {container.restart_count} times)"
-    age = _seconds_since(container.started_at)
+    age = _seconds_since(container.started_at, engine.now())
     if result.answered or age is None or age >= _grace_seconds(container):
         return replace(result, detail=detail)
     return replace(result, status="starting", detail=f"{detail}, started {age:.0f} s ago")
@@ -243,8 +262,8 @@ def _grace_seconds(container: "Container") -> float:
     return max((check.get("StartPeriod") or 0) / 1e9, MINIMUM_GRACE_SECONDS)
 
 
-def _seconds_since(moment: str | None) -> float | None:
+def _seconds_since(moment: str | None, now: datetime) -> float | None:
     if moment is None:
         return None
     # The engine's clock may be ahead of ours.
-    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    return max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())

@@ -8,6 +8,7 @@ per read. Redirects are not followed: they would prove another server's health.
 import http.client
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
@@ -33,12 +34,21 @@ class Answer:
         return 200 <= self.status < 300
 
 
-def probe(host: str, port: int, *, path: str = "/health", timeout_seconds: float) -> ProbeResult:
+def probe(
+    host: str,
+    port: int,
+    *,
+    path: str = "/health",
+    timeout_seconds: float,
+    through: Path | None = None,
+) -> ProbeResult:
     """GET ``path`` at ``host``:``port``; never raises.
 
-    ``timeout_seconds`` bounds the whole probe.
+    ``timeout_seconds`` bounds the whole probe; ``through`` is a socket that leads there.
     """
-    return converse(host, port, timeout_seconds, lambda wire: judge(request(wire, "GET", path)))
+    return converse(
+        host, port, timeout_seconds, lambda wire: judge(request(wire, "GET", path)), through
+    )
 
 
 def request(wire: Wire, method: str, path: str, body: bytes = b"") -> Answer:

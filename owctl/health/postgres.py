@@ -7,6 +7,7 @@ starting or recovering answers 57P03; one without a free connection slot (53300)
 
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 
 from owctl.health.result import ProbeResult, printable
 from owctl.health.wire import Wire, WrongProtocolError, converse
@@ -27,18 +28,25 @@ _LOGIN_REFUSED_CODES = ("42501", "55000")
 
 
 def probe(
-    host: str, port: int, *, user: str, database: str | None = None, timeout_seconds: float
+    host: str,
+    port: int,
+    *,
+    user: str,
+    database: str | None = None,
+    timeout_seconds: float,
+    through: Path | None = None,
 ) -> ProbeResult:
     """Ask the server at ``host``:``port`` for a session; never raises.
 
-    ``database`` None is the one named like the user. ``timeout_seconds`` bounds the whole probe.
+    ``database`` None is the one named like the user. ``timeout_seconds`` bounds the whole probe;
+    ``through`` is a socket that leads there.
     """
 
     def exchange(wire: Wire) -> ProbeResult:
         wire.send(_startup_message(user, database or user))
         return _judge(wire)
 
-    return converse(host, port, timeout_seconds, exchange)
+    return converse(host, port, timeout_seconds, exchange, through)
 
 
 def _startup_message(user: str, database: str) -> bytes:

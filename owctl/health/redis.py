@@ -4,6 +4,8 @@ A server that demands a password we don't have is up, and so is one that has non
 one. One that refuses the stack's password is not healthy: to the rest of the stack it is down.
 """
 
+from pathlib import Path
+
 from owctl.health.result import ProbeResult, printable
 from owctl.health.wire import Wire, WrongProtocolError, converse
 
@@ -14,13 +16,19 @@ _REFUSALS = ("WRONGPASS", "ERR invalid password")
 
 
 def probe(
-    host: str, port: int, *, password: str | None = None, timeout_seconds: float
+    host: str,
+    port: int,
+    *,
+    password: str | None = None,
+    timeout_seconds: float,
+    through: Path | None = None,
 ) -> ProbeResult:
     """PING the server at ``host``:``port``; never raises.
 
-    ``password`` None sends no AUTH. ``timeout_seconds`` bounds the whole probe.
+    ``password`` None sends no AUTH. ``timeout_seconds`` bounds the whole probe; ``through`` is a
+    socket that leads there.
     """
-    return converse(host, port, timeout_seconds, lambda wire: _exchange(wire, password))
+    return converse(host, port, timeout_seconds, lambda wire: _exchange(wire, password), through)
 
 
 def _exchange(wire: Wire, password: str | None) -> ProbeResult:

@@ -1,6 +1,7 @@
 """The Socket.IO probe: /health, then a session of Engine.IO opened by polling and closed again."""
 
 import json
+from pathlib import Path
 
 from owctl.health import http
 from owctl.health.result import ProbeResult, printable
@@ -18,10 +19,12 @@ def probe(
     path: str = "/health",
     gating: bool = False,
     timeout_seconds: float,
+    through: Path | None = None,
 ) -> ProbeResult:
     """GET ``path`` and, unless ``gating``, make the handshake of a Socket.IO client; never raises.
 
-    ``gating`` is for asking many times a second. ``timeout_seconds`` bounds the whole probe.
+    ``gating`` is for asking many times a second. ``timeout_seconds`` bounds the whole probe;
+    ``through`` is a socket that leads there.
     """
 
     def exchange(wire: Wire) -> ProbeResult:
@@ -31,7 +34,7 @@ def probe(
         wire.connect()
         return shake_hands(wire)
 
-    return converse(host, port, timeout_seconds, exchange)
+    return converse(host, port, timeout_seconds, exchange, through)
 
 
 def shake_hands(wire: Wire) -> ProbeResult:

@@ -2,10 +2,14 @@
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owctl.engine.endpoint import is_loopback
+
 if TYPE_CHECKING:
+    from owctl.engine.connection import Engine
     from owctl.engine.containers import Container, PublishedPort
 
 _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared, not bound
@@ -13,43 +17,103 @@ _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S10
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IP address and a TCP port."""
+    """A host and a TCP port. ``machine`` names the one whose address it is, None for this one.
+
+    ``through`` is a socket file of ours that leads there by ssh; None connects directly.
+    """
 
     host: str
     port: int
+    through: Path | None = None
+    machine: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def authority(self) -> str:
+        """The host and the port as they stand in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def __str__(self) -> str:
+        return self.authority + self.whose
 
-def find_address(engine_host: str, container: "Container", port: int) -> Address | None:
+    @property
+    def whose(self) -> str:
+        """`` on MACHINE`` for another machine's address, else nothing."""
+        return f" on {self.machine}" if self.machine not in (None, self.host) else ""
+
+    def connect(self, timeout_seconds: float) -> socket.socket:
+        """Return a connected socket; raises OSError."""
+        return connect(self.host, self.port, timeout_seconds, self.through)
+
+
+def connect(
+    host: str, port: int, timeout_seconds: float, through: Path | None = None
+) -> socket.socket:
+    """Return a socket that is connected to ``host``:``port``, or to what leads there."""
+    if through is None:
+        return socket.create_connection((host, port), timeout=timeout_seconds)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(timeout_seconds)
+        connection.connect(str(through))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def find_address(
+    engine: "Engine", container: "Container", port: int, *, openly: bool = False
+) -> Address | None:
     """Return where ``port`` of the container answers, or None if it cannot be reached from here.
 
-    The published port is preferred, then the container's own address. Both count only with an
-    engine behind a unix socket: another machine's published ports may be bound to its loopback.
+    The published port is preferred, then the container's own address. To an engine behind ssh
+    everything goes through that connection, whatever the port is bound to. Of another engine
+    elsewhere only what it publishes to everybody can be reached, and only ``openly``: without
+    encryption, so for nothing that is secret. Raises EngineUnavailable where ssh fails.
     """
-    if not engine_host.startswith("unix://"):
+    endpoint = engine.endpoint
+    binding = _published(container, port)
+    if endpoint.is_local or endpoint.tunnel is not None:
+        found = _seen_there(engine, container, port, binding)
+        if found is None or endpoint.tunnel is None:
+            return found
+        through = endpoint.tunnel.port(found.host, found.port)
+        return replace(found, through=through, machine=endpoint.machine)
+    machine = endpoint.machine
+    if not openly or binding is None or not machine or is_loopback(machine):
         return None
-    published = [
+    if binding.host_ip not in _WILDCARDS:
+        return None
+    return Address(machine, binding.host_port, machine=machine)
+
+
+def _seen_there(
+    engine: "Engine", container: "Container", port: int, binding: "PublishedPort | None"
+) -> Address | None:
+    """Return where the port answers on the engine's own machine."""
+    if binding is not None:
+        return Address(_WILDCARDS.get(binding.host_ip, binding.host_ip), binding.host_port)
+    if "host" in container.networks:
+        return Address("127.0.0.1", port)
+    own = _reachable_ip(engine, container)
+    return Address(own, port) if own else None
+
+
+def _published(container: "Container", port: int) -> "PublishedPort | None":
+    found = [
         binding
         for binding in container.ports
         if binding.container_port == port and binding.protocol == "tcp" and binding.host_port
     ]
-    if published:
-        binding = min(published, key=_is_ipv6)
-        return Address(_WILDCARDS.get(binding.host_ip, binding.host_ip), binding.host_port)
-    if "host" in container.networks:
-        return Address("127.0.0.1", port)
-    own = _reachable_ip(container)
-    return Address(own, port) if own else None
+    return min(found, key=_is_ipv6) if found else None
 
 
 def _is_ipv6(binding: "PublishedPort") -> bool:
     return ":" in binding.host_ip
 
 
-def _reachable_ip(container: "Container") -> str | None:
-    """Return the container's address on a network whose gateway is this machine.
+def _reachable_ip(engine: "Engine", container: "Container") -> str | None:
+    """Return the container's address on a network whose gateway is the engine's machine.
 
     With a rootless engine, or one in a virtual machine, the bridge is elsewhere: asking such an
     address would time out, or meet a stranger who has it on the local network.
@@ -57,7 +121,9 @@ def _reachable_ip(container: "Container") -> str | None:
     networks = container.raw.get("NetworkSettings", {}).get("Networks") or {}
     for name, address in container.networks.items():
         gateway = (networks.get(name) or {}).get("Gateway") or ""
-        if address and gateway and _is_ours(gateway):
+        if not address or not gateway:
+            continue
+        if _is_ours(gateway) if engine.endpoint.is_local else not engine.is_rootless:
             return address
     return None
 

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owctl.health.result import ProbeResult
+from owctl.health.target import connect
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -29,13 +31,16 @@ class WrongProtocolError(Exception):
 class Wire:
     """A client's side of a connection to ``host``:``port``, to be done in ``timeout_seconds``.
 
-    Every method raises OSError (TimeoutError once the time is up).
+    ``through`` is a socket file that leads there, None to connect directly. Every method raises OSError (TimeoutError once the time is up).
     """
 
-    def __init__(self, host: str, port: int, timeout_seconds: float) -> None:
+    def __init__(
+        self, host: str, port: int, timeout_seconds: float, through: Path | None = None
+    ) -> None:
         self.host = host
         self.port = port
         self.connected = False
+        self._through = through
         self._deadline = time.monotonic() + timeout_seconds
         self._socket: socket.socket | None = None
         self._reader = io.BufferedReader(_Incoming(self))
@@ -43,7 +48,7 @@ class Wire:
     def connect(self) -> None:
         """Open the connection; called again, open a new one under the same deadline."""
         self.close()
-        self._socket = socket.create_connection((self.host, self.port), timeout=self._remaining())
+        self._socket = connect(self.host, self.port, self._remaining(), self._through)
         self._reader = io.BufferedReader(_Incoming(self))
         self.connected = True
 
@@ -109,14 +114,18 @@ class _Incoming(io.RawIOBase):
 
 
 def converse(
-    host: str, port: int, timeout_seconds: float, exchange: Callable[[Wire], ProbeResult]
+    host: str,
+    port: int,
+    timeout_seconds: float,
+    exchange: Callable[[Wire], ProbeResult],
+    through: Path | None = None,
 ) -> ProbeResult:
     """Connect, let ``exchange`` talk and judge, and turn whatever fails into a verdict.
 
     Returns the verdict with its latency; never raises for anything a server can do.
     """
     started = time.monotonic()
-    with closing(Wire(host, port, timeout_seconds)) as wire:
+    with closing(Wire(host, port, timeout_seconds, through)) as wire:
         try:
             wire.connect()
             result = exchange(wire)

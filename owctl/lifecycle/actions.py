@@ -224,7 +224,7 @@ class Actions:
                 timeout_seconds=self.timeout_seconds,
                 cancel=cancel,
                 report=report,
-                one_shot=self._is_one_shot(service),
+                one_shot=is_one_shot(self.stack, service.name),
             )
         except (ServiceFailed, TimedOut) as error:
             error.details = (*error.details, *self._circumstances(service))
@@ -247,13 +247,6 @@ class Actions:
         if held_up:
             lines.append(f"not started because of this: {', '.join(map(str, held_up))}")
         return lines
-
-    def _is_one_shot(self, service: Service) -> bool:
-        return any(
-            edge.service == service.name and edge.condition == "service_completed_successfully"
-            for other in self.stack.services.values()
-            for edge in other.depends_on
-        )
 
     def _reach(self, step: Step, cancel: threading.Event, report: Report) -> str:
         from owctl.engine.containers import inspect_container
@@ -290,6 +283,15 @@ class Actions:
             # Another project's container may be attached: that is no reason to fail a stop.
             return f"kept: {error.message}"
         return "removed"
+
+
+def is_one_shot(stack: Stack, name: str) -> bool:
+    """Return whether a service is to do its work and end, as somebody waits for that."""
+    return any(
+        edge.service == name and edge.condition == "service_completed_successfully"
+        for other in stack.services.values()
+        for edge in other.depends_on
+    )
 
 
 def grace_seconds(service: Service | None) -> int | None:

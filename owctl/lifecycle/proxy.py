@@ -115,7 +115,7 @@ def _ask(engine: "Engine", service: Service, container: "Container", path: str) 
     from owctl.health.wire import converse
 
     port = choose_probe(service).port
-    address = find_address(engine.host, container, port) if port else None
+    address = find_address(engine, container, port) if port else None
     if address is None:
         return None
 
@@ -129,6 +129,7 @@ def _ask(engine: "Engine", service: Service, container: "Container", path: str) 
         address.port,
         TIMEOUT_SECONDS,
         lambda wire: judge(request(wire, "GET", path)),
+        address.through,
     )
     return None if result.status == "healthy" else result.detail
 

@@ -52,6 +52,10 @@ def prepare_start(
             api_version=engine.api_version,
             proxy_environment=engine.proxy_environment,
         )
+        if engine.is_podman:
+            from owctl.engine.podman import differences_on_podman
+
+            return differences_on_podman(wanted, container.raw, image.raw)
         return differing(wanted, container.raw, image.raw, network_ids=observed.networks)
 
     return Prepared(plan_start(stack, observed, names, options, differences), observed)

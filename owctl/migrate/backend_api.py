@@ -71,6 +71,8 @@ class BackendApi:
         connection = http.client.HTTPConnection(
             self.address.host, self.address.port, timeout=self.timeout_seconds
         )
+        if self.address.through is not None:
+            connection.sock = self.address.connect(self.timeout_seconds)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if body is not None:
             headers["Content-Type"] = "application/json"

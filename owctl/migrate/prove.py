@@ -163,5 +163,5 @@ def _api(engine: "Engine", stack: "Stack", backend: "Service") -> BackendApi | N
 
     running = list_containers(engine, stack.project, services=[backend.name], all=False)
     port = choose_probe(backend).port or _PORT
-    address = find_address(engine.host, running[0], port) if running else None
+    address = find_address(engine, running[0], port) if running else None
     return BackendApi(address) if address else None

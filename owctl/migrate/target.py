@@ -113,7 +113,7 @@ def find_target(engine: "Engine", stack: Stack) -> Target:
     if container is None:
         raise OwctlError(f"{names[0]} is not running.", hint=f"owctl start {names[0]}")
     port = choose_probe(stack.services[container.service]).port or _PORT
-    address = find_address(engine.host, container, port)
+    address = find_address(engine, container, port)
     if address is None:
         raise OwctlError(
             f"PostgreSQL in the container {container.name} cannot be reached from this machine.",
@@ -133,9 +133,11 @@ def connect(target: Target) -> "psycopg.Connection[tuple[Any, ...]]":
     """Sign in, every statement a transaction of its own; raises OwctlError with the server's words."""
     import psycopg
 
+    through = target.address.through
     try:
         return psycopg.connect(
-            host=target.address.host,
+            # A folder, for the library, is where the socket of that port lies.
+            host=str(through.parent) if through is not None else target.address.host,
             port=target.address.port,
             user=target.user,
             password=target.password,

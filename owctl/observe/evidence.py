@@ -38,6 +38,7 @@ def last_words(engine: "Engine", container: "Container", lines: int = LOG_LINES)
     The evidence must not hide the failure: where the log cannot be read, it says so instead.
     """
     from owctl.engine.logs import stream_logs
+    from owctl.environment.harmless import harmless_text
 
     try:
         stream = stream_logs(
@@ -49,7 +50,7 @@ def last_words(engine: "Engine", container: "Container", lines: int = LOG_LINES)
             since=None,
             until=None,
         )
-        found = [line.message for line in stream]
+        found = [harmless_text(line.message) for line in stream]
     except OwctlError as error:
         return [f"(its log could not be read: {error.message})"]
     if not found:

@@ -7,31 +7,29 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from owctl.engine.connection import Engine
-from owctl.engine.logs import LogEntry, LogStream, stream_logs
+from owctl.engine.logs import Guard, LogEntry, LogStream, stream_logs
 from owctl.errors import NotFound
+from owctl.observe.log_position import Position
 from owctl.observe.logs import Line, Source
 
 # So many lines may come between two readings without the whole log being read again.
 OVERLAP_LINES = 1000
-QUEUE_BATCHES = 64
+# Of up to a quarter of a megabyte each.
+QUEUE_BATCHES = 16
 PUT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """The latest line seen of a log: its stamp, and how many lines of that stamp were seen."""
-
-    stamp: bytes
-    count: int = 1
-
-
-@dataclass(frozen=True, slots=True)
 class Attachment:
-    """Where to begin: after ``seen``, else with ``tail`` lines or all of those ``since``."""
+    """Where to begin: after what was ``seen``, else with ``tail`` lines or all of those ``since``.
+
+    ``follow`` False reads what there is.
+    """
 
     seen: Position | None = None
     tail: int | None = None
     since: float | str | None = None
+    follow: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +44,11 @@ class Message:
 
 
 class LogFeed:
-    """Reads any number of logs at once; ``close`` ends every reading."""
+    """Reads any number of logs at once, each over a connection of its own; ``close`` ends all."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, guard: Guard | None = None) -> None:
         self._engine = engine
+        self._guard = guard
         self._queue: queue.Queue[Message] = queue.Queue(QUEUE_BATCHES)
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -93,15 +92,25 @@ class LogFeed:
 
     def _read(self, source: Source, attachment: Attachment) -> None:
         error: Exception | None = None
+        position = attachment.seen.copy() if attachment.seen else Position()
         try:
             for batch in self._batches(source, attachment):
-                lines = tuple((stamp, source, name, text) for stamp, name, text in batch)
-                self._put(Message(source, time.monotonic(), lines))
+                self._hand_over(source, position, batch)
+            if attachment.follow and position:
+                # The engine may end a stream before the last words of a container have come.
+                for batch in self._batches(source, Attachment(seen=position.copy(), follow=False)):
+                    self._hand_over(source, position, batch)
         except NotFound:
             pass  # removed: its log has ended
         except Exception as caught:  # noqa: BLE001  # raised again by the thread that listens
             error = caught
         self._put(Message(source, time.monotonic(), ended=True, error=error))
+
+    def _hand_over(self, source: Source, position: Position, batch: list[LogEntry]) -> None:
+        for stamp, name, _ in batch:
+            position.add(stamp, name)
+        lines = tuple((stamp, source, name, text) for stamp, name, text in batch)
+        self._put(Message(source, time.monotonic(), lines))
 
     def _put(self, message: Message) -> None:
         while not self._closed.is_set():
@@ -112,33 +121,33 @@ class LogFeed:
             return
 
     def _batches(self, source: Source, attachment: Attachment) -> Iterator[list[LogEntry]]:
-        seen = attachment.seen
-        if seen is None:
-            yield from self._stream(source, tail=attachment.tail, since=attachment.since)
+        seen, follow = attachment.seen, attachment.follow
+        if not seen:
+            yield from self._stream(source, attachment.tail, attachment.since, follow)
             return
         # The engine finds the last lines fast and a time slowly. If the last lines reach back to
-        # the one seen last, nothing is missing between them.
-        since = seen.stamp.decode("ascii")
-        batches = self._stream(source, tail=OVERLAP_LINES, since=since)
+        # where to go on, nothing is missing between them.
+        since = seen.since.decode("ascii")
+        batches = self._stream(source, OVERLAP_LINES, since, follow)
         first = next(batches, None)
-        if first is not None and first[0][0] > seen.stamp:
+        if first is not None and first[0][0] > seen.since:
             batches.close()
-            batches = self._stream(source, tail=None, since=since)
+            batches = self._stream(source, None, since, follow)
             first = next(batches, None)
-        yield from skip_seen(seen, first or [])
-        yield from batches
+        yield from seen.unseen(_with_first(first, batches))
 
     def _stream(
-        self, source: Source, *, tail: int | None, since: float | str | None
+        self, source: Source, tail: int | None, since: float | str | None, follow: bool
     ) -> Generator[list[LogEntry], None, None]:
         stream = stream_logs(
             self._engine,
             source.container_id,
             tty=source.tty,
-            follow=True,
+            follow=follow,
             tail=tail,
             since=since,
             until=None,
+            guard=self._guard,
         )
         with self._lock:
             self._streams.add(stream)
@@ -152,14 +161,9 @@ class LogFeed:
             stream.close()
 
 
-def skip_seen(seen: Position, batch: list[LogEntry]) -> Iterator[list[LogEntry]]:
-    """Yield the batch without what was seen before, nothing if that is all of it."""
-    at_stamp = 0
-    fresh = []
-    for entry in batch:
-        if entry[0] == seen.stamp:
-            at_stamp += 1
-        if entry[0] > seen.stamp or (entry[0] == seen.stamp and at_stamp > seen.count):
-            fresh.append(entry)
-    if fresh:
-        yield fresh
+def _with_first(
+    first: list[LogEntry] | None, batches: Iterator[list[LogEntry]]
+) -> Iterator[list[LogEntry]]:
+    if first is not None:
+        yield first
+    yield from batches

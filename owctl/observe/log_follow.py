@@ -1,7 +1,7 @@
 """Following a project's logs: what is there first, then what comes, across restarts.
 
-Each container is taken up again at its last line, so that none is lost or shown twice; new ones
-are followed from their beginning.
+Each container is taken up again where it was left, so that no line is lost or shown twice; new ones
+are followed from their beginning. A connection that breaks is made again.
 """
 
 import time
@@ -10,26 +10,26 @@ from collections.abc import Callable, Collection, Generator, Iterator
 
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
-from owctl.engine.logs import writing_containers
-from owctl.errors import EngineError
-from owctl.observe.log_feed import Attachment, LogFeed, Message, Position
+from owctl.engine.logs import Guard, container_states
+from owctl.errors import EngineError, EngineUnavailable
+from owctl.observe.log_feed import Attachment, LogFeed, Message
+from owctl.observe.log_filter import LineFilter
+from owctl.observe.log_position import Position
+from owctl.observe.log_read import read_logs
 from owctl.observe.log_window import ReorderingWindow
-from owctl.observe.logs import (
-    Line,
-    OnProblem,
-    Source,
-    Window,
-    log_sources,
-    read_logs,
-)
+from owctl.observe.logs import Line, OnProblem, Source, Window, log_sources
 
 POLL_SECONDS = 0.5
 SOON_SECONDS = 0.1
 REFUSALS = 4
 # How long nothing may run before following ends: a recreated container is away for a moment.
 GRACE_SECONDS = 3.0
+# How long the engine may be away; one that is restarted needs a few seconds.
+PATIENCE_SECONDS = 15.0
+WRITING_STATES = ("running", "paused", "restarting")
 
 OnEnd = Callable[[Source, str], None]
+OnLoss = Callable[[str], None]
 
 
 class LogFollower:
@@ -37,8 +37,10 @@ class LogFollower:
 
     Ends when all containers have ended and none came back within ``GRACE_SECONDS``; at once if
     none ran to begin with. ``on_end`` hears of a container that ended, and how ("exited with code 1",
-    "was restarted", "was removed"); ``on_problem`` of a log that cannot be read. ``lines`` raises
-    EngineUnavailable when the engine goes away.
+    "was restarted", "was removed"); ``on_problem`` of a log that cannot be read; ``on_loss`` of a
+    lost connection that is tried again. ``chooser`` is told what to skip, as ``read_logs`` does;
+    every line is yielded. ``lines`` raises EngineUnavailable when the engine stays away for
+    ``patience_seconds``.
     """
 
     def __init__(
@@ -50,6 +52,10 @@ class LogFollower:
         *,
         on_end: OnEnd,
         on_problem: OnProblem,
+        on_loss: OnLoss = lambda text: None,
+        chooser: LineFilter | None = None,
+        guard: Guard | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._engine = engine
         self._project = project
@@ -57,13 +63,21 @@ class LogFollower:
         self._window = window
         self._on_end = on_end
         self._on_problem = on_problem
-        self._feed = LogFeed(engine)
+        self._on_loss = on_loss
+        self._chooser = chooser
+        self._guard = guard
+        self._patience_seconds = patience_seconds
+        self._feed = LogFeed(engine, guard)
         self._reordering = ReorderingWindow()
         self._seen: dict[str, Position] = {}
-        self._known: set[str] = set()
+        # Every container that was met, with the start whose log was begun last.
+        self._known: dict[str, str | None] = {}
         self._unreadable: set[str] = set()
         self._ended: dict[str, Source] = {}
+        # Logs whose end was not seen: they are read once more, whatever has become of the container.
+        self._broken: set[str] = set()
         self._refusals: Counter[str] = Counter()
+        self._lost_since: float | None = None
 
     def lines(self) -> Generator[list[Line], None, None]:
         """Yield what there is and what comes; closing the generator ends all reading."""
@@ -75,28 +89,39 @@ class LogFollower:
 
     def _history(self) -> Iterator[list[Line]]:
         sources = log_sources(self._engine, self._project, self._services)
+        self._known = {source.container_id: source.started_at for source in sources}
         if self._window.tail != 0:
-            for lines in read_logs(self._engine, sources, self._window, self._problem):
-                self._remember(lines)
-                yield lines
-        self._known = {source.container_id for source in sources}
-        writing = self._writing()
+            try:
+                for lines in read_logs(
+                    self._engine,
+                    sources,
+                    self._window,
+                    self._problem,
+                    chooser=self._chooser,
+                    guard=self._guard,
+                ):
+                    self._remember(lines)
+                    yield lines
+            except EngineUnavailable as error:
+                self._bear(error)
+                self._broken |= self._known.keys()
+                return
+        writing = self._writing(self._states())
         for source in sources:
             if source.container_id in writing:
                 self._feed.follow(source, self._attachment(source, initial=True))
 
     def _live(self) -> Iterator[list[Line]]:
-        grace_seconds = GRACE_SECONDS if self._feed.followed else 0.0
+        grace_seconds = GRACE_SECONDS if self._feed.followed or self._broken else 0.0
         quiet_since: float | None = None
         next_poll = 0.0
         while True:
             now = time.monotonic()
             if now >= next_poll:
-                self._report_ends()
-                self._take_up()
+                self._poll()
                 next_poll = now + POLL_SECONDS
                 yield []
-            if self._feed.followed or self._reordering.holds:
+            if self._feed.followed or self._reordering.holds or self._broken or self._is_lost:
                 quiet_since = None
             else:
                 quiet_since = now if quiet_since is None else quiet_since
@@ -109,6 +134,29 @@ class LogFollower:
             if ready := self._reordering.release(time.monotonic(), alone=alone):
                 yield ready
 
+    @property
+    def _is_lost(self) -> bool:
+        return self._lost_since is not None
+
+    def _poll(self) -> None:
+        """Look what has become of the containers; the engine may be away for a while."""
+        try:
+            self._report_ends()
+            self._take_up()
+        except EngineUnavailable as error:
+            self._bear(error)
+        else:
+            self._lost_since = None
+
+    def _bear(self, error: EngineUnavailable) -> None:
+        """Let a failure of the engine pass, if it is not one for too long: then raise it."""
+        now = time.monotonic()
+        if self._lost_since is None:
+            self._lost_since = now
+            self._on_loss(f"{error.message}; trying again")
+        elif now - self._lost_since >= self._patience_seconds:
+            raise error
+
     def _handle(self, message: Message) -> bool:
         """Take a message in; returns whether to look at once what became of its container."""
         if not message.ended:
@@ -116,6 +164,10 @@ class LogFollower:
             self._reordering.add(message.lines, message.arrived)
             return False
         identity, error = message.source.container_id, message.error
+        if isinstance(error, EngineUnavailable):
+            self._bear(error)
+            self._broken.add(identity)
+            return False
         if isinstance(error, EngineError):
             # A container that is being removed still runs, but its log is refused already.
             self._refusals[identity] += 1
@@ -129,8 +181,7 @@ class LogFollower:
 
     def _report_ends(self) -> None:
         """Say what became of containers whose logs have ended; the engine may need a moment."""
-        undecided = {}
-        for identity, source in self._ended.items():
+        for identity, source in list(self._ended.items()):
             container = inspect_container(self._engine, identity)
             if container is None:
                 self._on_end(source, "was removed")
@@ -139,18 +190,33 @@ class LogFollower:
             elif container.started_at != source.started_at:
                 self._on_end(source, "was restarted")
             elif identity not in self._feed.followed:
-                undecided[identity] = source
-        self._ended = undecided
+                continue
+            del self._ended[identity]
 
     def _take_up(self) -> None:
-        """Follow containers that are new, or run again."""
-        waiting = self._writing() - self._feed.followed
-        if not waiting:
+        """Follow containers that are new or run again, also those that have ended meanwhile."""
+        states = self._states()
+        writing = self._writing(states)
+        self._broken &= states.keys()  # the others were removed while nobody could look
+        idle = {
+            identity
+            for identity, state in states.items()
+            if identity not in self._feed.followed
+            and identity not in self._unreadable
+            and state != "created"
+        }
+        if not idle:
             return
         for source in log_sources(self._engine, self._project, self._services):
-            if source.container_id in waiting:
+            identity = source.container_id
+            if identity in idle and (
+                identity in writing
+                or identity in self._broken
+                or source.started_at != self._known.get(identity)
+            ):
                 self._feed.follow(source, self._attachment(source, initial=False))
-                self._known.add(source.container_id)
+                self._known[identity] = source.started_at
+                self._broken.discard(identity)
 
     def _attachment(self, source: Source, *, initial: bool) -> Attachment:
         if seen := self._seen.get(source.container_id):
@@ -163,8 +229,12 @@ class LogFollower:
         known = source.container_id in self._known
         return Attachment(since=source.started_at if known else None)
 
-    def _writing(self) -> frozenset[str]:
-        return writing_containers(self._engine, self._project, self._services) - self._unreadable
+    def _states(self) -> dict[str, str]:
+        return container_states(self._engine, self._project, self._services)
+
+    def _writing(self, states: dict[str, str]) -> frozenset[str]:
+        writing = {identity for identity, state in states.items() if state in WRITING_STATES}
+        return frozenset(writing - self._unreadable)
 
     def _problem(self, source: Source, error: EngineError) -> None:
         if source.container_id not in self._unreadable:
@@ -173,9 +243,8 @@ class LogFollower:
 
     def _remember(self, lines: Collection[Line]) -> None:
         seen = self._seen
-        for stamp, source, _, _ in lines:
-            before = seen.get(source.container_id)
-            if before is None or stamp > before.stamp:
-                seen[source.container_id] = Position(stamp)
-            elif stamp == before.stamp:
-                seen[source.container_id] = Position(stamp, before.count + 1)
+        for stamp, source, stream, _ in lines:
+            position = seen.get(source.container_id)
+            if position is None:
+                position = seen[source.container_id] = Position()
+            position.add(stamp, stream)

@@ -1,16 +1,14 @@
-"""The logs of several containers as one, in the order of time."""
+"""Whose logs are read, and what a line of them is."""
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from operator import itemgetter
 
 from owctl.engine.connection import Engine
-from owctl.engine.containers import Container, inspect_container, list_containers
+from owctl.engine.containers import Container, list_containers
 from owctl.engine.frames import Stream
-from owctl.engine.logs import stream_logs
-from owctl.errors import EngineError, EngineUnavailable, NotFound
+from owctl.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,78 +58,3 @@ def _source(container: Container, count: int) -> Source:
         tty=container.tty,
         started_at=container.started_at,
     )
-
-
-def read_logs(
-    engine: Engine, sources: Sequence[Source], window: Window, on_problem: OnProblem
-) -> Iterator[list[Line]]:
-    """Yield what the logs hold now, merged by time, in lists as they come.
-
-    ``window.tail`` counts for each container. A log that cannot be read (its driver) is handed to
-    ``on_problem`` and left out. Raises EngineUnavailable.
-    """
-    opened = (_open(engine, source, window, on_problem) for source in sources)
-    yield from merge_by_time([batches for batches in opened if batches is not None])
-
-
-def _open(
-    engine: Engine, source: Source, window: Window, on_problem: OnProblem
-) -> Iterator[list[Line]] | None:
-    try:
-        stream = stream_logs(
-            engine,
-            source.container_id,
-            tty=source.tty,
-            follow=False,
-            tail=window.tail,
-            since=window.since,
-            until=window.until,
-        )
-    except NotFound:
-        return None  # removed since it was listed
-    except EngineUnavailable:
-        raise
-    except EngineError as error:
-        if not is_leaving(engine, source):
-            on_problem(source, error)
-        return None
-    return (
-        [(stamp, source, name, text) for stamp, name, text in batch] for batch in stream.batches()
-    )
-
-
-def is_leaving(engine: Engine, source: Source) -> bool:
-    """Whether a container is gone or being removed, when the engine refuses its log."""
-    container = inspect_container(engine, source.container_id)
-    return container is None or container.state in ("removing", "dead")
-
-
-def merge_by_time(streams: Sequence[Iterator[list[Line]]]) -> Iterator[list[Line]]:
-    """Merge streams of lines, each in order of time, by reading only as far ahead as needed.
-
-    Lines of one stream keep their order.
-    """
-    waiting: list[tuple[list[Line], Iterator[list[Line]]]] = [([], iter(s)) for s in streams]
-    while waiting:
-        filled = []
-        for batch, stream in waiting:
-            following = batch or sorted(next(stream, []), key=stamp_of)
-            if following:
-                filled.append((following, stream))
-        if len(filled) == 1:
-            batch, stream = filled[0]
-            yield batch
-            yield from stream
-            return
-        if not filled:
-            return
-        # Up to the earliest last line nothing can come in between any more.
-        horizon = min(batch[-1][0] for batch, _ in filled)
-        taken: list[Line] = []
-        waiting = []
-        for batch, stream in filled:
-            cut = bisect_right(batch, horizon, key=stamp_of)
-            taken += batch[:cut]
-            waiting.append((batch[cut:], stream))
-        taken.sort(key=stamp_of)
-        yield taken

@@ -1,12 +1,12 @@
-"""Log lines as bytes for stdout: with prefix and time, or as JSON lines; secrets masked."""
+"""Log lines as bytes for stdout: with prefix and time, or as JSON lines; harmless, secrets masked."""
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from owctl.ui.log_colors import paint, printable, service_color
+from owctl.environment.harmless import harmless, harmless_line
+from owctl.ui.log_colors import paint, service_color
 
 
 class Origin(Protocol):
@@ -30,31 +30,56 @@ Mask = Callable[[bytes], bytes]
 Line = tuple[bytes, Origin, str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """What is done to the lines before they are shown; ``raw`` shows them as they were written."""
+
+    mask: Mask | None = None
+    raw: bool = False
+
+    def plain(self, block: bytes) -> bytes:
+        """Return lines without control sequences and secrets."""
+        if self.raw:
+            return block
+        # In this order: a sequence in the middle of a secret would keep the mask from seeing it.
+        block = harmless(block)
+        return self.mask(block) if self.mask is not None else block
+
+    def colored(self, line: bytes) -> bytes:
+        """Return a line likewise, with its own colours; without, where they stand in a secret."""
+        if self.raw:
+            return line
+        shown = harmless_line(line)
+        if self.mask is None:
+            return shown
+        masked = self.mask(shown)
+        if b"\x1b" in shown:
+            plain = harmless(line)
+            if (hidden := self.mask(plain)) != plain and harmless(masked) != hidden:
+                return hidden
+        return masked
+
+
 @dataclass(slots=True)
 class TextFormat:
     """``service  | message``: the form for people.
 
-    ``colors`` maps a service to its SGR code, empty for none. ``terminal`` takes control
-    sequences out of the messages. ``width`` is that of the longest label so far.
+    ``colors`` maps a service to its SGR code, empty for none; with them the lines keep their own
+    colours. ``width`` is that of the longest label so far.
     """
 
     prefixed: bool = True
     timestamps: bool = False
     colors: Mapping[str, str] = field(default_factory=dict)
-    terminal: bool = False
     width: int = 0
-    mask: Mask | None = None
-    pattern: re.Pattern[bytes] | None = None
+    safety: Safety = field(default_factory=Safety)
     _services: dict[str, str] = field(default_factory=dict)
     _prefixes: dict[str, bytes] = field(default_factory=dict)
 
-    def render(self, lines: Sequence[Line]) -> bytes:
+    def render(self, lines: Sequence[Line], levels: Sequence[str | None] = ()) -> bytes:
         """Return what to write for the lines."""
-        if self.pattern is not None:
-            lines = list(_matching(lines, self.mask, self.pattern))
-        if self.terminal:
-            colors = bool(self.colors)
-            lines = [(a, b, c, printable(text, colors=colors)) for a, b, c, text in lines]
+        if self.colors:
+            lines = [(a, b, c, self.safety.colored(text)) for a, b, c, text in lines]
         prefixes = self._prefixes_of(lines)
         if self.timestamps:
             output = b"".join(
@@ -63,7 +88,7 @@ class TextFormat:
         else:
             output = b"".join([prefixes[source.label] + text for _, source, _, text in lines])
         # All at once: one pass over a block is many times faster than one for each line.
-        return self.mask(output) if self.mask is not None and self.pattern is None else output
+        return output if self.colors else self.safety.plain(output)
 
     def _prefixes_of(self, lines: Sequence[Line]) -> Mapping[str, bytes]:
         """Return the prefixes of all origins so far, by label."""
@@ -86,15 +111,17 @@ class TextFormat:
 
 @dataclass(slots=True)
 class JsonFormat:
-    """One JSON document a line: the form for programs."""
+    """One JSON document a line: the form for programs.
+
+    Raw messages keep their control characters, escaped as JSON does; what is no UTF-8 becomes U+FFFD.
+    """
 
     project: str
-    mask: Mask | None = None
-    pattern: re.Pattern[bytes] | None = None
+    safety: Safety = field(default_factory=Safety)
 
-    def render(self, lines: Sequence[Line]) -> bytes:
-        """Return what to write for the lines."""
-        encode = json.JSONEncoder(ensure_ascii=False).encode
+    def render(self, lines: Sequence[Line], levels: Sequence[str | None] = ()) -> bytes:
+        """Return what to write for the lines, with the level of each (None: not known)."""
+        encode = json.JSONEncoder(ensure_ascii=self.safety.raw).encode
         documents = [
             encode(
                 {
@@ -104,22 +131,17 @@ class JsonFormat:
                     "service": source.service,
                     "container": source.container,
                     "stream": stream,
-                    "message": text[:-1].decode("utf-8", "replace"),
+                    "level": level,
+                    "message": self.safety.plain(text)
+                    .removesuffix(b"\n")
+                    .decode("utf-8", "replace"),
                 }
             )
-            for stamp, source, stream, text in _matching(lines, self.mask, self.pattern)
+            for (stamp, source, stream, text), level in zip(
+                lines, levels or [None] * len(lines), strict=True
+            )
         ]
         return "".join([document + "\n" for document in documents]).encode()
-
-
-def _matching(
-    lines: Iterable[Line], mask: Mask | None, pattern: re.Pattern[bytes] | None
-) -> Iterator[Line]:
-    """Yield the lines as they are shown, masked, if the pattern is found in that."""
-    for stamp, source, stream, text in lines:
-        shown = mask(text) if mask is not None else text
-        if pattern is None or pattern.search(shown[:-1]):
-            yield stamp, source, stream, shown
 
 
 def service_colors(services: Iterable[str]) -> dict[str, str]:

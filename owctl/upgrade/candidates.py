@@ -35,28 +35,41 @@ def find_candidates(
     *,
     named: bool,
 ) -> tuple[Candidate, ...]:
-    """Return the services among ``names`` that have a container, in the order of their dependencies.
+    """Return the services among ``names`` that run, in the order of their dependencies.
 
-    ``named`` says that the user named them: then one without a container is an error. Those of an
+    ``named`` says that the user named them: then one that does not run is an error. Those of an
     upgrade that is not finished are always among them. Raises ServiceFailed.
     """
     from owctl.compose.order import dependency_order
 
     unfinished = record.under_way.upgrade.services if record.under_way else ()
-    absent = [name for name in names if not observed.of(name)]
+    absent = [
+        name for name in names if name not in unfinished and not _counts(stack, observed, name)
+    ]
     if (named and absent) or len(absent) == len(names):
         which = ", ".join(absent) if named else "the stack"
         raise ServiceFailed(
             f"There is nothing to upgrade: {which} is not started."
             if not named
-            else f"{which} cannot be upgraded: not started yet.",
+            else f"{which} cannot be upgraded: it does not run.",
             hint="owctl start --pull, which starts with the newest images",
         )
-    chosen = {*names, *unfinished}
+    chosen = {*names, *unfinished} - {*absent}
     return tuple(
         _candidate(engine, stack, stack.services[name], observed.of(name), record)
         for name in dependency_order(stack)
         if name in chosen and observed.of(name)
+    )
+
+
+def _counts(stack: Stack, observed: Observed, name: str) -> bool:
+    """Return whether a service is at work, or did its work and ended as it should."""
+    from owctl.lifecycle.actions import is_one_shot
+
+    containers = observed.of(name)
+    return bool(containers) and (
+        is_one_shot(stack, name)
+        or any(each.state in ("running", "restarting", "paused") for each in containers)
     )
 
 

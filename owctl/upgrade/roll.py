@@ -18,7 +18,7 @@ from owctl.engine.containers import (
 from owctl.engine.drift import is_made_from
 from owctl.engine.images import Image, inspect_image
 from owctl.errors import ServiceFailed
-from owctl.lifecycle.actions import Actions, grace_seconds
+from owctl.lifecycle.actions import Actions, grace_seconds, is_one_shot
 from owctl.lifecycle.missing_image import missing_image
 from owctl.lifecycle.observed import Observed, observe
 from owctl.lifecycle.plan import Plan, Step
@@ -73,6 +73,8 @@ class _Roll:
         observed = observe(self.engine, self.stack, images=False)
         images = {name: self._image(name) for name in names}
         containers = {name: observed.of(name) for name in names}
+        # On the way back, and after a kill: what is down is missed already.
+        names = sorted(names, key=lambda name: all(each.is_running for each in containers[name]))
         plan = {
             each.container_id: each for each in plan_replacements(self.stack, containers, names)
         }
@@ -102,7 +104,7 @@ class _Roll:
         subject = self._subject(container)
         if not is_made_from(container.raw, image.raw):
             self._replace(planned, subject, observed)
-        elif not container.is_running:
+        elif not container.is_running and not is_one_shot(self.stack, container.service):
             self._tell(subject, "starting the container of before")
             start_container(self.engine, container.id, container.name)
             self._wait(container.service, container.id, subject)
@@ -161,10 +163,12 @@ class _Roll:
             timeout_seconds=self.timeout_seconds,
             cancel=self.cancel,
             report=lambda text: self._tell(subject, f"waiting: {text}"),
+            one_shot=is_one_shot(self.stack, name),
             only={container_id},
         )
         ready = inspect_container(self.engine, container_id)
-        self.restarts[container_id] = ready.restart_count if ready else 0
+        if ready is not None and ready.is_running:
+            self.restarts[container_id] = ready.restart_count
 
     def _refresh(self, name: str, observed: Observed) -> None:
         """Let the web servers in front know which addresses the service has now."""
@@ -188,6 +192,7 @@ class _Roll:
                 self._tell(subject, f"restarting: {causes[0].service} was replaced")
                 restart_container(self.engine, container.id, grace_seconds(service))
                 self._wait(name, container.id, subject)
+                self._refresh(name, observed)
                 self.receive(RollEvent(subject, "done", "restarted"))
 
     def _look_again(self, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from owctl.upgrade.columns import Moved, compare, read_columns
 from owctl.upgrade.replacements import Replacement, plan_replacements
 from owctl.upgrade.roll import Rolled
 from owctl.upgrade.run import new_upgrade
-from owctl.upgrade.transition import Way, go, go_back
+from owctl.upgrade.transition import Way, go, go_back, note
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def run_rollback(way: Way, record: Record, prepared: PreparedRollback) -> tuple[
         return replace(record.under_way.upgrade, kind="rollback", changes=prepared.changes), rolled
     upgrade = new_upgrade("rollback", prepared.changes, prepared.backup_id)
     upgrade = replace(upgrade, columns=read_columns(way.engine, way.stack))
-    return upgrade, go(way, record, upgrade)
+    return upgrade, go(way, record, note(way, record, upgrade))
 
 
 def _undone(record: Record, names: Sequence[str]) -> tuple[Upgrade, ...]:

@@ -34,7 +34,7 @@ from owctl.upgrade.candidates import Candidate, find_candidates
 from owctl.upgrade.columns import read_columns
 from owctl.upgrade.replacements import Replacement, plan_replacements
 from owctl.upgrade.roll import Rolled
-from owctl.upgrade.transition import Way, go
+from owctl.upgrade.transition import Way, go, note
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +105,26 @@ class UpgradeRun:
         try:
             fetch(self.engine, self.prepared.stack, self.prepared.plan, fetching, receive)
             changes = find_changes(self.engine, self.prepared.candidates)
-        except OwctlError as error:
-            self.abandon()
-            error.details = (*error.details, "Nothing was upgraded.")
-            raise
-        except BaseException:
-            self.abandon()
+        except BaseException as error:
+            self.abandon(error)
             raise
         if not changes:
             self._nothing_changes()
         return changes
 
-    def abandon(self) -> None:
-        """Give the images their names back, and forget that anything was begun."""
-        put_back(self.engine, self.tags)
-        write_record(self.stack.working_dir, self.record)
+    def abandon(self, error: BaseException) -> None:
+        """Give the images their names back, and forget that anything was begun; ``error`` is why.
+
+        Where that fails (a full disk, an engine that is gone) the next owctl does it.
+        """
+        said = ["Nothing was upgraded."]
+        try:
+            put_back(self.engine, self.tags)
+            write_record(self.stack.working_dir, self.record)
+        except OwctlError as another:
+            said += [f"The next owctl clears up: {another.message}"]
+        if isinstance(error, OwctlError):
+            error.details = (*error.details, *said)
 
     def replace_containers(
         self, changes: Sequence[Change], backup_id: str | None, way: Way
@@ -127,10 +132,13 @@ class UpgradeRun:
         """Replace the containers, and return what is on record of it. Raises as ``go`` does."""
         resumed = self.resumed
         upgrade = new_upgrade("upgrade", changes, backup_id)
-        columns = read_columns(self.engine, self.stack) if resumed is None else resumed.columns
-        upgrade = replace(upgrade, columns=columns)
-        rolled = go(way, self.record, upgrade)
-        return upgrade, rolled
+        try:
+            columns = read_columns(self.engine, self.stack) if resumed is None else resumed.columns
+            noted = note(way, self.record, replace(upgrade, columns=columns))
+        except BaseException as error:
+            self.abandon(error)
+            raise
+        return upgrade, go(way, self.record, noted)
 
     def _nothing_changes(self) -> None:
         """End it: what is held at the very image that the files name need not be held."""

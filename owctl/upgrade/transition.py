@@ -28,6 +28,8 @@ from owctl.project.upgrade_record import (
 from owctl.upgrade.events import Receiver, RollEvent
 from owctl.upgrade.roll import Rolled, roll
 
+# For the way back: whatever was allowed to the new version, the old one is not given up early.
+_PATIENCE_SECONDS = 300.0
 _UNFINISHED = "the {kind} of {when} was not finished"
 _FAILED = "the {kind} of {when} failed"
 _WENT_BACK = "rolled back on {when}"
@@ -47,16 +49,26 @@ class Way:
     timeout_seconds: float
 
 
-def go(way: Way, record: Record, upgrade: Upgrade) -> Rolled:
-    """Replace the containers of the changed services; the record then has the upgrade as finished.
+def note(way: Way, record: Record, upgrade: Upgrade) -> Record:
+    """Write down that the services are about to be replaced, and return that record.
 
-    Raises WentBack, or Interrupted, when it failed and everything is as before; another OwctlError
-    when going back failed, too: then the record says that it is under way.
+    Their images of before get names of owctl's own first. Raises OwctlError.
     """
     upgrade = _kept(way, upgrade)
     holds = {**record.held, **_holds(way.stack, upgrade, _UNFINISHED)}
-    under_way = replace(record, held=holds, under_way=UnderWay(upgrade, "replacing", {}))
-    write_record(way.stack.working_dir, under_way)
+    noted = replace(record, held=holds, under_way=UnderWay(upgrade, "replacing", {}))
+    write_record(way.stack.working_dir, noted)
+    return noted
+
+
+def go(way: Way, record: Record, noted: Record) -> Rolled:
+    """Replace the containers of the changed services; the record then has the upgrade as finished.
+
+    ``record`` is that of before, ``noted`` what ``note`` made of it. Raises WentBack, or Interrupted, when it failed and everything is as before; another OwctlError
+    when going back failed, too: then the record says that it is under way.
+    """
+    assert noted.under_way is not None
+    upgrade = noted.under_way.upgrade
     target = _target(way, upgrade)
     try:
         rolled = roll(
@@ -68,7 +80,7 @@ def go(way: Way, record: Record, upgrade: Upgrade) -> Rolled:
         )
     except (KeyboardInterrupt, OwctlError) as error:
         way.receive(RollEvent("", "failed", "going back to the images before"))
-        _return_after(way, under_way, error)
+        _return_after(way, noted, error)
     done = finish(record, upgrade, _held_after(way, record, upgrade))
     write_record(way.stack.working_dir, done)
     forget_images(way.engine, way.stack.project, done.kept_names)
@@ -87,7 +99,11 @@ def go_back(way: Way, record: Record) -> Rolled:
     write_record(way.stack.working_dir, returning)
     stack = hold_images(way.stack, returning)
     rolled = roll(
-        way.engine, stack, upgrade.services, way.receive, timeout_seconds=way.timeout_seconds
+        way.engine,
+        stack,
+        upgrade.services,
+        way.receive,
+        timeout_seconds=max(way.timeout_seconds, _PATIENCE_SECONDS),
     )
     settled = Record(record.finished, _held_before(way, holds, upgrade))
     write_record(way.stack.working_dir, settled)

@@ -1,14 +1,18 @@
 """`pipx install .`: the wheel works outside a checkout, with what `setup` writes inside it."""
 
+import re
 import secrets
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from tests.command_tree import contexts
 from tests.e2e.conftest import ROOT, clean_environment
+from tests.unit.needed_programs import program
 
 pytestmark = pytest.mark.e2e
 
@@ -89,3 +93,36 @@ def test_the_demonstration_can_be_set_up_from_the_wheel(installed: Path, tmp_pat
     )
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "demo" / "postgres" / "Dockerfile").is_file()
+
+
+def test_the_manual_comes_with_the_wheel(installed: Path):
+    folder = installed.parent.parent / "share" / "man" / "man1"
+    pages = {path.name for path in folder.iterdir()}
+    # A group's page also says what its default does.
+    named = [context for context in contexts() if context.info_name != default_of(context.parent)]
+    assert pages == {f"{context.command_path.replace(' ', '-')}.1" for context in named}
+    for section in ("NAME", "SYNOPSIS", "OPTIONS", "EXAMPLES", "EXIT STATUS", "SEE ALSO"):
+        assert [
+            page for page in pages if f".SH {section}\n" not in (folder / page).read_text()
+        ] == []
+    lint = subprocess.run(
+        [program("mandoc", "mandoc"), "-Tlint", "-Wwarning", *sorted(folder.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (lint.returncode, lint.stdout) == (0, "")
+    shown = subprocess.run(
+        [program("mandoc", "mandoc"), "-Tascii", folder / "owctl-backup-verify.1"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    text = re.sub(".\b", "", shown.stdout)
+    assert "owctl backup verify [OPTIONS] [ID]" in text
+    assert "--drill" in text
+    assert "owctl backup verify 20250131 --drill" in text
+
+
+def default_of(context: click.Context | None) -> str | None:
+    return None if context is None else getattr(context.command, "default", None)

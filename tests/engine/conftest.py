@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engine_helpers import run
 
 from owctl.compose.model import Attachment, Network, Service, Stack, Volume
 from owctl.engine.connection import Engine
+from owctl.engine.containers import Container
 from owctl.errors import EngineUnavailable
 
 ROOT = Path(__file__).parents[2]
@@ -99,3 +101,37 @@ def sleeper(base_image: str) -> Callable[..., Service]:
         return Service(name=name, **{**settings, **fields})
 
     return make
+
+
+@pytest.fixture
+def ended(
+    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service]
+) -> Callable[..., str]:
+    """Run a shell script in a container to its end; returns the container's id."""
+
+    def make(script: str, **fields: object) -> str:
+        service = sleeper(command=("sh", "-c", script), **fields)
+        container = run(engine, make_stack(service), service)
+        engine.api.wait(container.id)
+        return container.id
+
+    return make
+
+
+@pytest.fixture
+def folder(tmp_path: Path, project: str, base_image: str) -> Path:
+    """A folder with a compose file of three services."""
+    services = "".join(
+        f"  {name}:\n    image: {base_image}\n" for name in ("web", "postgres", "redis")
+    )
+    (tmp_path / "compose.yaml").write_text(f"name: {project}\nservices:\n{services}")
+    return tmp_path
+
+
+@pytest.fixture
+def container(
+    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service]
+) -> Container:
+    """The service "web" of that file, running."""
+    stack = make_stack(service := sleeper())
+    return run(engine, stack, service)

@@ -13,7 +13,7 @@ from owctl.engine.endpoint import Endpoint
 
 
 class CutProxy:
-    """Hands bytes on until ``cut``; from then on nobody listens."""
+    """Hands bytes on until ``cut``; from then on nobody listens. ``sever`` cuts what is open."""
 
     def __init__(self, engine_socket: Path, path: Path) -> None:
         self._engine_socket = str(engine_socket)
@@ -46,6 +46,12 @@ class CutProxy:
                     else:
                         open_ends.remove(ready)
                         other[ready].shutdown(socket.SHUT_WR)
+
+    def sever(self) -> None:
+        """Cut the connections that there are; new ones can be made."""
+        for each in list(self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def cut(self) -> None:
         for each in [self._listener, *self._sockets]:

@@ -63,7 +63,7 @@ class Server:
     def _address(self) -> Address:
         container = inspect_container(self.engine, self.container)
         assert container is not None
-        address = find_address(self.engine.host, container, 5432)
+        address = find_address(self.engine, container, 5432)
         assert address is not None
         return address
 

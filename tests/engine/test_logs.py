@@ -1,45 +1,26 @@
-"""Logs of real containers: read, merged, followed across restarts, shown by the command."""
+"""Logs of real containers: read, merged, shown by the command."""
 
 import json
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cut_proxy import cut_off_engine
-from engine_helpers import create, inspected, run, wait_until
+from engine_helpers import create, run
 
 from owctl.compose.model import Logging, Service, Stack
 from owctl.engine.connection import Engine
-from owctl.engine.containers import remove_container, start_container, stop_container
+from owctl.engine.containers import start_container
 from owctl.engine.logs import stream_logs
-from owctl.errors import EngineError, EngineUnavailable
-from owctl.observe.log_follow import LogFollower
-from owctl.observe.logs import Window, log_sources, read_logs
+from owctl.errors import EngineError
+from owctl.observe.log_read import read_logs
+from owctl.observe.logs import Window, log_sources
 
 pytestmark = pytest.mark.engine
 
 COUNTING = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.01; done"
-
-
-@pytest.fixture
-def ended(
-    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service]
-) -> Callable[..., str]:
-    """Run a shell script in a container to its end; returns the container's id."""
-
-    def make(script: str, **fields: object) -> str:
-        service = sleeper(command=("sh", "-c", script), **fields)
-        container = run(engine, make_stack(service), service)
-        engine.api.wait(container.id)
-        return container.id
-
-    return make
 
 
 def messages(engine: Engine, container_id: str, **arguments: object) -> list[tuple[str, str]]:
@@ -93,25 +74,6 @@ def test_a_log_that_cannot_be_read(engine: Engine, ended: Callable[..., str], pr
     assert problems == ["web"]
 
 
-def test_the_engines_death_is_no_end(
-    engine: Engine,
-    make_stack: Callable[..., Stack],
-    sleeper: Callable[..., Service],
-    tmp_path: Path,
-):
-    stack = make_stack(service := sleeper(command=("sh", "-c", COUNTING)))
-    container = run(engine, stack, service)
-    with cut_off_engine(engine, tmp_path) as (reached, proxy):
-        stream = stream_logs(
-            reached, container.id, tty=False, follow=True, tail=None, since=None, until=None
-        )
-        lines = iter(stream)
-        assert next(lines).message == "line 1"
-        proxy.cut()
-        with pytest.raises(EngineUnavailable, match="Cannot read the log"):
-            list(lines)
-
-
 def test_services_are_merged_by_time(
     engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service], project: str
 ):
@@ -127,180 +89,6 @@ def test_services_are_merged_by_time(
     lines = [line for batch in batches for line in batch]
     assert len(lines) == 1800
     assert [line[0] for line in lines] == sorted(line[0] for line in lines)
-
-
-class Following:
-    """A follower in a thread of its own, and what it has yielded."""
-
-    def __init__(self, engine: Engine, project: str, window: Window) -> None:
-        self.lines: list[tuple[str, str]] = []
-        self.ends: list[str] = []
-        self.error: Exception | None = None
-        self._stop = threading.Event()
-        self._follower = LogFollower(
-            engine,
-            project,
-            None,
-            window,
-            on_end=lambda source, how: self.ends.append(f"{source.service} {how}"),
-            on_problem=lambda source, error: self.ends.append(error.message),
-        )
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        batches = self._follower.lines()
-        try:
-            for batch in batches:
-                self.lines += [(s.service, text.decode().rstrip("\n")) for _, s, _, text in batch]
-                if self._stop.is_set():
-                    break
-        except EngineUnavailable as error:
-            self.error = error
-        finally:
-            batches.close()
-
-    def texts(self, service: str = "web") -> list[str]:
-        return [text for name, text in list(self.lines) if name == service]
-
-    @property
-    def ended(self) -> bool:
-        return not self._thread.is_alive()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(10)
-        assert self.ended
-
-
-@contextmanager
-def following(engine: Engine, project: str, window: Window = Window()) -> Iterator[Following]:  # noqa: B008
-    follower = Following(engine, project, window)
-    try:
-        yield follower
-    finally:
-        follower.stop()
-
-
-def numbers(count: int) -> list[str]:
-    return [f"line {number}" for number in range(1, count + 1)]
-
-
-def assert_nothing_lost(texts: list[str], runs: int) -> None:
-    """Every run counts from 1 without a gap or a double."""
-    starts = [index for index, text in enumerate(texts) if text == "line 1"]
-    assert len(starts) == runs
-    for start, end in zip(starts, [*starts[1:], len(texts)], strict=True):
-        assert texts[start:end] == numbers(end - start)
-
-
-def test_following_takes_over_from_history_and_survives_a_restart(
-    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service], project: str
-):
-    stack = make_stack(service := sleeper(command=("sh", "-c", COUNTING)))
-    container = run(engine, stack, service)
-    wait_until(lambda: len(messages(engine, container.id)) > 20, "there is some history")
-    with following(engine, project) as follower:
-        wait_until(lambda: len(follower.texts()) > 60, "lines are followed")
-        engine.api.restart(container.id, timeout=0)
-        seen = len(follower.texts())
-        wait_until(lambda: len(follower.texts()) > seen + 60, "lines after the restart")
-    assert_nothing_lost(follower.texts(), runs=2)
-    assert follower.error is None
-
-
-def test_following_takes_up_new_and_recreated_containers(
-    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service], project: str
-):
-    counting, staying, late = (
-        sleeper(name, command=("sh", "-c", COUNTING)) for name in ("web", "staying", "late")
-    )
-    stack = make_stack(counting, staying, late)
-    first = run(engine, stack, counting)
-    run(engine, stack, staying)
-    with following(engine, project) as follower:
-        wait_until(lambda: len(follower.texts()) > 5, "the first container")
-        remove_container(engine, first.id, force=True)
-        run(engine, stack, counting)
-        run(engine, stack, late)
-        wait_until(lambda: follower.texts().count("line 1") == 2, "the recreated container")
-        wait_until(lambda: len(follower.texts("late")) > 5, "the new container")
-    assert_nothing_lost(follower.texts(), runs=2)
-    assert_nothing_lost(follower.texts("staying"), runs=1)
-    assert_nothing_lost(follower.texts("late"), runs=1)
-    assert follower.ends == ["web was removed"]
-
-
-def test_more_lines_than_the_overlap_are_not_lost(
-    engine: Engine,
-    make_stack: Callable[..., Stack],
-    sleeper: Callable[..., Service],
-    project: str,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.setattr("owctl.observe.log_feed.OVERLAP_LINES", 1)
-    stack = make_stack(service := sleeper(command=("sh", "-c", COUNTING)))
-    container = run(engine, stack, service)
-    with following(engine, project) as follower:
-        for runs in (1, 2, 3):
-            wait_until(lambda runs=runs: follower.texts().count("line 9") == runs, f"run {runs}")
-            engine.api.restart(container.id, timeout=0)
-        wait_until(lambda: follower.texts().count("line 9") == 4, "the last run")
-    assert_nothing_lost(follower.texts(), runs=4)
-
-
-def test_following_without_history(
-    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service], project: str
-):
-    script = "echo old; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo new; sleep 60"
-    stack = make_stack(service := sleeper(command=("sh", "-c", script)))
-    container = run(engine, stack, service)
-    wait_until(lambda: len(messages(engine, container.id)) == 1, "the old line")
-    with following(engine, project, Window(tail=0)) as follower:
-        wait_until(lambda: bool(follower._follower._feed.followed), "it is followed")
-        engine.api.exec_start(engine.api.exec_create(container.id, "touch /tmp/go")["Id"])
-        wait_until(lambda: bool(follower.texts()), "the new line")
-    assert follower.texts() == ["new"]
-
-
-def test_following_ends_when_nothing_runs_any_more(
-    engine: Engine, make_stack: Callable[..., Stack], sleeper: Callable[..., Service], project: str
-):
-    stack = make_stack(service := sleeper(command=("sh", "-c", "echo begun; sleep 60")))
-    container = run(engine, stack, service)
-    with following(engine, project) as follower:
-        wait_until(lambda: bool(follower.texts()), "the first line")
-        stop_container(engine, container.id, 0)
-        wait_until(lambda: follower.ended, "following ends")
-    assert follower.ends == [f"web exited with code {inspected(engine, container.id).exit_code}"]
-
-
-def test_following_what_has_ended_only_prints_it(
-    engine: Engine, ended: Callable[..., str], project: str
-):
-    ended("echo done")
-    began = time.monotonic()
-    with following(engine, project) as follower:
-        wait_until(lambda: follower.ended, "following ends")
-    assert follower.texts() == ["done"]
-    assert time.monotonic() - began < 2
-
-
-def test_a_lost_engine_ends_following_with_an_error(
-    engine: Engine,
-    make_stack: Callable[..., Stack],
-    sleeper: Callable[..., Service],
-    project: str,
-    tmp_path: Path,
-):
-    stack = make_stack(service := sleeper(command=("sh", "-c", COUNTING)))
-    run(engine, stack, service)
-    with cut_off_engine(engine, tmp_path) as (reached, proxy):
-        follower = Following(reached, project, Window())
-        wait_until(lambda: bool(follower.texts()), "lines come")
-        proxy.cut()
-        wait_until(lambda: follower.ended, "following ends")
-        assert isinstance(follower.error, EngineUnavailable)
 
 
 # The command itself, as a user runs it.
@@ -344,8 +132,59 @@ def test_the_command(engine: Engine, ended: Callable[..., str], folder: Path, pr
         "service": "web",
         "container": f"{project}-web-1",
         "stream": "stderr",
+        "level": None,
         "message": "key=***",
     }
+
+
+def test_lines_chosen_by_level_and_pattern(engine: Engine, ended: Callable[..., str], folder: Path):
+    ended(
+        "echo 'INFO: begun'; echo 'ERROR: one'; printf 'Traceback (most recent call last):\\n  in x\\n';"
+        " echo 'WARNING: two'; for i in $(seq 3000); do echo \"INFO: $i\"; done; echo 'ERROR: three'"
+    )
+    trace = ["Traceback (most recent call last):", "  in x"]
+    for arguments, lines in (
+        (["--level", "warn+"], ["ERROR: one", *trace, "WARNING: two", "ERROR: three"]),
+        (["--level", "error", "--grep", "one|Trace", "-v"], ["  in x", "ERROR: three"]),
+        # The last ones that are chosen, however far back.
+        (["--tail", "2", "--level", "warn+"], ["WARNING: two", "ERROR: three"]),
+        (["--tail", "1", "--until", "0s", "--level", "warn"], ["WARNING: two"]),
+    ):
+        result = owctl_logs(folder, "--no-prefix", *arguments)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.splitlines() == lines, arguments
+    result = owctl_logs(folder, "--json", "--level", "warn+")
+    levels = [json.loads(line)["level"] for line in result.stdout.splitlines()]
+    assert levels == ["error", "error", "error", "warn", "error"]
+
+
+def test_a_pipe_gets_no_control_sequences_but_raw(
+    engine: Engine, ended: Callable[..., str], folder: Path
+):
+    written = b"\x1b[31mred\x1b[0m \x1b]0;title\x07over\rwrite \xff \xc2\x9b2J\n"
+    octal = "".join(f"\\{byte:03o}" for byte in written)
+    # The default driver of the engine would make U+FFFD of what is no UTF-8 itself.
+    ended(f"printf '{octal}'", logging=Logging(driver="local"))
+
+    def shown(*arguments: str) -> bytes:
+        called = command("--no-prefix", *arguments)
+        return subprocess.run(called, cwd=folder, capture_output=True, check=True).stdout
+
+    assert shown() == "red over^Mwrite \ufffd \n".encode()
+    assert json.loads(shown("--json"))["message"] == "red over^Mwrite \ufffd "
+    assert shown("--raw") == written
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_long_line_is_one_line_and_hides_its_secret(
+    engine: Engine, ended: Callable[..., str], folder: Path, tty: bool
+):
+    # The engine passes it on in parts of 16 KiB; the secret lies across the end of the first.
+    script = "head -c 16380 /dev/zero | tr '\\0' x; printf very-s3cret-value; echo end"
+    ended(f"echo before; {script}; {script}", tty=tty)
+    line = "x" * 16380 + "***end\n"
+    assert owctl_logs(folder, "--no-prefix").stdout == "before\n" + line * 2
+    assert owctl_logs(folder, "--no-prefix", "--tail", "1").stdout == line
 
 
 def test_the_commands_refusals(engine: Engine, ended: Callable[..., str], folder: Path):
@@ -357,6 +196,8 @@ def test_the_commands_refusals(engine: Engine, ended: Callable[..., str], folder
         (["--since", "yesterday"], 2, "2h30m"),
         (["--tail", "few"], 2, "'all'"),
         (["--grep", "("], 2, "regular expression"),
+        (["--invert"], 2, "--grep"),
+        (["--level", "wran+"], 2, "trace, debug, info, warn"),
         (["-f", "--until", "1m"], 2, "--until"),
         (["wbe"], 2, "Did you mean web?"),
         (["other"], 1, "no containers of other"),

@@ -60,7 +60,7 @@ def connection(engine: Engine) -> Iterator[psycopg.Connection]:
         start_container(engine, identity)
         container = inspect_container(engine, identity)
         assert container is not None
-        address = find_address(engine.host, container, 5432)
+        address = find_address(engine, container, 5432)
         assert address is not None
         opened: list[psycopg.Connection] = []
 

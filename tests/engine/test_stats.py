@@ -256,7 +256,7 @@ def test_what_no_file_describes_is_shown_when_all_are_asked_for(
 
 
 # docker-py leaves a socket that it could not connect to be collected.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_an_engine_that_goes_away_is_told(engine, make_stack, sleeper, project, tmp_path):
     service = sleeper()
     run(engine, make_stack(service), service)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from owctl.engine.connection import Engine, negotiate
+from owctl.engine.connection import Engine
 from owctl.engine.images import PullProgress, pull_image
+from owctl.engine.version import negotiate
 from owctl.errors import EngineError, EngineUnavailable, ImageMissing
 
 VERSION = {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24"}

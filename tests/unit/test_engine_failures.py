@@ -3,7 +3,6 @@
 import errno
 
 import pytest
-from docker.errors import DockerException
 
 from owctl.engine.endpoint import Endpoint
 from owctl.engine.known_failures import engine_answer
@@ -136,11 +135,3 @@ def test_an_error_of_a_socket(error, kind, part):
 )
 def test_what_is_not_the_engines_is_let_pass(error):
     assert translate_error(error, "do it", ENDPOINT) is None
-
-
-def test_ssh_without_its_library_says_how_to_get_it():
-    error = DockerException("Install paramiko package to enable ssh:// support")
-    remote = Endpoint(host="ssh://me@server", chosen_by="DOCKER_HOST")
-    translated = translate_error(error, "do it", remote)
-    assert isinstance(translated, EngineUnavailable)
-    assert "owctl[remote]" in (translated.hint or "")

@@ -3,13 +3,14 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from owctl.compose.model import Dependency, Probe, Service, Stack
+from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, container_from_inspect
+from owctl.engine.endpoint import Endpoint
 from owctl.health.check import check_container
 from owctl.health.container import engine_verdict, own_check
 from owctl.health.result import HealthReport, ServiceHealth, overall_status, printable
@@ -17,8 +18,8 @@ from owctl.health.target import Address, find_address
 from tests.unit.health_servers import answering, refused_port, serve, silent
 
 # check_container asks an engine for its address alone, as long as no command is run inside.
-LOCAL: Any = SimpleNamespace(host="unix:///var/run/docker.sock")
-REMOTE: Any = SimpleNamespace(host="ssh://admin@example.org")
+LOCAL = Engine(Endpoint("unix:///var/run/docker.sock", "a test"), "1.41", {})
+REMOTE = Engine(Endpoint("tcp://example.org:2376", "a test"), "1.41", {})
 PONG = answering(b"+PONG\r\n")
 
 
@@ -84,18 +85,18 @@ def test_the_published_port_is_preferred(
 ) -> None:
     networks = {"n": {"IPAddress": "172.30.0.2", "Gateway": "127.0.0.1"}}
     one = container(publish={"6379/tcp": bindings}, networks=networks)
-    assert find_address("unix:///var/run/docker.sock", one, 6379) == expected
+    assert find_address(LOCAL, one, 6379) == expected
 
 
 def test_another_port_or_protocol_does_not_count() -> None:
     one = container(publish={"6379/udp": [("", 7000)], "80/tcp": [("", 7001)], "6379/tcp": []})
-    assert find_address("unix:///var/run/docker.sock", one, 6379) is None
+    assert find_address(LOCAL, one, 6379) is None
 
 
 def test_the_containers_address_counts_if_its_gateway_is_this_machine() -> None:
     def address(gateway: str) -> Address | None:
         networks = {"n": {"IPAddress": "172.30.0.2", "Gateway": gateway}}
-        return find_address("unix:///run/d.sock", container(networks=networks), 6379)
+        return find_address(LOCAL, container(networks=networks), 6379)
 
     assert address("127.0.0.1") == Address("172.30.0.2", 6379)
     assert address("192.0.2.1") is None
@@ -105,12 +106,12 @@ def test_the_containers_address_counts_if_its_gateway_is_this_machine() -> None:
 
 def test_a_container_on_the_hosts_network_is_at_the_loopback() -> None:
     one = container(networks={"host": {"IPAddress": "", "Gateway": ""}})
-    assert find_address("unix:///run/d.sock", one, 6379) == Address("127.0.0.1", 6379)
+    assert find_address(LOCAL, one, 6379) == Address("127.0.0.1", 6379)
 
 
 def test_a_remote_engines_ports_are_not_ours() -> None:
     one = container(publish={"6379/tcp": [("0.0.0.0", 7000)]})
-    assert find_address("tcp://127.0.0.1:2375", one, 6379) is None
+    assert find_address(REMOTE, one, 6379) is None
 
 
 def test_an_ipv6_address_is_written_in_brackets() -> None:

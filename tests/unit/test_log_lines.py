@@ -4,7 +4,9 @@ import pytest
 
 from owctl.engine.frames import FrameSplitter
 from owctl.engine.log_lines import (
+    HELD_BYTES,
     MAX_LINE_BYTES,
+    PART_BYTES,
     LineAssembler,
     TerminalLines,
     entries_of,
@@ -12,9 +14,11 @@ from owctl.engine.log_lines import (
     ns_stamp,
     stamp_ns,
 )
+from owctl.environment.secrets import Mask
 
 STAMP = b"2026-01-31T12:34:56.123456789Z"
 LATER = b"2026-01-31T12:34:57.000000001Z"
+EVEN_LATER = b"2026-01-31T12:34:58.000000001Z"
 
 
 def frame(payload: bytes, stream: int = 1) -> bytes:
@@ -26,8 +30,8 @@ LOG = (
     + frame(LATER + b" on stderr\n", 2)
     + frame(STAMP + b" begun ")
     + frame(LATER + b" between\n", 2)
-    # A continuation carries a time of its own, which is none of the line's text.
-    + frame(LATER + b" and ended\n")
+    # A continuation carries the time again, which is none of the line's text.
+    + frame(STAMP + b" and ended\n")
     + frame(STAMP + b" \n")
     + frame(LATER + b" without newline", 2)
 )
@@ -62,13 +66,74 @@ def test_a_frame_within_a_message_is_text():
     assert entries_of(LineAssembler().feed([frame(payload)]))[0][2] == payload[31:]
 
 
-def test_an_endless_line_is_cut():
-    assembler = LineAssembler()
+def test_parts_of_a_line_from_engines_that_give_each_a_time():
+    part = b"x" * PART_BYTES
+    frames = LineAssembler().feed([frame(STAMP + b" " + part), frame(LATER + b" end\n")])
+    assert entries_of(frames) == [(STAMP, "stdout", part + b"end\n")]
+    # Podman's parts are of any size; its times have a zone.
+    zoned = STAMP[:-1] + b"+00:00"
+    frames = LineAssembler().feed([frame(zoned + b" be"), frame(LATER[:-1] + b"+00:00 gun\n")])
+    assert entries_of(frames) == [(STAMP, "stdout", b"begun\n")]
+
+
+def test_what_comes_after_a_run_that_ended_without_newline_is_a_line_of_its_own():
+    frames = LineAssembler().feed([frame(STAMP + b" killed in"), frame(LATER + b" line 1\n")])
+    assert entries_of(frames) == [
+        (STAMP, "stdout", b"killed in\n"),
+        (LATER, "stdout", b"line 1\n"),
+    ]
+
+
+def endless(size_bytes: int) -> bytes:
+    """A line with many numbers, in which a cut at any place can be seen."""
+    return b"".join(b"%08d," % number for number in range(size_bytes // 9))
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_an_endless_line_becomes_several_without_loss(tty: bool):
+    text = endless(3 * MAX_LINE_BYTES) + "é".encode() * MAX_LINE_BYTES
+    parts = [text[start : start + PART_BYTES] for start in range(0, len(text), PART_BYTES)]
+    lines = TerminalLines() if tty else LineAssembler()
     frames = []
-    for _ in range(MAX_LINE_BYTES // 16384 + 2):
-        frames += assembler.feed([frame(STAMP + b" " + b"x" * 16384)])
-    assert frames
-    assert len(frames[0]) < MAX_LINE_BYTES + 32768
+    for part in parts:
+        stamped = STAMP + b" " + part
+        frames += lines.feed([stamped if tty else frame(stamped)])
+    frames += lines.finish()
+    entries = entries_of(frames)
+    assert len(entries) > 4
+    assert max(len(entry[2]) for entry in entries) <= MAX_LINE_BYTES + PART_BYTES + 1
+    assert b"".join(entry[2][:-1] for entry in entries) == text
+    assert {entry[0] for entry in entries} == {STAMP}
+    for entry in entries:
+        entry[2].decode()  # no character is cut in two
+
+
+@pytest.mark.parametrize("offset", [0, 7, 12, 4000, PART_BYTES - 5])
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_secret_at_the_cut_of_an_endless_line_is_hidden(offset: int, tty: bool):
+    mask = Mask(["s3cret-p4ssword"]).mask_bytes
+    for cut_at in (MAX_LINE_BYTES, MAX_LINE_BYTES - HELD_BYTES):
+        before = b"x" * (cut_at - offset)
+        text = before + b"s3cret-p4ssword" + b"y" * MAX_LINE_BYTES
+        parts = [text[start : start + PART_BYTES] for start in range(0, len(text), PART_BYTES)]
+        lines = TerminalLines(mask) if tty else LineAssembler(mask)
+        frames = []
+        for part in parts:
+            stamped = STAMP + b" " + part
+            frames += lines.feed([stamped if tty else frame(stamped)])
+        frames += lines.finish()
+        shown = b"".join(mask(entry[2])[:-1] for entry in entries_of(frames))
+        assert shown == before + b"***" + b"y" * MAX_LINE_BYTES
+
+
+def test_the_entries_of_the_engine_are_counted():
+    assembler = LineAssembler()
+    assembler.feed([LOG])
+    assembler.finish()
+    assert assembler.entries == 7
+    lines = TerminalLines()
+    lines.feed([STAMP + b" one\r\n" + STAMP + b" " + b"x" * PART_BYTES + STAMP + b" end\r\n"])
+    assert lines.entries == 3
 
 
 def test_a_cut_frame_is_an_error():
@@ -94,6 +159,21 @@ def test_a_container_with_a_terminal_has_no_frames():
         (STAMP, "stdout", b"one\n"),
         (LATER, "stdout", b"two\n"),
         (LATER, "stdout", b"rest\n"),
+    ]
+
+
+def test_long_lines_of_a_terminal_are_whole():
+    part = b"x" * PART_BYTES
+    text = b"".join(STAMP + b" " + piece for piece in (part, part, b"end\r\n"))
+    assert entries_of(TerminalLines().feed([text])) == [(STAMP, "stdout", part * 2 + b"end\n")]
+
+
+def test_runs_of_a_terminal_that_ended_without_newline():
+    text = LATER + b" at " + STAMP + b" # " + EVEN_LATER + b" line 1\r\n"
+    assert entries_of(TerminalLines().feed([text])) == [
+        # A time that the program wrote is earlier than the engine's, and text.
+        (LATER, "stdout", b"at " + STAMP + b" # \n"),
+        (EVEN_LATER, "stdout", b"line 1\n"),
     ]
 
 

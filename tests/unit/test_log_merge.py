@@ -1,13 +1,16 @@
 """Several logs as one in the order of time, read at once or as they come."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from owctl.observe.log_feed import Position, skip_seen
+from owctl.observe.log_merge import merge_by_time
 from owctl.observe.log_window import ReorderingWindow
-from owctl.observe.logs import Line, Source, merge_by_time
+from owctl.observe.logs import Line, Source
 
 
 def source(name: str) -> Source:
@@ -28,22 +31,64 @@ def cut(lines: list[Line], sizes: random.Random) -> Iterator[list[Line]]:
         lines = lines[size:]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_merging_equals_sorting(seed: int):
-    random_ = random.Random(seed)
-    logs = [
-        sorted(
-            (line(origin, random_.randrange(60), str(n)) for n in range(random_.randrange(50))),
-            key=lambda entry: entry[0],
-        )
-        for origin in (A, B, C)
+# (moment, how late it stands in the log, how late it arrives), all in steps of the clock.
+WRITTEN = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3), st.integers(0, 9)), max_size=40)
+
+
+def logs_of(written: list[list[tuple[int, int, int]]]) -> list[list[Line]]:
+    """Three logs, each in the order of time but for the delays."""
+    return [
+        [
+            line(origin, moment, str(number))
+            for number, (moment, delay, _) in sorted(
+                enumerate(entries), key=lambda entry: entry[1][0] + entry[1][1]
+            )
+        ]
+        for origin, entries in zip((A, B, C), written, strict=True)
     ]
+
+
+@given(st.tuples(WRITTEN, WRITTEN, WRITTEN), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_merging_equals_sorting(written: tuple[list, list, list], random_: random.Random):
+    logs = logs_of(list(written))
     merged = [
-        entry for batch in merge_by_time([cut(log, random_) for log in logs]) for entry in batch
+        entry
+        for batch in merge_by_time([cut(log, random_) for log in logs], disorder_ns=3)
+        for entry in batch
     ]
-    assert [entry[0] for entry in merged] == sorted(entry[0] for log in logs for entry in log)
+    everything = [entry for log in logs for entry in log]
+    assert [entry[0] for entry in merged] == sorted(entry[0] for entry in everything)
     for origin, log in zip((A, B, C), logs, strict=True):
-        assert [entry for entry in merged if entry[1] is origin] == log
+        # Every line once, those of one moment in the order of the log.
+        in_order = sorted(log, key=lambda entry: entry[0])
+        assert [entry for entry in merged if entry[1] is origin] == in_order
+
+
+@given(st.tuples(WRITTEN, WRITTEN, WRITTEN))
+@settings(max_examples=100, deadline=None)
+def test_what_arrives_within_the_window_is_in_order(written: tuple[list, list, list]):
+    window = ReorderingWindow(hold_seconds=12)
+    arrivals = [
+        (moment + late + later, line(origin, moment, str(number)))
+        for origin, entries in zip((A, B, C), written, strict=True)
+        for number, (moment, late, later) in enumerate(entries)
+    ]
+    arrivals.sort(key=lambda arrival: arrival[0])
+    shown: list[Line] = []
+    for arrived, entry in arrivals:
+        shown += window.release(arrived)
+        window.add([entry], arrived)
+        assert window.due_in(arrived) <= 12
+    shown += window.release(1000)
+    assert not window.holds
+    assert Counter(shown) == Counter(entry for _, entry in arrivals)
+    assert [entry[0] for entry in shown] == sorted(entry[0] for entry in shown)
+
+
+def test_a_single_log_is_passed_on_as_it_is():
+    batches = [[line(A, 2), line(A, 1)], [line(A, 3)]]
+    assert list(merge_by_time([iter(batches)])) == batches
 
 
 def test_lines_of_one_container_keep_their_order():
@@ -59,7 +104,7 @@ def test_nothing_is_read_ahead_without_need():
         while True:
             yield [line(B, second := second + 1)]
 
-    merged = merge_by_time([iter([[line(A, 1)], [line(A, 3)]]), endless()])
+    merged = merge_by_time([iter([[line(A, 1)], [line(A, 3)]]), endless()], disorder_ns=0)
     assert next(merged) == [line(A, 1), line(B, 1)]
     assert next(merged) == [line(B, 2)]
 
@@ -102,13 +147,3 @@ def test_a_single_container_does_not_wait():
     window = ReorderingWindow(hold_seconds=0.1)
     window.add([line(A, 5), line(A, 6)], 10.0)
     assert window.release(10.0, alone=True) == [line(A, 5), line(A, 6)]
-
-
-def test_what_was_seen_is_left_out_once():
-    def entry(second: int, text: bytes) -> tuple[bytes, str, bytes]:
-        return (line(A, second)[0], "stdout", text)
-
-    batch = [entry(1, b"a"), entry(2, b"b"), entry(2, b"c"), entry(2, b"d"), entry(3, b"e")]
-    seen = Position(line(A, 2)[0], count=2)
-    assert list(skip_seen(seen, batch)) == [[entry(2, b"d"), entry(3, b"e")]]
-    assert list(skip_seen(seen, batch[:3])) == []

@@ -1,14 +1,12 @@
 """How log lines are shown: prefix, time, colours, JSON; and what never is."""
 
 import json
-import re
 
 import pytest
 
 from owctl.environment.secrets import Mask
 from owctl.observe.logs import Line, Source
-from owctl.ui.log_colors import printable
-from owctl.ui.log_text import JsonFormat, TextFormat, service_colors
+from owctl.ui.log_text import JsonFormat, Safety, TextFormat, service_colors
 
 STAMP = b"2026-01-31T12:34:56.123456789Z"
 SECRET = "s3cret-p4ssword"
@@ -44,27 +42,56 @@ def test_parts_of_a_line():
     assert alone == STAMP + b" hello\n"
 
 
+SAFETY = Safety(Mask([SECRET]).mask_bytes)
+RAW = Safety(raw=True)
+
+
 def test_secrets_are_masked_in_every_form():
-    mask = Mask([SECRET]).mask_bytes
     for form in (
-        TextFormat(mask=mask),
-        TextFormat(mask=mask, timestamps=True),
-        TextFormat(mask=mask, pattern=re.compile(b"password")),
-        JsonFormat("p", mask=mask),
+        TextFormat(safety=SAFETY),
+        TextFormat(safety=SAFETY, timestamps=True),
+        TextFormat(safety=SAFETY, colors={"web": "36"}),
+        JsonFormat("p", SAFETY),
     ):
         output = form.render(LINES)
         assert SECRET.encode() not in output
         assert b"password ***" in output
 
 
-def test_a_pattern_is_looked_for_in_what_is_shown():
-    mask = Mask([SECRET]).mask_bytes
-    assert TextFormat(mask=mask, pattern=re.compile(b"s3cret")).render(LINES) == b""
-    assert TextFormat(pattern=re.compile(b"^hello$")).render(LINES) == b"web  | hello\n"
+@pytest.mark.parametrize("inside", [b"\x1b[0m", b"\x1b[31m", b"\x1b]0;t\x07", b"\x1b[K"])
+def test_a_control_sequence_does_not_hide_a_secret_from_the_mask(inside: bytes):
+    lines = [line(b"password s3cret" + inside + b"-p4ssword\x1b[0m")]
+    for form in (
+        TextFormat(safety=SAFETY),
+        TextFormat(safety=SAFETY, colors={"web": "36"}),
+        JsonFormat("p", SAFETY),
+    ):
+        assert b"password ***" in form.render(lines)
+
+
+def test_colours_stay_on_a_coloured_terminal_alone():
+    lines = [line(b"\x1b[31mred\x1b[0m \x1b[2J" + SECRET.encode())]
+    form = TextFormat(prefixed=False, safety=SAFETY, colors={"web": "36"})
+    assert form.render(lines) == b"\x1b[31mred\x1b[0m ***\x1b[0m\n"
+    assert TextFormat(prefixed=False, safety=SAFETY).render(lines) == b"red ***\n"
+
+
+def test_raw_is_as_written():
+    lines = [line(b"\x1b[2J\r\xff" + SECRET.encode())]
+    for colors in ({}, {"web": "36"}):
+        form = TextFormat(prefixed=False, safety=RAW, colors=colors)
+        assert form.render(lines) == lines[0][3]
+    # JSON escapes what could steer a terminal, and loses nothing of it.
+    shown = JsonFormat("p", RAW).render([line("\x1b[2J\x9b2J\u202e".encode())])
+    assert json.loads(shown)["message"] == "\x1b[2J\x9b2J\u202e"
+    assert shown.isascii()
 
 
 def test_json_lines():
-    output = JsonFormat("shop").render([line(b'say "hi" \xff \x1b[31m', "web", "stderr"), LINES[0]])
+    form = JsonFormat("shop")
+    output = form.render(
+        [line(b'say "hi" \xff \x1b[31m', "web", "stderr"), LINES[0]], ["warn", None]
+    )
     first, second = output.decode().splitlines()
     assert json.loads(first) == {
         "schema": 1,
@@ -73,42 +100,11 @@ def test_json_lines():
         "service": "web",
         "container": "p-web-1",
         "stream": "stderr",
-        "message": 'say "hi" � \x1b[31m',
+        "level": "warn",
+        "message": 'say "hi" � ',
     }
     assert json.loads(second)["message"] == "hello"
-    assert "\x1b" not in first
-
-
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        (b"plain \t text", b"plain \t text"),
-        (b"\x1b]0;title\x07after", b"after"),
-        (b"\x1b]52;c;ZXZpbA==\x1b\\after", b"after"),
-        (b"\x1b]8;;never closed", b""),
-        (b"\x1b[2J\x1b[1;1Hclear", b"clear"),
-        (b"\x1b[?1049hscreen", b"screen"),
-        (b"\x1bPdcs\x1b\\after", b"after"),
-        (b"\x1bcreset", b"reset"),
-        (b"over\rwrite\x08\x07", b"overwrite"),
-        (b"c1 \xc2\x9b2J", b"c1 2J"),
-        ("größe \u00a0 ✓".encode(), "größe \u00a0 ✓".encode()),
-        (b"ends in \x1b", b"ends in "),
-        (b"ends in \x1b[", b"ends in "),
-    ],
-)
-def test_a_terminal_is_not_steered_by_a_container(written: bytes, shown: bytes):
-    assert printable(written + b"\n", colors=True) == shown + b"\n"
-    assert TextFormat(prefixed=False, terminal=True).render([line(written)]) == shown + b"\n"
-
-
-def test_colours_of_a_container_end_with_the_line():
-    assert printable(b"\x1b[31mred\n", colors=True) == b"\x1b[31mred\x1b[0m\n"
-    assert printable(b"\x1b[31mred\n", colors=False) == b"red\n"
-
-
-def test_a_pipe_gets_what_was_written():
-    assert TextFormat(prefixed=False).render([line(b"\x1b[2J\r")]) == b"\x1b[2J\r\n"
+    assert json.loads(second)["level"] is None
 
 
 def test_each_service_has_its_colour():

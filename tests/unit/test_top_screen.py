@@ -1,6 +1,7 @@
 """The screen of `top` at every size: nothing too wide, nothing too high, what counts is on it."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from rich.cells import cell_len
@@ -31,7 +32,7 @@ def view(width: int, services: tuple[str, ...] = SERVICES, **changes) -> TopView
         "columns": columns,
         "rows": cells,
         "selected": 2,
-        "detail": detail(rows[2]),
+        "detail": detail(rows[2], datetime.now(UTC)),
         "log_title": "newest log lines",
         "logs": LOGS,
         "footer": Cell(MAIN_FOOTER, "dim"),

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from owctl.backup.encryption import Encryption, stored_name
+from owctl.backup.folder_archive import read_folder
 from owctl.backup.inventory import Inventory, VolumeSource
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile, Stored
 from owctl.backup.named_files import NamedFiles
 from owctl.backup.tar_scan import TarEntry, TarScanner
 from owctl.engine import one_off
-from owctl.engine.archives import read_archive
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, OwctlError
 
@@ -36,9 +36,9 @@ def reachable(
     """Yield a container's id and the path at which it has the volume.
 
     For a volume that no container mounts, a container that is never started is made for the while
-    from an image that is there.
+    from an image that is there; on Podman for each, and started, because tar has to run in it.
     """
-    if source.mount_points:
+    if source.mount_points and not engine.is_podman:
         point = source.mount_points[0]
         yield point.container.id, point.destination
         return
@@ -49,7 +49,9 @@ def reachable(
             hint="owctl start",
         )
     image_id = inventory.helper_image_id
-    with one_off.volume_helper(engine, project, image_id, source.name, "backup") as helper:
+    with one_off.volume_helper(
+        engine, project, image_id, source.name, "backup", running=engine.is_podman
+    ) as helper:
         yield helper.id, helper.path
 
 
@@ -103,8 +105,7 @@ def _archive(
     scanner = TarScanner(look)
     with (
         MemberFile(folder, _member_name(source), on_bytes=on_bytes, encryption=encryption) as file,
-        # With /. the names begin at the volume's own root, so that it unpacks anywhere.
-        read_archive(engine, container_id, f"{path.rstrip('/')}/.") as stream,
+        read_folder(engine, container_id, path) as stream,
     ):
         for data in stream:
             file.write(data)

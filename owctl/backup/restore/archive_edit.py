@@ -13,7 +13,7 @@ from owctl.backup import tar_header
 from owctl.backup.restore.archive_check import EntryCheck, plain
 from owctl.backup.restore.archive_digest import ArchiveDigest, checksum_of
 from owctl.backup.restore.content import Content
-from owctl.backup.tar_header import HARD_LINK, TarHeader
+from owctl.backup.tar_header import DIRECTORY, HARD_LINK, SYMBOLIC_LINK, TarHeader
 from owctl.backup.tar_stream import TarStream
 from owctl.errors import BackupInvalid
 
@@ -28,13 +28,15 @@ class ArchiveEdit:
     ``copies`` are the contents that replace files, by path from the volume's root. Afterwards
     ``digest`` says what was passed on, ``root`` is the header of the volume's root (None if the
     archive had none), and ``ancient`` has names and times of what the engine makes younger: it
-    knows no time before 1970. Raises BackupInvalid.
+    knows no time before 1970. ``aging`` has those of folders and symbolic links, which Podman
+    leaves as they come to be. Raises BackupInvalid.
     """
 
     def __init__(self, pieces: Iterable[bytes], target: str, copies: Mapping[str, Content]) -> None:
         self.digest = ArchiveDigest()
         self.root: TarHeader | None = None
         self.ancient: list[tuple[str, str]] = []
+        self.aging: list[tuple[str, str]] = []
         self._stream = TarStream(pieces)
         self.target = target.strip("/")
         self._copies = copies
@@ -72,6 +74,8 @@ class ArchiveEdit:
         if header.size_bytes:
             yield bytes(-header.size_bytes % tar_header.BLOCK_BYTES)
         self.digest.add(name, header, checksum)
+        if header.type in (DIRECTORY, SYMBOLIC_LINK):
+            self.aging.append((name, header.modified_at))
         if header.modified_second < 0 and header.type != HARD_LINK:
             self.ancient.append((name, header.modified_at))
 

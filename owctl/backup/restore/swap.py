@@ -16,8 +16,21 @@ from typing import Literal
 
 from owctl.backup.restore.archive_edit import STAGING_PREFIX
 
+# An upgrade of PostgreSQL keeps its files as a restore does.
+CLUSTER_PREFIX = ".owctl-postgres-"
+
 Phase = Literal["staged", "out", "in", "swapped", "returning-out", "returning-in"]
 PHASE_FILE = "phase"
+# What a phase means to who looks; a folder without one is "absent".
+State = Literal["absent", "staged", "swapping", "swapped"]
+STATES: dict[str, State] = {
+    "staged": "staged",
+    "out": "swapping",
+    "in": "swapping",
+    "swapped": "swapped",
+    "returning-out": "swapping",
+    "returning-in": "swapping",
+}
 
 # $1 is the staging folder. The root's own time must not tell that there was one.
 _COMMON = """
@@ -83,7 +96,7 @@ move() {{
   for entry in "$from"/* "$from"/.[!.]* "$from"/..?*; do
     [ -e "$entry" ] || [ -L "$entry" ] || continue
     name=${{entry##*/}}
-    case $name in {STAGING_PREFIX}*) continue ;; esac
+    case $name in {STAGING_PREFIX}* | {CLUSTER_PREFIX}*) continue ;; esac
     # What is in both was put into the root by somebody who did not know of this.
     if [ -e "$to/$name" ] || [ -L "$to/$name" ]; then
       put_aside "$name"

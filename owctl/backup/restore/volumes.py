@@ -8,30 +8,22 @@ swapped.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal
 
 from owctl.backup import tar_header
+from owctl.backup.folder_archive import read_folder
 from owctl.backup.restore import swap
 from owctl.backup.restore.archive_edit import STAGING_PREFIX, ArchiveEdit, digest_of
 from owctl.backup.restore.content import Content
+from owctl.backup.restore.swap import State
 from owctl.backup.tar_header import DIRECTORY, TarHeader
 from owctl.backup.tar_stream import TarStream
-from owctl.engine.archives import read_archive, write_archive
+from owctl.engine.archives import write_archive
 from owctl.engine.connection import Engine
 from owctl.engine.one_off import Helper, volume_helper
 from owctl.engine.small_files import read_start
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import BackupInvalid, OwctlError
 
-State = Literal["absent", "staged", "swapping", "swapped"]
-_STATES: dict[str, State] = {
-    "staged": "staged",
-    "out": "swapping",
-    "in": "swapping",
-    "swapped": "swapped",
-    "returning-out": "swapping",
-    "returning-in": "swapping",
-}
 _RESTORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PIECE_BYTES = 1 << 18
 # So that they fit into one command.
@@ -72,6 +64,8 @@ def stage_volume(
         edit = ArchiveEdit(_counted(archive, receive), f"{helper.path}/{folder}/new", copies)
         write_archive(engine, helper.id, "/", _gathered(_stream(edit, live)))
         archive.finish()
+        if engine.is_podman:
+            _age(helper, folder, edit.aging)
         _compare(helper, folder, edit)
         _age(helper, folder, edit.ancient)
         helper.run(swap.STAGED, [folder, _owner_and_mode(edit.root or live)])
@@ -154,12 +148,12 @@ def _folder(restore_id: str) -> str:
 def _state(helper: Helper, folder: str) -> State:
     path = f"{helper.path}/{folder}/{swap.PHASE_FILE}"
     phase = read_start(helper.engine, helper.id, path) or b""
-    return _STATES.get(phase.decode("ascii", "replace").strip(), "absent")
+    return swap.STATES.get(phase.decode("ascii", "replace").strip(), "absent")
 
 
 def _root(helper: Helper) -> TarHeader:
     """Return what the volume's root is, from the head of its archive."""
-    with read_archive(helper.engine, helper.id, f"{helper.path}/.") as pieces:
+    with read_folder(helper.engine, helper.id, helper.path) as pieces:
         return next(iter(TarStream(pieces)))
 
 
@@ -207,8 +201,8 @@ def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _compare(helper: Helper, folder: str, edit: ArchiveEdit) -> None:
     """Read back what was unpacked; raises OwctlError if it is not what the archive holds."""
-    path = f"{helper.path}/{folder}/new/."
-    with read_archive(helper.engine, helper.id, path) as pieces:
+    path = f"{helper.path}/{folder}/new"
+    with read_folder(helper.engine, helper.id, path) as pieces:
         found = digest_of(pieces, with_root=edit.root is not None)
     different = edit.digest.differences(found)
     if different:

@@ -52,7 +52,7 @@ def run_deep_checks(
                 service,
                 container,
                 probe,
-                find_address(engine.host, container, probe.port or 0),
+                find_address(engine, container, probe.port or 0),
                 rows,
                 containers,
                 timeout_seconds,

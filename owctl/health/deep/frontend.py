@@ -63,7 +63,9 @@ def _through(
     usual_names: tuple[str, ...],
 ) -> ProbeResult:
     address = subject.address
-    result = converse(address.host, address.port, subject.timeout_seconds, exchange)
+    result = converse(
+        address.host, address.port, subject.timeout_seconds, exchange, address.through
+    )
     gateway_failed = any(error in result.detail for error in _GATEWAY_ERRORS)
     if result.status == "healthy":
         return result

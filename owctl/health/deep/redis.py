@@ -34,8 +34,14 @@ def set_get_delete(subject: Subject) -> ProbeResult:
     )
     if subject.found_address is None:
         return _through_client(subject, password)
-    host, port = subject.address.host, subject.address.port
-    return converse(host, port, subject.timeout_seconds, lambda wire: exchange(wire, password))
+    address = subject.address
+    return converse(
+        address.host,
+        address.port,
+        subject.timeout_seconds,
+        lambda wire: exchange(wire, password),
+        address.through,
+    )
 
 
 def exchange(wire: Wire, password: str | None) -> ProbeResult:

@@ -1,10 +1,10 @@
 """Connects a real Socket.IO client, by long polling and by websocket."""
 
 import logging
-import socket
 import threading
 from typing import Literal
 
+from owctl.engine.http_adapter import speak_through
 from owctl.health.deep.subject import Skipped, Subject
 from owctl.health.parallel import within
 from owctl.health.result import ProbeResult, printable
@@ -47,10 +47,11 @@ def connect_client(address: Address, transport: Transport, timeout_seconds: floa
     with requests.Session() as session:
         # A stack on this machine is not behind the proxy that the environment names.
         session.trust_env = False
+        if address.through is not None:
+            speak_through(session, address.through, timeout_seconds)
         if transport == "websocket":
             # Given a connection, the websocket does not ask the environment how to make one.
-            peer = (address.host, address.port)
-            options["socket"] = socket.create_connection(peer, timeout_seconds)
+            options["socket"] = address.connect(timeout_seconds)
         client = socketio.Client(
             reconnection=False,
             logger=logger,
@@ -62,7 +63,7 @@ def connect_client(address: Address, transport: Transport, timeout_seconds: floa
         )
         try:
             client.connect(
-                f"http://{address}", transports=[transport], wait_timeout=timeout_seconds
+                f"http://{address.authority}", transports=[transport], wait_timeout=timeout_seconds
             )
         except socketio.exceptions.ConnectionError as error:
             raise ConnectionError(_reason(error, transport)) from error
