@@ -209,8 +209,9 @@ def _examine(context: Context, journal: "Journal", *, only_look: bool) -> dict[s
     engine, stack = context.engine, context.stack
     found = _consult_doctor(context, journal.origin["kind"], only_look=only_look)
     with context.console.progress("Looking at the source") as progress:
-        display = MigrationDisplay(context, progress)
+        display = MigrationDisplay(context, progress, "rehearsal")
         document = examine(engine, stack, journal, display, only_look=only_look)
+        progress.update("rehearsal", "done", f"{display.rows_done:,} rows looked at")
     return {**document, "doctor": found, "to_do": [*_first_of_all(found), *document["to_do"]]}
 
 
