@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -93,6 +94,7 @@ def screen(place: Place) -> Iterator[Screen]:
 
 def test_what_is_seen_and_what_the_keys_do(screen, place, engine):
     worker = place.containers["worker"]
+    assert re.search(r"  \d\d:\d\d:\d\d$", screen.lines[0])
     assert screen.lines[1].split()[:4] == ["SERVICE", "HEALTH", "CPU", "MEMORY"]
     assert [line.split()[:2] for line in screen.lines[2:5]] == [
         ["web", "healthy"],
