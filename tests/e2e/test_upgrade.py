@@ -88,7 +88,7 @@ def versions(project: Project, service: str = "rust-backend") -> list[str]:
     try:
         labels = [f"{PROJECT_LABEL}={project.project}", f"com.docker.compose.service={service}"]
         found = client.containers.list(filters={"label": labels})
-        return sorted(each.labels[VERSION_LABEL] for each in found)
+        return sorted(each.labels.get(VERSION_LABEL, each.attrs["Image"]) for each in found)
     finally:
         client.close()
 
