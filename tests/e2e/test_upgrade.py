@@ -87,6 +87,8 @@ def versions(project: Project, service: str = "rust-backend") -> list[str]:
     client = docker.from_env()
     try:
         labels = [f"{PROJECT_LABEL}={project.project}", f"com.docker.compose.service={service}"]
+        # Whatever runs an image that was built for the project inherits the labels above, not this.
+        labels.append("com.docker.compose.oneoff=False")
         found = client.containers.list(filters={"label": labels})
         return sorted(each.labels.get(VERSION_LABEL, each.attrs["Image"]) for each in found)
     finally:
