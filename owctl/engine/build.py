@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from owctl.engine.connection import Engine
 
 LAST_LINES = 20
+_PODMAN_SHORT_NAME = "to docker.io (enforced by caller)"
 _PROBE_TIMEOUT_SECONDS = 20
 # Build arguments of these names would change what the docker command itself does.
 _NEEDS_BUILDKIT = re.compile(r"requires BuildKit|Unknown flag: (?:link|parents|exclude)", re.I)
@@ -126,7 +127,9 @@ def command_environment(
     variables = dict(environ)
     for key in ("DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY"):
         variables.pop(key, None)
-    variables["DOCKER_HOST"] = engine.host
+    # Through our own tunnel: a command's own ssh could stop to ask something.
+    path = engine.endpoint.local_socket()
+    variables["DOCKER_HOST"] = f"unix://{path}" if path else engine.host
     tls = engine.endpoint.tls
     if tls is not None:
         known = tls.authority or tls.certificate
@@ -257,9 +260,15 @@ def _follow(
                 on_line(line)
     except _BuildFailed:
         why = next((line for line in reversed(last) if line.strip()), "no output")
+        hint = f"correct the Dockerfile, then `owctl rebuild {service}`"
+        if any(_PODMAN_SHORT_NAME in line for line in last):
+            hint = (
+                "name the image in full, such as localhost/NAME: Podman looks for the short names of "
+                "`FROM` at docker.io only"
+            )
         raise EngineError(
             f"Cannot build {service} (image {name}): {why.strip()}",
-            hint=f"correct the Dockerfile, then `owctl rebuild {service}`",
+            hint=hint,
             details=list(last),
         ) from None
     except OSError as error:

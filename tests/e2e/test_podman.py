@@ -131,6 +131,15 @@ def test_a_backup_keeps_whose_each_file_is(podman):
     assert podman.inside("rust-backend", f"{look}; cat again") == before
 
 
+def test_statistics_or_why_there_are_none(podman):
+    found = json.loads(podman.owctl("stats", "--json", "redis").stdout)["services"][0]
+    if podman.service.rootless and not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        assert "rootless Podman" in found["problem"]
+        assert found["memory_bytes"] is None
+    else:
+        assert 0 < found["memory_bytes"] < found["memory_limit_bytes"]
+
+
 def test_two_at_once_meet_the_same_lock(podman):
     """Podman says another identity each time it is asked; the lock has to know it all the same."""
     from owctl.engine.connection import Engine

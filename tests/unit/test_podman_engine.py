@@ -1,13 +1,20 @@
 """Podman behind docker's interface: recognised, spoken to and compared as it needs to be."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from owctl.compose.model import Build
+from owctl.engine.build import _BuildFailed, _follow, command_environment
+from owctl.engine.connection import Engine
+from owctl.engine.endpoint import Endpoint
 from owctl.engine.naming import SPEC_HASH
 from owctl.engine.podman import differences_on_podman, for_podman
+from owctl.engine.statistics import read_statistics
 from owctl.engine.version import is_podman, negotiate
+from owctl.errors import EngineError
 
 # Of Debian's Podman 4.3.1, shortened.
 PODMAN: dict[str, Any] = {
@@ -92,3 +99,32 @@ def test_every_address_is_said_as_podman_understands_it():
     }
     assert sent["HostConfig"]["Init"] is True
     assert bindings["80/tcp"][0]["HostIp"] == "0.0.0.0"
+
+
+def test_a_rootless_one_that_counts_nothing_says_so():
+    engine = Engine(Endpoint("unix:///nowhere.sock", "a test"), "1.41", PODMAN)
+    engine._info = {"Rootless": True, "CgroupVersion": "1"}
+    with pytest.raises(EngineError, match="rootless Podman counts nothing"):
+        read_statistics(engine, "c" * 64)
+
+
+def test_a_short_name_in_a_dockerfile_is_explained():
+    def lines():
+        yield 'Resolving "debian:bookworm-slim" to docker.io (enforced by caller)'
+        raise _BuildFailed
+
+    with pytest.raises(EngineError) as caught:
+        _follow(lines(), "redis", "p-redis", None)
+    assert "localhost/NAME" in (caught.value.hint or "")
+
+
+def test_a_build_behind_ssh_goes_through_our_tunnel():
+    class Tunnel:
+        def engine_socket(self) -> Path:
+            return Path("/tmp/x/engine")
+
+    endpoint = Endpoint("ssh://box", "a test", tunnel=Tunnel())  # type: ignore[arg-type]
+    engine = Engine(endpoint, "1.41", DOCKER)
+    build = Build(context=Path("/p"))
+    environment = command_environment(engine, build, {"DOCKER_CONTEXT": "x"})
+    assert environment == {"DOCKER_HOST": "unix:///tmp/x/engine"}
