@@ -111,7 +111,9 @@ class CommandTable(click.Group):
         if args and self.get_command(ctx, name) is None and not name.startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
+            near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES])
+            # Of equals the one with the same letters: two were swapped.
+            near.sort(key=lambda known: sorted(known) != sorted(name))
             hint = f"owctl {near[0]}" if near else "owctl --help"
             error = click.UsageError(f"There is no command {name!r}.", ctx)
             error.hint = hint  # type: ignore[attr-defined]
