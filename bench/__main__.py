@@ -21,6 +21,7 @@ MEASURES: dict[str, Callable[[Bench], list[Comparison]]] = {
     "stop": starting.stop,
     "status": asking.status,
     "health": asking.health,
+    "stats": asking.stats,
     "help": asking.help_text,
     "logs": logs.logs,
     "backup": backup.backup,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from owctl.health.target import Address
 from owctl.migrate import load as loading
+from owctl.migrate.json_tree import TreeReader
 from owctl.migrate.load import LoadRequest, load
 from owctl.migrate.model import Options
 from owctl.migrate.source import open_source
@@ -52,6 +53,7 @@ def _leave_checks_out() -> None:
 
     setattr(SentRows, "add", count)  # noqa: B010  # mypy minds the plain form
     setattr(loading, "verify_table", lambda *_: None)  # noqa: B010
+    setattr(TreeReader, "ordered", None)  # noqa: B010  # the order of keys is for the hashes alone
 
 
 def _peak_bytes() -> int:

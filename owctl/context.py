@@ -18,7 +18,8 @@ class Context:
     """What a command works with; click hands it on as ``ctx.obj``.
 
     ``environ`` is the process environment, ``working_dir`` the absolute folder owctl was run in.
-    ``command_prefix`` stands before a command's name in the history and in locks.
+    ``command_prefix`` stands before a command's name in the history and in locks; it is empty for
+    the project's own stack, which upgrades, backups and restores are about.
     """
 
     command_prefix = ""
@@ -54,7 +55,8 @@ class Context:
         from owctl.project.upgrade_record import hold_images, read_record
 
         stack = load(self.settings)
-        stack = hold_images(stack, read_record(stack.working_dir))
+        if not self.command_prefix:
+            stack = hold_images(stack, read_record(stack.working_dir))
         self.console.mask = self.mask_for(stack)
         return stack
 

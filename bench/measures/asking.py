@@ -1,4 +1,4 @@
-"""What is asked often: help, status, health."""
+"""What is asked often: help, status, health, stats."""
 
 import sys
 
@@ -58,5 +58,26 @@ def health(bench: Bench) -> list[Comparison]:
                 rounds=10,
                 budget=0.5,
                 watched=(stack, ["health"]),
+            )
+        ]
+
+
+def stats(bench: Bench) -> list[Comparison]:
+    """Compare one look at what the containers consume."""
+    with bench.stack() as stack:
+        stack.owctl("start")
+        containers = stack.ids("container")
+        return [
+            bench.compare(
+                "stats",
+                "what the five containers consume, once",
+                ("owctl stats --no-stream", "docker stats --no-stream, the five named"),
+                (
+                    lambda: stack.owctl("stats", "--no-stream"),
+                    lambda: stack.timed("docker", "stats", "--no-stream", *containers),
+                ),
+                rounds=7,
+                budget=1.0,
+                watched=(stack, ["stats", "--no-stream"]),
             )
         ]

@@ -21,6 +21,7 @@ TABLE: dict[str, tuple[str, str, str]] = {
     "health": ("health", "health", "Ask every service, in its own protocol, whether it works."),
     "logs": ("logs", "logs", "Show the services' logs, merged by time, secrets masked."),
     "shell": ("shell", "shell", "Open psql, redis-cli or a shell in a service."),
+    "stats": ("stats", "stats", "Show CPU, memory, network and disk of each container."),
     "restart": ("restart", "restart", "Restart services and wait until they answer."),
     "rebuild": ("rebuild", "rebuild", "Build the images of services that are built here."),
     "config": ("config", "config", "Show the resolved stack, secrets redacted."),

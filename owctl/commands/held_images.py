@@ -26,6 +26,8 @@ def tell_unfinished(context: Context) -> None:
     """Warn of an upgrade that replaces containers, or was interrupted while it did."""
     from owctl.project.upgrade_record import read_record
 
+    if context.command_prefix:
+        return
     under_way = read_record(context.stack.working_dir).under_way
     if under_way is not None and under_way.phase != "acquiring":
         upgrade = under_way.upgrade

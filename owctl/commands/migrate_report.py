@@ -49,6 +49,10 @@ def _show_source(console: Console, report: dict[str, Any]) -> None:
 
 
 def _show_tables(console: Console, report: dict[str, Any]) -> None:
+    if report["target"] is None:
+        counted = [(table, f"{rows:,}") for table, rows in report["source"]["rows"].items()]
+        console.table([Column("TABLE"), Column("ROWS", right=True)], counted)
+        return
     columns = [Column("TABLE"), Column("INTO", narrow="crop")]
     columns += [Column(name, right=True) for name in ("ROWS", "MIGRATED", "REJECTED", "MERGED")]
     rows = [

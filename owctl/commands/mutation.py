@@ -58,13 +58,14 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
         project_lock(identity, project, named, wait_seconds=lock_wait_seconds),
         recorded(context, named),
     ):
-        # The data of the development stack is none that a restore works on.
-        if command not in _ALLOWED_ON_HALF_THE_DATA and not context.command_prefix:
-            _refuse_half_restored(context)
-        if command not in _ALLOWED_ON_HALF_AN_UPGRADE:
-            _refuse_half_upgraded(context)
-        _heal(context)
-        _recover_upgrade(context, command)
+        # What was left of a restore, a backup or an upgrade is not the development stack's.
+        if not context.command_prefix:
+            if command not in _ALLOWED_ON_HALF_THE_DATA:
+                _refuse_half_restored(context)
+            if command not in _ALLOWED_ON_HALF_AN_UPGRADE:
+                _refuse_half_upgraded(context)
+            _heal(context)
+            _recover_upgrade(context, command)
         yield
 
 

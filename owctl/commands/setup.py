@@ -11,7 +11,7 @@ import click
 
 from owctl.commands.options import dry_run_option, examples, lock_wait_option, pass_context
 from owctl.context import Context
-from owctl.errors import EngineUnavailable, UsageError
+from owctl.errors import EngineUnavailable, OwctlError, UsageError
 
 if TYPE_CHECKING:
     from owctl.project.setup_plan import SetupPlan, SetupRequest
@@ -23,6 +23,7 @@ _EXAMPLES = examples(
     "owctl setup",
     "owctl setup --set OPEN_WEBUI_PORT=8000",
     "owctl setup --dry-run",
+    "owctl setup --diff",
     "owctl -C /srv/chat setup",
 )
 
@@ -42,6 +43,12 @@ _EXAMPLES = examples(
     is_flag=True,
     help="Only make the running database accept POSTGRES_PASSWORD of .env.",
 )
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="Only show what this owctl ships otherwise than you have it, as a patch. Exits with 1 if "
+    "there is something.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @dry_run_option
 @lock_wait_option
@@ -52,15 +59,27 @@ def setup(
     adopt: bool,
     assignments: tuple[str, ...],
     sync_password: bool,
+    diff: bool,
     as_json: bool,
     dry_run: bool,
     lock_wait_seconds: float,
-) -> None:
+) -> int:
     """Write .env with generated secrets, and compose files if none.
 
     A .env that exists only gets what is missing; no file of yours is overwritten. Secrets that a
     database or a container already uses are kept.
+
+    After an upgrade of owctl, --diff shows what is new in the files that setup wrote: only what owctl
+    changed, where it knows what it had written. It changes nothing; `patch -p1` takes it over.
     """
+    if diff:
+        if demo or adopt or assignments or sync_password or dry_run:
+            raise UsageError(
+                "--diff only looks: it goes with no other wish.", hint="owctl setup --diff"
+            )
+        from owctl.commands.setup_diff import show_difference
+
+        return show_difference(context, as_json=as_json)
     if sync_password:
         if demo or adopt or assignments:
             raise UsageError(
@@ -70,7 +89,7 @@ def setup(
         from owctl.commands.setup_password import synchronise
 
         synchronise(context, as_json=as_json, dry_run=dry_run, lock_wait_seconds=lock_wait_seconds)
-        return
+        return 0
     from owctl.environment.secrets import Mask, secret_values
     from owctl.project.lock import folder_lock
     from owctl.project.secret_values import SECRET_NAMES
@@ -95,12 +114,14 @@ def setup(
         with folder_lock(settings.project_dir, "setup", wait_seconds=lock_wait_seconds):
             plan = _plan(request)
             apply_setup(plan)
+            _remember(context, plan)
     if plan.changes and not dry_run:
         _record(context, plan, round((time.monotonic() - started) * 1000))
     if as_json:
         context.console.json(_document(plan, dry_run))
     else:
         _show(context, plan, dry_run)
+    return 0
 
 
 def _parse_assignments(words: tuple[str, ...]) -> dict[str, str]:
@@ -132,6 +153,18 @@ def _plan(request: "SetupRequest") -> "SetupPlan":
         return plan_setup(request, None, error.message)
     with engine:
         return plan_setup(request, engine)
+
+
+def _remember(context: Context, plan: "SetupPlan") -> None:
+    """Keep what was shipped, for --diff after an upgrade; a setup does not fail for it."""
+    from owctl import __version__
+    from owctl.project.shipped_record import remember_shipped
+
+    fresh = any(file.action == "created" and file.path.name == ".env" for file in plan.files)
+    try:
+        remember_shipped(plan.directory, __version__, new_environment=fresh)
+    except OwctlError as error:
+        context.console.warn(f"What setup wrote is not on record for --diff. {error.message}")
 
 
 def _record(context: Context, plan: "SetupPlan", duration_ms: int) -> None:

@@ -161,7 +161,7 @@ def _run(
         ) as stream:
             return attach(
                 stream,
-                program=f"{(argv or program)[0]} in {service.name}",
+                program=f"{(argv or program)[0]!r} in {service.name}",
                 stdin=stdin,
                 stdout=sys.stdout.fileno(),
                 stderr=sys.stderr.fileno(),
@@ -201,8 +201,9 @@ def _program(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return what a bare ``shell`` runs in the service, and the variables that any command gets.
 
-    SQL that nobody types (not ``typed``) must not go on after an error. With them ``owctl shell db pg_dump …`` signs in, too. Passwords travel as variables: an argument
-    could be read by everyone in the container.
+    SQL that nobody types (not ``typed``) must not go on after an error; with ``-f`` psql tells its line.
+    With the variables ``owctl shell db pg_dump …`` signs in, too. Passwords travel as variables: an
+    argument could be read by everyone in the container.
     """
     from owctl.health.choice import choose_probe
     from owctl.health.credentials import (
@@ -218,7 +219,7 @@ def _program(
         user, database = postgres_login(environment)
         password = environment.get("POSTGRES_PASSWORD")
         variables = {"PGUSER": user, "PGDATABASE": database}
-        psql = ("psql",) if typed else ("psql", "-v", "ON_ERROR_STOP=1")
+        psql = ("psql",) if typed else ("psql", "-v", "ON_ERROR_STOP=1", "-f", "-")
         return psql, variables | ({"PGPASSWORD": password} if password else {})
     if kind == "redis":
         password = redis_password(environment, command_of(service, container))

@@ -56,6 +56,12 @@ class TopModel:
         """Return the selected row, the first where it is gone, None where there are none."""
         return next((row for row in rows if row.key == self.selected), rows[0] if rows else None)
 
+    def newer_below(self, numbers: Sequence[int], page: int) -> int:
+        """Return how many log lines are below the screen; of those that were dropped it is above."""
+        if self.scrolled is None or not numbers:
+            return 0
+        return len(numbers) - max(_place(numbers, self.scrolled) + 1, min(page, len(numbers)))
+
     def press(
         self, key: str, rows: Sequence[Row], numbers: Sequence[int], page: int
     ) -> Action | None:

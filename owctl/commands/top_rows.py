@@ -84,7 +84,7 @@ def _row(usage: ContainerUsage, health: "HealthReport | None") -> Row:
 def table(
     rows: Sequence[Row], width: int, *, asked: bool
 ) -> "tuple[list[Column], list[list[Cell]]]":
-    """Return the columns that fit and the rows; ``asked`` is False before the first answer."""
+    """Return the columns that fit and the rows; ``asked`` is False where there is no answer yet."""
     from owctl.ui.table import Cell, Column
 
     columns = [Column("SERVICE", narrow="crop"), Column("HEALTH")]

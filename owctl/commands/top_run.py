@@ -130,15 +130,11 @@ class Top:
 
     def _view(self, width: int) -> TopView:
         model, mask = self._model, self._context.console.mask
-        columns, cells = table(self._rows, width, asked=self._feeds.usage is not None)
+        asked = self._feeds.usage is not None and self._feeds.trouble is None
+        columns, cells = table(self._rows, width, asked=asked)
         row = model.row(self._rows)
         about = detail(row, self._context.engine.now()) if row is not None else Cell("")
-        newest = len(self._lines)
-        lines = [
-            line
-            for number, line in self._lines
-            if model.scrolled is None or number <= model.scrolled
-        ]
+        newer = model.newer_below([number for number, _ in self._lines], self._page)
         return TopView(
             title=Cell(self._stack.project, "bold"),
             status=self._status(),
@@ -146,8 +142,8 @@ class Top:
             rows=cells,
             selected=self._rows.index(row) if row is not None else None,
             detail=Cell(mask(about.text), about.style),
-            log_title=self._log_title(row, newest - len(lines)),
-            logs=lines,
+            log_title=self._log_title(row, newer),
+            logs=[line for _, line in self._lines[: len(self._lines) - newer]],
             footer=self._footer(),
             full_logs=model.whole_log,
             help=KEYS if model.help else (),
@@ -156,6 +152,8 @@ class Top:
     def _status(self) -> Cell:
         now = datetime.now().astimezone().strftime("%H:%M:%S")
         report = self._feeds.health
+        if self._feeds.trouble is not None:
+            return Cell(f"no answer  {now}", "bold red")
         if report is None:
             return Cell(f"…  {now}", "dim")
         healthy = sum(row.status == "healthy" for row in report.services)

@@ -59,15 +59,13 @@ def check_memory(engine: "Engine") -> tuple[Finding, ...]:
     """Judge the memory that is available on this machine; elsewhere only the total is known."""
     total = int(engine.info.get("MemTotal") or 0)
     findings = [judge_memory(total, _meminfo() if engine.endpoint.is_local else {})]
+    no_effect = "the engine cannot limit a container's memory: the limits have no effect"
     if engine.info.get("MemoryLimit") is False:
-        findings.append(
-            Finding(
-                "memory",
-                "warning",
-                "the engine cannot limit a container's memory: the limits have no effect",
-                "switch the memory cgroup on (cgroup_enable=memory on the kernel's command line)",
-            )
-        )
+        hint = "switch the memory cgroup on (cgroup_enable=memory on the kernel's command line)"
+        findings.append(Finding("memory", "warning", no_effect, hint))
+    elif engine.is_podman and engine.is_rootless and engine.info.get("CgroupVersion") == "1":
+        hint = "a rootless engine limits nothing on cgroup version 1: use version 2, or root's"
+        findings.append(Finding("memory", "warning", no_effect, hint))
     return tuple(findings)
 
 

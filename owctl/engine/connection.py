@@ -131,7 +131,9 @@ class Engine:
     def is_rootless(self) -> bool:
         """Whether the engine runs without root's rights, with networks that its machine cannot see."""
         options = self.info.get("SecurityOptions") or []
-        return any(str(option).startswith("name=rootless") for option in options)
+        return self.info.get("Rootless") is True or any(
+            str(option).startswith("name=rootless") for option in options
+        )
 
     def at_least(self, version: str) -> bool:
         """Return whether the API version in use is ``version`` ("1.44") or later."""

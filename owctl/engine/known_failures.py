@@ -98,6 +98,11 @@ _TABLE = (
         "make it executable when the image is built (chmod +x)",
     ),
     _known(
+        r"container-init binary not found",
+        "Podman lacks the program that `init: true` of the service asks for",
+        "install it: `sudo apt install catatonit`",
+    ),
+    _known(
         r"no command specified",
         "neither the image nor the compose file says which command to run",
         "add `command:` to the service in the compose file",

@@ -12,16 +12,12 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
+from owctl.migrate.json_tree import OddNumber, TreeReader
 from owctl.migrate.model import Value
 
 _JSON = ("jsonb", "json")
-_MOST_ORDERS = 4096
 _HALF = 8
 _ESCAPED = json.encoder.encode_basestring
-
-
-class _OddNumber(Exception):
-    """A number whose text PostgreSQL's differs from what Python writes."""
 
 
 class TooDeep(Exception):
@@ -31,18 +27,16 @@ class TooDeep(Exception):
 class RowHasher:
     """Adds up the hashes of a table's rows; the order of the rows does not matter.
 
-    ``kinds`` are the columns' types as information_schema names them. ``total`` is the sum that
+    ``kinds`` are the columns' types as information_schema names them, ``reader`` is who has parsed
+    the rows' JSON before, if somebody has. ``total`` is the sum that
     ``digest_query`` makes of the same rows on the server: two numbers.
     """
 
-    def __init__(self, kinds: Sequence[str]) -> None:
+    def __init__(self, kinds: Sequence[str], reader: TreeReader | None = None) -> None:
         self.rows = 0
         self._first = 0
         self._second = 0
-        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._fast = json.JSONDecoder(
-            object_hook=self._ordered, parse_float=_plain_float, strict=False
-        ).decode
+        self._reader = reader or TreeReader()
         self._encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
         self._others = [
             (number, _timestamp if kind.startswith("timestamp") else _decoded)
@@ -79,8 +73,8 @@ class RowHasher:
             row: list[Any] = list(values)
             for number in self._json:
                 if row[number] is not None:
-                    row[number] = self._fast(row[number].decode())
-        except (_OddNumber, ValueError):
+                    row[number] = self._reader.tree(row[number])
+        except (OddNumber, ValueError):
             # ValueError: an integer too long for Python to read by default.
             return self._exact(values)
         for number, normalise in self._others:
@@ -97,7 +91,7 @@ class RowHasher:
             if isinstance(value, bytes):
                 row[number] = json.loads(
                     value,
-                    object_hook=self._ordered,
+                    object_hook=self._reader.ordered,
                     parse_float=_Number,
                     parse_int=_Number,
                     strict=False,
@@ -107,16 +101,6 @@ class RowHasher:
             if isinstance(value, bytes):
                 row[number] = normalise(value)
         return _written(row)
-
-    def _ordered(self, items: dict[str, Any]) -> dict[str, Any]:
-        names = tuple(items)
-        order = self._orders.get(names)
-        if order is None:
-            if len(self._orders) >= _MOST_ORDERS:
-                # Objects whose keys are ids never come again.
-                self._orders.clear()
-            order = self._orders[names] = tuple(sorted(names, key=_jsonb_order))
-        return items if order == names else {name: items[name] for name in order}
 
 
 def digest_query(columns: Sequence[tuple[str, str]], table: str, but: str = "") -> str:
@@ -151,19 +135,6 @@ def numeric_text(text: str) -> str:
     """Return a JSON number as PostgreSQL's numeric writes it."""
     written = format(Decimal(text), "f")
     return written.lstrip("-") if not written.strip("-0.") else written
-
-
-def _plain_float(text: str) -> float:
-    value = float(text)
-    # There -0.0 is 0.0, 1.50 keeps its zero, and 1e-7 is written out.
-    if repr(value) != text or not value or "e" in text:
-        raise _OddNumber
-    return value
-
-
-def _jsonb_order(name: str) -> tuple[int, bytes]:
-    data = name.encode()
-    return len(data), data
 
 
 def _written(tree: Any) -> str:  # noqa: ANN401  # any JSON value

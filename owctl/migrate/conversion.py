@@ -6,6 +6,7 @@ from functools import partial
 from owctl.migrate.column_map import COLUMN_MAP, Column
 from owctl.migrate.json_repair import JsonUnusable
 from owctl.migrate.json_text import clean_json
+from owctl.migrate.json_tree import TreeReader
 from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
 from owctl.migrate.references import References
 from owctl.migrate.rejects import Rejected, make_reject
@@ -27,8 +28,6 @@ from owctl.migrate.values import (
 _RULES: dict[str, Callable[[Raw], tuple[Value, Changes]]] = {
     "text": clean_text,
     "user": clean_text,
-    "json": clean_json,
-    "lenient-json": clean_json,
     "boolean": lambda raw: boolean(raw, None),
     "integer": integer,
     "seconds": seconds,
@@ -37,6 +36,7 @@ _RULES: dict[str, Callable[[Raw], tuple[Value, Changes]]] = {
     "timestamp": timestamp,
     "constant": lambda _raw: (None, ()),
 }
+_JSON_KINDS = ("json", "lenient-json")
 _INTEGER_LIMITS = {"integer": 2**31, "smallint": 2**15}
 # Read beside the mapped columns, where the source has them.
 _ALSO_READ = {"user": ("oauth",)}
@@ -58,6 +58,7 @@ class Conversion:
         references: References,
         *,
         light: bool = False,
+        reader: TreeReader | None = None,
     ) -> None:
         self._map = table_map
         self._source = source
@@ -66,6 +67,7 @@ class Conversion:
         self._columns = [by_name[name] for name in table_map.columns]
         self._context = Context(source, options, references, notes)
         self._light = light
+        self._reader = reader or TreeReader()
         self._key = _KEYS.get(table_map.target, "id")
         there = source.columns[table_map.source]
         read = dict.fromkeys(
@@ -103,6 +105,7 @@ class Conversion:
             return self._reject(rowid, "json-too-deep", "JSON nested too deep to be changed")
 
     def _convert(self, rowid: int, raw: dict[str, Raw]) -> Converted:
+        self._reader.forget()
         pending: list[tuple[str, str]] = []
         row = Row(rowid, raw, {}, lambda column, kind: pending.append((column, kind)))
         target = self._map.target
@@ -123,9 +126,13 @@ class Conversion:
         return Converted(tuple(row.values[name] for name in self._map.columns), rowid)
 
     def _value(self, row: Row, column: Column) -> Value:
+        value: Value
         raw = row.raw.get(column.read_from)
         try:
-            value, changes = _RULES[column.kind](raw)
+            if column.kind in _JSON_KINDS:
+                value, changes = clean_json(raw, self._reader)
+            else:
+                value, changes = _RULES[column.kind](raw)
         except JsonUnusable as unusable:
             if column.kind == "json":
                 detail = f"{column.read_from}: {unusable.detail}"

@@ -6,42 +6,26 @@ of its tokens, never of the text as a whole: ``\\\\u0000`` in it is a backslash 
 """
 
 import json
-import re
 
 from owctl.migrate.json_repair import JsonUnusable, is_plain, repair
+from owctl.migrate.json_tree import TreeReader
 from owctl.migrate.text import clean_text
 
 # Up to here a text is parsed by the C parser, which makes objects of it; longer ones are walked
 # through token by token, which takes no memory and knows jsonb's limit of size.
 PARSED_BYTES = 16 * 1024 * 1024
 _MAYBE_NULL_BYTES = 64
-_SPACE = " \t\r\n"
-_LONG_EXPONENT = re.compile(r"[eE][+-]?\d{4,}")
-_LONG_NUMBER = 60
 
 
-class _Suspect(ValueError):
-    """The text holds something that only the walk by tokens can judge."""
-
-
-def _refuse_constant(_name: str) -> None:
-    raise _Suspect
-
-
-def _check_float(text: str) -> None:
-    if len(text) > _LONG_NUMBER or _LONG_EXPONENT.search(text):
-        raise _Suspect
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_check_float)
-
-
-def clean_json(raw: bytes | float | None) -> tuple[bytes | None, tuple[str, ...]]:
+def clean_json(
+    raw: bytes | float | None, reader: TreeReader | None = None
+) -> tuple[bytes | None, tuple[str, ...]]:
     """Return the text as jsonb takes it, and what was changed (codes as in ``Notes``).
 
     None for SQL NULL, an empty text and JSON's own null: the old backend wrote each of them for
     "nothing", and the new one knows only NULL as that. A string that holds an object or an array
-    (encoded twice) is decoded once. Raises JsonUnusable for what is no JSON or too large.
+    (encoded twice) is decoded once. Raises JsonUnusable for what is no JSON or too large. ``reader``
+    keeps what it has parsed.
     """
     if raw is None:
         return None, ()
@@ -49,7 +33,7 @@ def clean_json(raw: bytes | float | None) -> tuple[bytes | None, tuple[str, ...]
         return _number(raw)
     if len(raw) < _MAYBE_NULL_BYTES and raw.strip(b" \t\r\n\0") in (b"", b"null"):
         return None, ("null-text",)
-    if len(raw) <= PARSED_BYTES and is_plain(raw) and _parses(raw):
+    if len(raw) <= PARSED_BYTES and is_plain(raw) and (reader or TreeReader()).accepts(raw):
         return (raw, ()) if raw.lstrip()[:1] != b'"' else _decoded_once(raw, ())
     text, changes = clean_text(raw)
     assert text is not None
@@ -64,17 +48,6 @@ def clean_json(raw: bytes | float | None) -> tuple[bytes | None, tuple[str, ...]
 def parsed(text: bytes | None) -> object:
     """Return the value of a text that came from clean_json."""
     return None if text is None else json.loads(text)
-
-
-def _parses(raw: bytes) -> bool:
-    try:
-        text = raw.decode()
-        if text[0] in _SPACE:
-            text = text.lstrip(_SPACE)
-        _, end = _DECODER.raw_decode(text)
-    except (ValueError, RecursionError):
-        return False
-    return end == len(text) or not text[end:].strip(_SPACE)
 
 
 def _decoded_once(text: bytes, changes: tuple[str, ...]) -> tuple[bytes, tuple[str, ...]]:

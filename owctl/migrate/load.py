@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from owctl.migrate import preparation
 from owctl.migrate.copying import Refused, copy_all, copy_around, failed
 from owctl.migrate.events import Receiver, TableProgress, TableStage, ignore
+from owctl.migrate.json_tree import TreeReader
 from owctl.migrate.mapping import convert, plan_tables
 from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap, Value
 from owctl.migrate.reject_files import FOLDER_NAME, RejectFile
@@ -136,7 +137,9 @@ class _Attempt:
         self.table_map = table_map
         self.options = options
         self.notes = Notes()
-        self.sent = SentRows(table_map, options.target_columns[table_map.target], aside)
+        self.reader = TreeReader()
+        columns = options.target_columns[table_map.target]
+        self.sent = SentRows(table_map, columns, aside, self.reader)
         self.source_rows = run.request.source.rows_in(table_map.source)
         self.rejects = RejectFile(run.request.folder / FOLDER_NAME, table_map.source)
         self.read = 0
@@ -199,7 +202,7 @@ class _Attempt:
     def _converted(self) -> Iterator[Converted]:
         """Yield the rows that convert; the others go into the rejects."""
         source = self.run.request.source
-        for row in convert(source, self.table_map, self.options, self.notes):
+        for row in convert(source, self.table_map, self.options, self.notes, self.reader):
             self.read += 1
             if self.read % _REPORT_ROWS == 0 and time.monotonic() - self._told > _REPORT_SECONDS:
                 self._told = time.monotonic()

@@ -7,6 +7,7 @@ from owctl.migrate.column_map import COLUMN_MAP
 from owctl.migrate.conversion import Conversion, accepted_ids
 from owctl.migrate.emails import duplicate_emails, refuse_duplicates
 from owctl.migrate.identifiers import quoted
+from owctl.migrate.json_tree import TreeReader
 from owctl.migrate.model import Converted, Notes, Options, Reject, TableMap
 from owctl.migrate.references import References
 from owctl.migrate.source import Source
@@ -52,13 +53,19 @@ def table_maps(source: Source, options: Options) -> list[TableMap]:
 
 
 def convert(
-    source: Source, table_map: TableMap, options: Options, notes: Notes
+    source: Source,
+    table_map: TableMap,
+    options: Options,
+    notes: Notes,
+    reader: TreeReader | None = None,
 ) -> Iterator[Converted | Reject]:
     """Yield one result for each row of the table: what the target gets, or why it gets nothing.
 
     Streams in the order of rowid; a table may be converted again, alone, with the same result.
+    ``reader`` keeps the parsed JSON of the row that was yielded last.
     """
-    return Conversion(source, table_map, options, notes, references_of(source, options)).rows()
+    references = references_of(source, options)
+    return Conversion(source, table_map, options, notes, references, reader=reader).rows()
 
 
 def references_of(source: Source, options: Options) -> References:

@@ -64,12 +64,14 @@ def describe(source: Source, options: Options) -> dict[str, Any]:
 
 
 def source_document(source: Source) -> dict[str, Any]:
-    """Return which source it is, by its own columns."""
+    """Return which source it is, by its own columns; ``rows`` by table, where there are any."""
+    counted = {table: source.rows_in(table) for table in source.tables}
     return {
         "version": source.version.name,
         "alembic_head": source.version.head,
         "size_bytes": source.size_bytes,
         "damage": list(source.integrity),
+        "rows": {table: rows for table, rows in counted.items() if rows},
     }
 
 

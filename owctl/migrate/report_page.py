@@ -48,7 +48,7 @@ def render(report: dict[str, Any]) -> str:
             *_section("Rows", [*_totals(report["totals"]), picture(report["tables"])]),
             *outcome,
             *_section("Left for you to do", _list(report["to_do"])),
-            *_section("Every table of the source", _tables(report["tables"])),
+            *_section("Every table of the source", _tables(report)),
             *_section("Rows that stayed behind", _reasons(report)),
             *_section("Changed on the way", _notes(report)),
             *_section("Columns without a target", _columns(report["columns_without_target"])),
@@ -105,7 +105,9 @@ def _proofs(proofs: Iterable[dict[str, str]]) -> list[str]:
     return ["<table>", *rows, "</table>"]
 
 
-def _tables(tables: Iterable[dict[str, Any]]) -> list[str]:
+def _tables(report: dict[str, Any]) -> list[str]:
+    if report["target"] is None:
+        return _table(("Table", "Rows"), list(report["source"]["rows"].items()))
     heads = ("Table", "Into", "Rows", "Migrated", "Rejected", "Merged")
     rows = [
         (
@@ -116,7 +118,7 @@ def _tables(tables: Iterable[dict[str, Any]]) -> list[str]:
             table["rejected"] - table["merged"],
             table["merged"],
         )
-        for table in tables
+        for table in report["tables"]
     ]
     return _table(heads, rows)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from owctl.errors import OwctlError
 from owctl.migrate.canonical import RowHasher, TooDeep, digest_query
+from owctl.migrate.json_tree import TreeReader
 from owctl.migrate.model import ColumnInfo, TableMap, Value
 from owctl.migrate.set_aside import SetAside, differing
 
@@ -31,9 +32,13 @@ class SentRows:
     """What is to be told each row that is sent; what cannot be hashed here is set aside."""
 
     def __init__(
-        self, table_map: TableMap, columns: Mapping[str, ColumnInfo], aside: SetAside
+        self,
+        table_map: TableMap,
+        columns: Mapping[str, ColumnInfo],
+        aside: SetAside,
+        reader: TreeReader | None = None,
     ) -> None:
-        self.hasher = RowHasher([columns[name].data_type for name in table_map.columns])
+        self.hasher = RowHasher([columns[name].data_type for name in table_map.columns], reader)
         self.aside = aside
 
     @property

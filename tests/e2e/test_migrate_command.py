@@ -5,9 +5,12 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import select
 import signal
+import socket
+import sqlite3
 import stat
 import subprocess
 import tarfile
@@ -397,3 +400,30 @@ def test_a_backend_without_postgresql_is_refused(
         assert "does not use PostgreSQL" in result.stderr
     finally:
         remove_project(project.project)
+
+
+def test_the_doctor_is_asked_first(tmp_path: Path, demo_base_image: str, source: Path) -> None:
+    project = make_project(tmp_path / "ill", demo_base_image)
+    builder = sqlite3.connect(source / "webui.db")
+    builder.execute("DELETE FROM auth WHERE id = ?", (USER,))
+    builder.commit()
+    builder.close()
+    flags = ("migrate", source / "webui.db")
+    with socket.socket() as holder:
+        holder.bind(("0.0.0.0", project.ports["frontend"]))
+        holder.listen()
+        refused = project.owctl(*flags, "--passwords", "keep", "--yes")
+        assert refused.returncode == 1
+        assert "The doctor has found what has to be put right first" in refused.stderr
+        assert str(project.ports["frontend"]) in refused.stderr
+        assert not (project.directory / "migrations").exists()
+        # A rehearsal goes on, also where the new stack does not run yet.
+        report = json.loads(project.succeed(*flags, "--dry-run", "--json").stdout)
+        text = project.succeed(*flags, "--dry-run").stdout
+    assert [found["check"] for found in report["doctor"]] == ["ports"]
+    assert "Put right what the doctor has found (ports)" in report["to_do"][0]
+    assert report["target"] is None
+    assert report["source"]["rows"]["chat"] == 201
+    assert report["sign_in"]["without_password"] == 1
+    assert "1 account CANNOT sign in with a password" in " ".join(text.split())
+    assert re.search(r"^chat +201$", text, re.MULTILINE)

@@ -19,6 +19,8 @@ ELSEWHERE = {
     "owctl restore latest": "tests/e2e/test_restore.py",
     "owctl restore finish": "tests/e2e/test_restore.py",
     "owctl restore undo": "tests/e2e/test_restore.py",
+    "owctl upgrade": "tests/e2e/test_upgrade.py",
+    "owctl rollback": "tests/e2e/test_upgrade.py",
     "owctl migrate --from-container open-webui --dry-run": "tests/e2e/test_migrate_command.py",
     "owctl migrate --from-container open-webui": "tests/e2e/test_migrate_command.py",
     "owctl migrate rollback": "tests/e2e/test_migrate_command.py",

@@ -73,6 +73,7 @@ def test_what_is_scheduled_makes_backups(
     assert "every day at 02:00" in finding(stack)["detail"]
     shown = json.loads(stack.succeed("backup", "schedule", "--json").stdout)["schedule"]
     assert folder.name in shown["newest_backup"]
+    assert shown["newest_verified"]["path"] == str(folder)
     assert "crontab line:" in stack.succeed("backup", "schedule").stdout
 
     # What systemd runs: the same words, through its own quoting.

@@ -242,8 +242,8 @@ from owctl.migrate.target import Target, connect, look
 host, port, user, database, password, path, folder, table, row = sys.argv[1:]
 import owctl.migrate.load as module
 convert = module.convert
-def until(source, table_map, options, notes):
-    for number, result in enumerate(convert(source, table_map, options, notes)):
+def until(source, table_map, *rest):
+    for number, result in enumerate(convert(source, table_map, *rest)):
         if table_map.target == table and number == int(row):
             os.kill(os.getpid(), 9)
         yield result

@@ -46,7 +46,7 @@ def test_what_cannot_be_run_is_said_on_stderr(container: Container, folder: Path
         (
             ["web", "no-such-program"],
             127,
-            "Cannot run no-such-program in web: the container has no",
+            "Cannot run 'no-such-program' in web: the container has no",
         ),
         (["web", "/no/such/file"], 127, "has no such program"),
         (["web", "/etc/passwd"], 126, "it may not be executed"),
@@ -171,7 +171,7 @@ def test_an_image_without_a_shell(
         assert shown.exit_code() == 127
     result = piped(folder, "web", "sh")
     assert (result.returncode, result.stdout) == (127, "")
-    assert "Cannot run sh in web: the container has no such program" in result.stderr
+    assert "Cannot run 'sh' in web: the container has no such program" in result.stderr
 
 
 def test_a_reader_that_has_seen_enough(container: Container, folder: Path):
@@ -240,7 +240,9 @@ def test_databases_get_their_own_clients(
     stand_in(engine, run(engine, stack, redis), "redis-cli")
     result = piped(folder, "db", given="select 1")
     # SQL from a file or a pipe stops at the first error.
-    assert result.stdout == "/usr/bin/psql -v ON_ERROR_STOP=1\nowner owner s3cret-word\nselect 1"
+    assert (
+        result.stdout == "/usr/bin/psql -v ON_ERROR_STOP=1 -f -\nowner owner s3cret-word\nselect 1"
+    )
     with terminal(folder, "-e", "PGUSER=other", "db") as shown:
         shown.expect("/usr/bin/psql \r\nother owner s3cret-word")
     result = piped(folder, "redis", given="PING")

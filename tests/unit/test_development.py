@@ -8,6 +8,7 @@ from owctl.compose.loader import load
 from owctl.context import Context
 from owctl.errors import ConfigurationError
 from owctl.project.development import backend_environment, development_settings
+from owctl.project.upgrade_record import Held, ImageNote, Record, write_record
 from owctl.settings import Flags, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -135,3 +136,14 @@ def test_a_stack_without_the_backend_has_no_environment_for_it(tmp_path: Path):
     context = Context({}, made)
     with pytest.raises(ConfigurationError, match="no service rust-backend"):
         backend_environment(context.stack, context.development.stack)
+
+
+def test_an_upgrade_of_the_projects_stack_is_none_of_the_development_stack(shipped: Path):
+    context = Context({}, shipped)
+    image = context.development.stack.services["socketio-bridge"].image
+    assert image is not None
+    note = ImageNote(image, "sha256:old", kept_as="owctl-rollback/p/bridge:old")
+    write_record(shipped, Record(held={"socketio-bridge": Held(image, note, "rolled back")}))
+    own, development = Context({}, shipped), Context({}, shipped).development
+    assert own.stack.services["socketio-bridge"].held_image is not None
+    assert development.stack.services["socketio-bridge"].held_image is None

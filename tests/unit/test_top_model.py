@@ -146,6 +146,15 @@ def test_scrolling_where_lines_were_dropped_or_there_are_none():
     assert empty.scrolled is None
 
 
+def test_what_is_below_the_screen_is_counted():
+    assert TopModel().newer_below(NUMBERS, 10) == 0
+    assert TopModel(scrolled=190).newer_below(NUMBERS, 10) == 9
+    # The line that was held has been dropped: the oldest ones that there are fill the screen.
+    assert TopModel(scrolled=5).newer_below(NUMBERS, 10) == 90
+    assert TopModel(scrolled=5).newer_below(NUMBERS[:3], 10) == 0
+    assert TopModel(scrolled=5).newer_below([], 10) == 0
+
+
 def test_health_belongs_to_the_container_that_was_asked():
     def health(service: str, container: str | None) -> ServiceHealth:
         return ServiceHealth(
