@@ -174,7 +174,12 @@ class CommandTable(click.Group):
 )
 @click.option("-p", "--project-name", metavar="NAME", help="The project's name.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile to enable.")
-@click.option("--context", "docker_context", metavar="NAME", help="A Docker context.")
+@click.option(
+    "--context",
+    "docker_context",
+    metavar="NAME",
+    help="A Docker context, here or elsewhere (DOCKER_HOST=ssh://… works, too).",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Results and errors only.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR in the environment).")
@@ -266,8 +271,16 @@ def _working_dir() -> Path:
     return named if named.is_absolute() and named.exists() and named.samefile(here) else here
 
 
+def _fill_closed_streams() -> None:
+    """Let what is written to a closed stream (``>&-``) go nowhere; Python has no object for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # stays open
+
+
 def main() -> None:
     """Entry point of the ``owctl`` script."""
+    _fill_closed_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminated)
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)

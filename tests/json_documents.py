@@ -65,9 +65,9 @@ def row_of(arguments: Sequence[str]) -> Row | None:
 def command_path(words: Sequence[str]) -> tuple[str, ...]:
     """The names of the command in a command line: aliases resolved, default subcommands left out.
 
-    A command of the development stack is that of the project's own stack.
+    A command of the development stack that is one of the project's own stack is that one.
     """
-    from owctl.cli import ALIASES, COMMANDS, cli
+    from owctl.cli import ALIASES, cli
 
     rest = iter(words)
     takes_value = {
@@ -82,10 +82,19 @@ def command_path(words: Sequence[str]) -> tuple[str, ...]:
     default = getattr(group, "default", None)
     if isinstance(group, click.Group) and following != default:
         known = group.get_command(click.Context(group), following)
-        if name == "dev" and known is not None and known.name in COMMANDS:
-            return (known.name,)
+        if name == "dev" and known is not None:
+            return own_path((name, known.name or ""))
         return (name, following) if known is not None else (name,)
     return (name,)
+
+
+def own_path(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path of the project's own command that one of the development stack is, else the path."""
+    from owctl.commands.dev import TABLE
+
+    if path[0] == "dev" and path[1:] and TABLE[path[1]][0] in TABLE:
+        return (TABLE[path[1]][0],)
+    return path
 
 
 def _is_option(word: str, rest: Iterator[str], takes_value: set[str]) -> bool:
@@ -96,8 +105,8 @@ def _is_option(word: str, rest: Iterator[str], takes_value: set[str]) -> bool:
 
 def check_output(arguments: Sequence[str], stdout: str) -> None:
     """Fail unless the output of a command line is as documented; an error prints none."""
-    row = row_of(arguments)
-    if row is None or not stdout:
+    row = row_of(arguments) if stdout else None
+    if row is None:
         return
     documents = stdout.splitlines() if row.is_lines else [stdout]
     for document in documents:

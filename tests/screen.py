@@ -23,6 +23,11 @@ OWN_SCREEN = b"\x1b[?1049l"
 class _Terminal(pyte.Screen):
     """A terminal with another screen; its own is empty again when a program leaves that."""
 
+    def erase_in_line(self, how: int = 0, private: bool = False) -> None:
+        # After the last column of a line a terminal's cursor is still on that, and erases it.
+        self.cursor.x = min(self.cursor.x, self.columns - 1)
+        super().erase_in_line(how, private=private)
+
     def reset_mode(self, *modes: int, **kind: bool) -> None:
         super().reset_mode(*modes, **kind)
         if 1049 in modes and kind.get("private"):

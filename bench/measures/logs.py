@@ -1,5 +1,6 @@
 """Reading long logs."""
 
+import os
 import subprocess
 import time
 
@@ -10,6 +11,7 @@ from bench.timing import CommandFailed
 
 LINES = 500_000
 PATIENCE_SECONDS = 120
+MEMORY_BYTES = 64_000_000  # above what it takes to start
 
 
 def logs(bench: Bench) -> list[Comparison]:
@@ -41,10 +43,26 @@ def _wait_until_written(stack: Stack) -> None:
 
 
 def _check_whole(stack: Stack) -> None:
+    """Raise CommandFailed unless every line is printed, in little more memory than none takes."""
+    count, peak_bytes = _read(stack)
+    if count != LINES:
+        raise CommandFailed(f"owctl logs printed {count} lines of {LINES}")
+    _, start_bytes = _read(stack, "--tail", "0")
+    if peak_bytes - start_bytes > MEMORY_BYTES:
+        growth = (peak_bytes - start_bytes) / 1e6
+        raise CommandFailed(f"owctl logs took {growth:.0f} MB above its start")
+
+
+def _read(stack: Stack, *options: str) -> tuple[int, int]:
+    """Return the number of lines that ``owctl logs`` prints, and its peak of memory in bytes."""
     with subprocess.Popen(
-        [OWCTL, "logs"], cwd=stack.folder, env=stack.environment, stdout=subprocess.PIPE
+        [OWCTL, "logs", *options],
+        cwd=stack.folder,
+        env=stack.environment,
+        stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         count = sum(1 for _ in process.stdout)
-    if count != LINES:
-        raise CommandFailed(f"owctl logs printed {count} lines of {LINES}")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return count, usage.ru_maxrss * 1024

@@ -33,8 +33,7 @@ def tell_unfinished(context: Context) -> None:
         upgrade = under_way.upgrade
         context.console.warn(
             f"The {upgrade.kind} of {', '.join(upgrade.services)} that began at {upgrade.started_at} "
-            "is not finished. If no owctl is at work on it: `owctl upgrade` goes on, "
-            "`owctl rollback` goes back"
+            f"is not finished. If no owctl is at work on it: {upgrade.ways_on}"
         )
 
 

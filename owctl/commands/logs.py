@@ -66,6 +66,13 @@ def _levels(
         raise click.BadParameter(f"{error}.", ctx, param) from error
 
 
+def _complete_level(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from owctl.observe.log_level import LEVELS
+
+    words = [word for level in LEVELS for word in (level, f"{level}+")]
+    return [word for word in words if word.startswith(incomplete)]
+
+
 _EXAMPLES = examples(
     "owctl logs -f backend bridge",
     "owctl logs --since 10m --level warn+",
@@ -97,6 +104,7 @@ _EXAMPLES = examples(
     "--level",
     "levels",
     callback=_levels,
+    shell_complete=_complete_level,
     metavar="LEVEL[+]",
     help="Only lines of that level; with + also of those above: trace, debug, info, warn, error, fatal.",
 )

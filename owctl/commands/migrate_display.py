@@ -36,8 +36,9 @@ def rows_and_rate(rows: int, of_rows: int, began: float) -> str:
 class MigrationDisplay:
     """A receiver that draws what it is told, and keeps the warnings for the end."""
 
-    def __init__(self, context: Context, progress: Progress) -> None:
+    def __init__(self, context: Context, progress: Progress, rows_subject: str = "load") -> None:
         self.context = context
+        self._rows_subject = rows_subject
         self.progress = progress
         self.rows_done = 0
         self._table = ""
@@ -74,4 +75,4 @@ class MigrationDisplay:
             text = f"{event.table}: {rows_and_rate(event.rows, event.of_rows, self._began)}"
         if event.sent_bytes:
             text += f", {readable(event.sent_bytes)}"
-        self.progress.update("load", "working", text)
+        self.progress.update(self._rows_subject, "working", text)

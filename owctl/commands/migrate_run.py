@@ -1,5 +1,6 @@
 """``owctl migrate``: parse, ask, call the migrate room, render."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,9 +98,9 @@ def migrate_run(
             report = examined
         else:
             _confirm(context, journal, examined, yes=yes, ask=output_format == "table")
-            journal = _begin(context, journal)
     if not dry_run:
-        report = _carry_out(context, journal, timeout_seconds, lock_wait_seconds)
+        begin = _reread if resume else _begin
+        report = _carry_out(context, journal, begin, timeout_seconds, lock_wait_seconds)
     if output_format == "json":
         context.console.json(report)
     elif output_format == "html":
@@ -208,8 +209,9 @@ def _examine(context: Context, journal: "Journal", *, only_look: bool) -> dict[s
     engine, stack = context.engine, context.stack
     found = _consult_doctor(context, journal.origin["kind"], only_look=only_look)
     with context.console.progress("Looking at the source") as progress:
-        display = MigrationDisplay(context, progress)
+        display = MigrationDisplay(context, progress, "rehearsal")
         document = examine(engine, stack, journal, display, only_look=only_look)
+        progress.update("rehearsal", "done", f"{display.rows_done:,} rows looked at")
     return {**document, "doctor": found, "to_do": [*_first_of_all(found), *document["to_do"]]}
 
 
@@ -282,8 +284,19 @@ def _begin(context: Context, journal: "Journal") -> "Journal":
     return begun
 
 
+def _reread(_: Context, journal: "Journal") -> "Journal":
+    """Return the journal as it is now: another owctl may have gone on with it meanwhile."""
+    from owctl.migrate.journal import read_journal
+
+    return read_journal(journal.folder)
+
+
 def _carry_out(
-    context: Context, journal: "Journal", timeout_seconds: float, lock_wait_seconds: float
+    context: Context,
+    journal: "Journal",
+    begin: "Callable[[Context, Journal], Journal]",
+    timeout_seconds: float,
+    lock_wait_seconds: float,
 ) -> dict[str, Any]:
     from owctl.commands.migrate_display import MigrationDisplay
     from owctl.commands.mutation import mutation
@@ -295,4 +308,5 @@ def _carry_out(
         context.console.progress(f"Migrating to {stack.project}") as progress,
     ):
         display = MigrationDisplay(context, progress)
-        return migrate(engine, stack, journal, display, timeout_seconds)
+        # A run that is kept out by another leaves no folder, which --resume would take for its own.
+        return migrate(engine, stack, begin(context, journal), display, timeout_seconds)

@@ -46,6 +46,30 @@ dry_run_option = click.option(
 )
 
 
+def _only_of_a_plan(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    # Eager options come first, so whether --dry-run was given is known here.
+    if value and not ctx.params.get("dry_run"):
+        raise click.UsageError("--json goes with --dry-run: it prints the plan.", ctx)
+    return value
+
+
+def plan_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--dry-run``, and ``--json`` for what it prints; the command gets ``dry_run``, ``as_json``."""
+    function = click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        callback=_only_of_a_plan,
+        help="With --dry-run: as one document.",
+    )(function)
+    return click.option(
+        "--dry-run",
+        is_flag=True,
+        is_eager=True,
+        help="Print what would be done; change nothing.",
+    )(function)
+
+
 def ignore_option(checks: Sequence[str]) -> Decorator:
     """``--ignore CHECK``, repeatable; the command gets ``ignore``, a tuple of names."""
     return click.option(

@@ -3,10 +3,10 @@
 import click
 
 from owctl.commands.options import (
-    dry_run_option,
     examples,
     lock_wait_option,
     pass_context,
+    plan_options,
     services_argument,
     timeout_option,
 )
@@ -21,7 +21,7 @@ _EXAMPLES = examples(
 @click.command(epilog=_EXAMPLES)
 @services_argument
 @timeout_option
-@dry_run_option
+@plan_options
 @lock_wait_option
 @pass_context
 def restart(
@@ -29,6 +29,7 @@ def restart(
     services: tuple[str, ...],
     timeout_seconds: float,
     dry_run: bool,
+    as_json: bool,
     lock_wait_seconds: float,
 ) -> None:
     """Restart services and wait until they answer.
@@ -42,7 +43,7 @@ def restart(
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]
     if dry_run:
-        show_plan(context, prepare_restart(engine, stack, names).plan)
+        show_plan(context, prepare_restart(engine, stack, names).plan, as_json=as_json)
         return
     with mutation(context, "restart", lock_wait_seconds):
         prepared = prepare_restart(engine, stack, names)

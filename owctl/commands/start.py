@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl.commands.options import (
-    dry_run_option,
     examples,
     ignore_option,
     lock_wait_option,
     pass_context,
+    plan_options,
     services_argument,
     timeout_option,
 )
@@ -19,6 +19,7 @@ from owctl.errors import UsageError
 
 if TYPE_CHECKING:
     from owctl.compose.model import Service, Stack
+    from owctl.engine.connection import Engine
     from owctl.lifecycle.plan import Plan
     from owctl.lifecycle.scale import Scale
 
@@ -47,7 +48,7 @@ _THERE = "(there)"
 )
 @click.option("--adopt", is_flag=True, help="Take over a project that another folder started.")
 @ignore_option(START_CHECKS)
-@dry_run_option
+@plan_options
 @lock_wait_option
 @pass_context
 def start(
@@ -62,6 +63,7 @@ def start(
     adopt: bool,
     ignore: tuple[str, ...],
     dry_run: bool,
+    as_json: bool,
     lock_wait_seconds: float,
 ) -> None:
     """Start the stack and wait until every service answers.
@@ -84,7 +86,7 @@ def start(
     check_scale(stack, scale, with_dependencies(stack, names))
     options = StartOptions(wait=not no_wait, recreate=recreate, pull=pull, build=build, scale=scale)
     if dry_run:
-        show_plan(context, prepare_start(engine, stack, names, options).plan)
+        show_plan(context, prepare_start(engine, stack, names, options).plan, as_json=as_json)
         return
     with mutation(context, "start", lock_wait_seconds):
         owners = check_owner(engine, stack.project, stack.working_dir, adopt=adopt)
@@ -177,10 +179,12 @@ def report(
     if not context.console.quiet:
         context.console.table(columns, rows)
         if any(_THERE in row[-1] for row in rows):
-            context.console.info(
-                f"there: only on {machine} itself; from here with a tunnel, "
-                f"ssh -L PORT:127.0.0.1:PORT {machine}"
-            )
+            context.console.info(f"there: only on {machine} itself{_way(context.engine)}")
+
+
+def _way(engine: "Engine") -> str:
+    tunnel = engine.endpoint.tunnel
+    return f"; from here: {tunnel.address.command} -L PORT:127.0.0.1:PORT" if tunnel else ""
 
 
 def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:

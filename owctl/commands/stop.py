@@ -3,10 +3,10 @@
 import click
 
 from owctl.commands.options import (
-    dry_run_option,
     examples,
     lock_wait_option,
     pass_context,
+    plan_options,
     services_argument,
 )
 from owctl.context import Context
@@ -22,7 +22,7 @@ _EXAMPLES = examples(
 @click.option(
     "--remove-orphans", is_flag=True, help="Also containers that no compose file describes."
 )
-@dry_run_option
+@plan_options
 @lock_wait_option
 @pass_context
 def stop(
@@ -30,6 +30,7 @@ def stop(
     services: tuple[str, ...],
     remove_orphans: bool,
     dry_run: bool,
+    as_json: bool,
     lock_wait_seconds: float,
 ) -> None:
     """Remove the containers and the network; keep the data.
@@ -43,7 +44,11 @@ def stop(
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]
     if dry_run:
-        show_plan(context, prepare_stop(engine, stack, names, orphans=remove_orphans).plan)
+        show_plan(
+            context,
+            prepare_stop(engine, stack, names, orphans=remove_orphans).plan,
+            as_json=as_json,
+        )
         return
     with mutation(context, "stop", lock_wait_seconds):
         prepared = prepare_stop(engine, stack, names, orphans=remove_orphans)

@@ -174,15 +174,17 @@ def _upgrade(
 
 def _back_up(context: Context, run: "UpgradeRun") -> str:
     """Return the id of a verified backup of before; where none can be had, nothing is changed."""
-    from owctl.backup.create import BackupRequest, create_backup
+    from owctl.backup.create import PARTS, BackupRequest, create_backup
     from owctl.commands.backup_create import raise_failures
     from owctl.commands.backup_display import BackupDisplay
+    from owctl.upgrade.columns import has_database
 
     if (earlier := _backup_of(context, run.resumed)) is not None:
         context.console.info(f"The backup of before was made already: {earlier}.")
         return earlier
     stack, console = context.stack, context.console
-    request = BackupRequest(label="before an upgrade")
+    parts = frozenset(part for part in PARTS if part != "db" or has_database(stack))
+    request = BackupRequest(label="before an upgrade", parts=parts)
     try:
         with console.progress(f"Backing up {stack.project}") as progress:
             display = BackupDisplay(console, progress, verify=request.verify)

@@ -62,6 +62,8 @@ class Engine:
             if endpoint.tunnel is not None:
                 endpoint.tunnel.close()
             raise
+        if endpoint.tunnel is not None:
+            endpoint.tunnel.was_used = True
         engine.proxy_environment = proxy_environment(endpoint.host, environ)
         return engine
 

@@ -33,7 +33,8 @@ def keep_image(engine: Engine, project: str, service: str, image_id: str) -> str
 def forget_images(engine: Engine, project: str, needed: Collection[str]) -> None:
     """Take away the names of a project that are not ``needed`` any more.
 
-    An image without any other name, and that no container uses, goes with its last one.
+    One that was built here, and that no container uses, goes with its last name; one that was pulled
+    stays without a name, for `docker image prune`.
     """
     for name in kept_names(engine, project):
         if name not in needed:

@@ -12,6 +12,11 @@ _SEE = "`{command}` must get in without asking anything"
 # (what ssh says, why, hint); the first that is found counts.
 _TABLE = (
     (
+        r"^\[Errno|Control socket connect|mux_client",
+        "the ssh connection to {name} was lost ({said})",
+        f"{_SEE}; repeat this command",
+    ),
+    (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "{name} shows another host key than the one that is known",
         "find out why: it may be another machine; if it was set up anew, "
@@ -47,11 +52,6 @@ _TABLE = (
         r"Bad configuration option|bad configuration options|Bad owner or permissions",
         "ssh's own configuration is wrong ({said})",
         "correct ~/.ssh/config until `{command}` works",
-    ),
-    (
-        r"^\[Errno|Control socket connect|mux_client",
-        "the ssh connection to {name} was lost ({said})",
-        f"{_SEE}; repeat this command",
     ),
 )  # fmt: skip
 

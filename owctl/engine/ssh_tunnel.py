@@ -11,15 +11,14 @@ owctl ends, also by SIGKILL, the far side sees the end, and the connection with 
 import contextlib
 import os
 import select
-import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
 from pathlib import Path
 from shlex import quote
 
+from owctl.engine.private_folder import PrivateFolder
 from owctl.engine.ssh_address import SshAddress
 from owctl.engine.ssh_failures import (
     Far,
@@ -37,7 +36,6 @@ FORWARD_TIMEOUT_SECONDS = 30.0
 ALIVE_INTERVAL_SECONDS = 15
 _LAST_BREATH_SECONDS = 0.5
 _KEPT_LINES = 20
-_LONGEST_PARENT = 60
 _ASKED = "owctl-asks"
 _READY = "owctl-ready"
 # The far side says which socket its own docker command uses, then waits for the end of its input.
@@ -73,12 +71,15 @@ class SshTunnel:
         self._chosen_by = chosen_by
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._private: PrivateFolder | None = None
         self._folder: Path | None = None
         self._said: deque[str] = deque(maxlen=_KEPT_LINES)
         self._reader: threading.Thread | None = None
         self._forwards: dict[str, Path] = {}
         self._far = Far(address, chosen_by)
         self._closed = False
+        # Whether the engine has answered: then nobody forbids the way to it.
+        self.was_used = False
         # Counts the connections: what one began, the next cannot end.
         self.number = 0
 
@@ -135,6 +136,8 @@ class SshTunnel:
             "else echo there; fi"
         )
         state = self._run(script).strip()
+        if self.was_used and state == "answers":
+            return lost_connection(self.address, action, ["the engine answers again"])
         return forward_failure(self._far, action, state)
 
     def close(self) -> None:
@@ -142,9 +145,9 @@ class SshTunnel:
         with self._lock:
             self._closed = True
             self._drop()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+            if self._private is not None:
+                self._private.remove()
+                self._private = self._folder = None
 
     def _ready_far(self) -> Far:
         with self._lock:
@@ -156,8 +159,9 @@ class SshTunnel:
             return self._far
 
     def _open(self) -> None:
-        if self._folder is None:
-            self._folder = _private_folder()
+        if self._private is None or self._folder is None:
+            self._private = PrivateFolder()
+            self._folder = self._private.path
         folder = self._folder
         self._said.clear()
         self.number += 1
@@ -182,6 +186,8 @@ class SshTunnel:
         except BaseException:
             self._drop()
             raise
+        # A banner; what it says later is of what went wrong.
+        self._said.clear()
 
     def _answer(self) -> list[str]:
         """Return the lines that the far side said when it was asked for its engine."""
@@ -280,10 +286,3 @@ class SshTunnel:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _private_folder() -> Path:
-    # The path of a socket has to be short, and not every TMPDIR is.
-    parent = tempfile.gettempdir()
-    short = parent if len(parent) < _LONGEST_PARENT else "/tmp"  # noqa: S108  # mkdtemp is private
-    return Path(tempfile.mkdtemp(prefix="owctl-ssh-", dir=short))

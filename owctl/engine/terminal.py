@@ -140,8 +140,8 @@ def _resize(stream: ExecStream, descriptor: int, done: threading.Event) -> None:
     for _ in range(RESIZE_ATTEMPTS):
         try:
             stream.resize(*window_size(descriptor))
-        except OwctlError:
-            # Too early, or the command has ended: neither is worth more than another try.
+        except (OwctlError, OSError):
+            # Too early, or the command or the terminal has ended: neither is worth more than another try.
             if done.wait(RESIZE_PAUSE_SECONDS):
                 return
         else:

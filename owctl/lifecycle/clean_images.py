@@ -24,7 +24,8 @@ def list_images_to_remove(
     from owctl.engine.kept_images import kept_names
 
     references = {service.declared_image(stack.project) for service in stack.services.values()}
-    references |= {each.image for each in own} | set(kept_names(engine, stack.project))
+    going_back = set(kept_names(engine, stack.project))
+    references |= {each.image for each in own} | going_back
     # By id, too: the name may have gone to a newer image since the container was made.
     wanted = sorted(references | {each.image_id for each in own})
     present = engine.map(lambda name: inspect_image(engine, name), wanted, quick=True)
@@ -35,7 +36,13 @@ def list_images_to_remove(
         names = _own_names(stack, image, references)
         shown = names[0] if names else _short(image.id)
         if why := _reason_to_keep(stack, image, others):
-            kept.append(Kept("image", shown, why))
+            # What was kept for going back loses that name all the same: nobody else has it.
+            items += [
+                Item("image", name, image.id, 0, "the name only")
+                for name in names
+                if name in going_back
+            ]
+            kept += [Kept("image", shown, why)] if shown not in going_back else []
         else:
             items += _items(image, names)
     return sorted(items, key=lambda item: item.name), kept

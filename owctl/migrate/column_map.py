@@ -5,6 +5,7 @@ of the target as found, not written here. Columns that only some versions of the
 left out where it does not have them; source columns without a target are listed in the report.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,7 @@ Kind = Literal[
 class Column:
     """A target column; ``default`` replaces NULL, ``source`` is the column read ("" for none).
 
+    ``later`` is what newer versions of the old backend call that column.
     A ``json`` column that is no JSON rejects its row; a ``lenient-json`` one becomes NULL and is
     noted, because the row is worth more than it.
     """
@@ -28,10 +30,18 @@ class Column:
     kind: Kind = "text"
     default: Value = None
     source: str | None = None
+    later: str | None = None
 
     @property
     def read_from(self) -> str:
         return self.name if self.source is None else self.source
+
+    def found_in(self, columns: Container[str]) -> str:
+        """Return what the column is called in a source table with these columns."""
+        older = self.read_from
+        if self.later is None or older in columns or self.later not in columns:
+            return older
+        return self.later
 
 
 def _text(*names: str, default: Value = None) -> tuple[Column, ...]:
@@ -138,11 +148,12 @@ COLUMN_MAP: dict[str, tuple[Column, ...]] = {
     "prompt": (
         *_text("command"),
         _USER,
-        *_text("title", "content"),
+        Column("title", later="name"),
+        *_text("content"),
         _ACCESS,
         Column("meta", "constant", source=""),
-        Column("created_at", "seconds", source="timestamp"),
-        Column("updated_at", "seconds", source="timestamp"),
+        Column("created_at", "seconds", source="timestamp", later="created_at"),
+        Column("updated_at", "seconds", source="timestamp", later="updated_at"),
     ),
     "tool": (
         *_text("id"),

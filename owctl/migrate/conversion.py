@@ -42,6 +42,8 @@ _INTEGER_LIMITS = {"integer": 2**31, "smallint": 2**15}
 _ALSO_READ = {"user": ("oauth",)}
 _PRIVATE = b"{}"
 _UNKNOWN_TIMES: dict[str, Value] = {"config": b"1970-01-01 00:00:00"}
+# What the late rules may empty: what stands there before them rejects no row.
+_SETTLED_LATE = {"folder": ("parent_id",)}
 # The column that names a row, where it is not ``id``.
 _KEYS = {"prompt": "command"}
 
@@ -70,8 +72,9 @@ class Conversion:
         self._reader = reader or TreeReader()
         self._key = _KEYS.get(table_map.target, "id")
         there = source.columns[table_map.source]
+        self._found = {column.name: column.found_in(there) for column in self._columns}
         read = dict.fromkeys(
-            [column.read_from for column in self._columns if column.read_from in there]
+            [name for name in self._found.values() if name in there]
             + [name for name in _ALSO_READ.get(table_map.target, ()) if name in there]
         )
         self._read = tuple(read)
@@ -121,13 +124,14 @@ class Conversion:
         if not self._light and target in LATE_RULES:
             LATE_RULES[target](row, self._context)
         for name in self._map.columns:
-            self._check(name, row.values[name])
+            if not (self._light and name in _SETTLED_LATE.get(target, ())):
+                self._check(name, row.values[name])
         self._count(row, pending)
         return Converted(tuple(row.values[name] for name in self._map.columns), rowid)
 
     def _value(self, row: Row, column: Column) -> Value:
         value: Value
-        raw = row.raw.get(column.read_from)
+        raw = row.raw.get(self._found[column.name])
         try:
             if column.kind in _JSON_KINDS:
                 value, changes = clean_json(raw, self._reader)
@@ -135,7 +139,7 @@ class Conversion:
                 value, changes = _RULES[column.kind](raw)
         except JsonUnusable as unusable:
             if column.kind == "json":
-                detail = f"{column.read_from}: {unusable.detail}"
+                detail = f"{self._found[column.name]}: {unusable.detail}"
                 raise Rejected(unusable.reason, detail) from unusable
             value, changes = None, (f"{unusable.reason}-to-null",)
         for change in changes:

@@ -104,11 +104,12 @@ def overflows(source: Source, options: Options) -> list[tuple[str, str]]:
             info = options.target_columns[table_map.target].get(column.name)
             if info is None or info.max_length is None:
                 continue
+            found_here = column.found_in(source.columns[table_map.source])
             table, name = _ELSEWHERE.get(
-                (table_map.target, column.name), (table_map.source, column.read_from)
+                (table_map.target, column.name), (table_map.source, found_here)
             )
             if name not in source.columns.get(table, ()):
-                table, name = table_map.source, column.read_from
+                table, name = table_map.source, found_here
             slack = _RENAMED_CHARACTERS if name == "email" else 0
             if name in source.columns.get(table, ()) and _longest(source, table, name) > (
                 info.max_length - slack

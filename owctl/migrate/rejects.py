@@ -12,8 +12,11 @@ from owctl.migrate.source import Source, Unreadable
 
 # Values that let somebody in, or may hold such: they never leave the database for a report.
 SECRET_COLUMNS = frozenset(
-    ("password", "api_key", "key", "token", "oauth", "oauth_sub", "valves", "settings", "info")
-)
+    (
+        "password", "api_key", "key", "token", "oauth", "oauth_sub", "valves", "settings", "info",
+        "variables",
+    )
+)  # fmt: skip
 _SECRET_TABLES = {"config": ("data", "value"), "api_key": ("data",), "oauth_session": ("token",)}
 # Columns of versions that are not known yet.
 _SECRET_NAME = re.compile("password|secret|webhook_url|api_?key|private_key|_token$")
@@ -25,6 +28,8 @@ _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 def is_secret(table: str, column: str) -> bool:
     """Return whether a column lets somebody in, or may hold what does."""
     table, column = table.rpartition(".")[2].lower(), column.lower()
+    # What migrations of the old backend leave behind is as secret as what it was made of.
+    table = table.removeprefix("_alembic_tmp_").removesuffix("_old")
     return (
         column in SECRET_COLUMNS
         or column in _SECRET_TABLES.get(table, ())

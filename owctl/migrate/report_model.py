@@ -97,7 +97,7 @@ def dropped_columns(source: Source, options: Options) -> list[dict[str, Any]]:
         if table not in COLUMN_MAP or table not in options.target_columns:
             continue
         taken = {
-            column.read_from
+            column.found_in(columns)
             for column in COLUMN_MAP[table]
             if column.name in options.target_columns[table]
         } | _TAKEN_OTHERWISE.get(table, frozenset())

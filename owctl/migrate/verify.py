@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 # The planner sees the small table and not the megabytes behind it, which are what takes the time.
-_SEVERAL_PROCESSES = (
+SEVERAL_PROCESSES = (
     "SET LOCAL max_parallel_workers_per_gather TO DEFAULT",
     "SET LOCAL min_parallel_table_scan_size = '64kB'",
     "SET LOCAL parallel_setup_cost = 0",
@@ -74,9 +74,7 @@ def verify_table(
     aside = sent.aside
     but = sql.Identifier(aside.key_column).as_string(connection) if aside.keys else ""
     keys = [key.decode() if isinstance(key, bytes) else key for key in aside.keys]
-    rows, first, second = _ask(
-        connection, digest_query(names, table, but), [keys] if keys else None
-    )
+    rows, first, second = ask(connection, digest_query(names, table, but), [keys] if keys else None)
     if rows != sent.hasher.rows:
         raise VerificationFailed(
             f"{table_map.target}: {sent.hasher.rows} rows were sent, and {rows} are there. "
@@ -90,7 +88,7 @@ def verify_table(
         )
 
 
-def _ask(connection: "Connection", query: str, parameters: list[Any] | None) -> tuple[int, ...]:
+def ask(connection: "Connection", query: str, parameters: list[Any] | None) -> tuple[int, ...]:
     """Return the numbers of a digest query, made by as many of the server's processes as it allows.
 
     Where it cannot have more than one (a container with little shared memory), by one.
@@ -99,7 +97,7 @@ def _ask(connection: "Connection", query: str, parameters: list[Any] | None) -> 
 
     try:
         with connection.transaction(force_rollback=True):  # of the settings
-            for setting in _SEVERAL_PROCESSES:
+            for setting in SEVERAL_PROCESSES:
                 connection.execute(setting)
             found = connection.execute(query.encode(), parameters).fetchone()
     except psycopg.errors.OperationalError:

@@ -90,26 +90,29 @@ class LogFollower:
     def _history(self) -> Iterator[list[Line]]:
         sources = log_sources(self._engine, self._project, self._services)
         self._known = {source.container_id: source.started_at for source in sources}
-        if self._window.tail != 0:
-            try:
-                for lines in read_logs(
-                    self._engine,
-                    sources,
-                    self._window,
-                    self._problem,
-                    chooser=self._chooser,
-                    guard=self._guard,
-                ):
-                    self._remember(lines)
-                    yield lines
-            except EngineUnavailable as error:
-                self._bear(error)
-                self._broken |= self._known.keys()
-                return
-        writing = self._writing(self._states())
+        try:
+            if self._window.tail != 0:
+                yield from self._stored(sources)
+            writing = self._writing(self._states())
+        except EngineUnavailable as error:
+            self._bear(error)
+            self._broken |= self._known.keys()
+            return
         for source in sources:
             if source.container_id in writing:
                 self._feed.follow(source, self._attachment(source, initial=True))
+
+    def _stored(self, sources: list[Source]) -> Iterator[list[Line]]:
+        for lines in read_logs(
+            self._engine,
+            sources,
+            self._window,
+            self._problem,
+            chooser=self._chooser,
+            guard=self._guard,
+        ):
+            self._remember(lines)
+            yield lines
 
     def _live(self) -> Iterator[list[Line]]:
         grace_seconds = GRACE_SECONDS if self._feed.followed or self._broken else 0.0

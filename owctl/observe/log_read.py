@@ -16,7 +16,7 @@ from owctl.observe.log_tail import TailStart, find_tail
 from owctl.observe.logs import Line, OnProblem, Source, Window
 
 # Of up to a quarter of a megabyte each, for each container.
-BATCHES_AHEAD = 4
+BATCHES_AHEAD = 2
 
 
 def read_logs(

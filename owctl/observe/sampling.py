@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from owctl.engine.containers import inspect_container, list_containers
+from owctl.engine.logs import container_states
 from owctl.engine.statistics import read_statistics
 from owctl.errors import EngineError, EngineUnavailable
 from owctl.observe.stats import Counters, Usage, cpu_limit_cores, parse_statistics, usage_between
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # So long a container may keep a round waiting; the others are shown without it then.
 PATIENCE_SECONDS = 5.0
+# A paused container keeps its memory, and its counters.
+COUNTED = ("running", "paused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,16 @@ class StatsSampler:
 
         Raises EngineError and EngineUnavailable where the containers cannot be listed.
         """
-        found = [
-            container
-            for container in list_containers(self._engine, self._project)
-            if self._others or container.service in self._services
-        ]
-        asked = {each.id: self._reader(each.id).read() for each in found if _counts(each)}
+        # Asked first: while the engine counts, which can take it a second, the rest is looked up.
+        services = None if self._others else self._services
+        states = container_states(self._engine, self._project, services)
+        early = {key: self._reader(key).read() for key, state in states.items() if state in COUNTED}
+        found = list_containers(self._engine, self._project, services=services)
+        asked = {
+            each.id: early.get(each.id) or self._reader(each.id).read()
+            for each in found
+            if each.state in COUNTED
+        }
         self._dismiss(asked)
         deadline = time.monotonic() + PATIENCE_SECONDS
         rows: list[ContainerUsage] = []
@@ -115,7 +122,8 @@ class StatsSampler:
             return self._after_all(container, None)
         # The start is part of the key: a restarted container counts from 0 again.
         key = container.id, container.started_at
-        counters[key] = now
+        if not _is_of_an_earlier_run(now, container):
+            counters[key] = now
         limit = cpu_limit_cores(container.raw.get("HostConfig") or {})
         usage = usage_between(self._before.get(key), now, limit)
         return ContainerUsage(container.service, container, usage)
@@ -125,7 +133,7 @@ class StatsSampler:
         now = inspect_container(self._engine, container.id)
         if now is None:
             return None
-        return ContainerUsage(now.service, now, None, problem if _counts(now) else None)
+        return ContainerUsage(now.service, now, None, problem if now.state in COUNTED else None)
 
     def _ordered(self, rows: Collection[ContainerUsage]) -> list[ContainerUsage]:
         present = {row.service for row in rows}
@@ -182,6 +190,8 @@ class _Reader:
         self._engine.release()
 
 
-def _counts(container: "Container") -> bool:
-    """Whether the engine counts for it: a paused container keeps its memory."""
-    return container.state in ("running", "paused")
+def _is_of_an_earlier_run(counters: Counters, container: "Container") -> bool:
+    """Whether a container was restarted after it was read, and before it was looked up."""
+    if counters.read_at is None or container.started_at is None:
+        return False
+    return counters.read_at < datetime.fromisoformat(container.started_at).timestamp()

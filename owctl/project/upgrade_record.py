@@ -71,8 +71,15 @@ class Upgrade:
         """Return the sentence that says that it was interrupted while it replaced containers."""
         return (
             f"The {self.kind} of {', '.join(self.services)} that began at {self.started_at} was "
-            "interrupted: `owctl upgrade` goes on with it, `owctl rollback` goes back"
+            f"interrupted: {self.ways_on}"
         )
+
+    @property
+    def ways_on(self) -> str:
+        """Return which commands end it, once it was interrupted."""
+        if self.kind == "rollback":
+            return "`owctl rollback` goes on with it, `owctl upgrade` takes the newest images"
+        return "`owctl upgrade` goes on with it, `owctl rollback` goes back"
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ class FullScreen:
         output = bytearray()
         for number, line in enumerate(encoded):
             if number >= len(self._shown) or line != self._shown[number]:
-                output += b"\x1b[%d;1H%b\x1b[0m\x1b[K" % (number + 1, line)
+                # Erased before, not after: that would take the last character of a full line along.
+                output += b"\x1b[%d;1H\x1b[K%b\x1b[0m" % (number + 1, line)
         if len(encoded) < len(self._shown):
             output += b"\x1b[%d;1H\x1b[J" % (len(encoded) + 1)
         self._write(bytes(output))

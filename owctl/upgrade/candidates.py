@@ -7,7 +7,7 @@ from owctl.compose.model import Service, Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container
 from owctl.engine.images import inspect_image
-from owctl.errors import ServiceFailed
+from owctl.errors import ServiceFailed, UsageError
 from owctl.lifecycle.observed import Observed
 from owctl.project.upgrade_record import ImageNote, Record
 from owctl.upgrade.notes import note_of
@@ -43,6 +43,7 @@ def find_candidates(
     from owctl.compose.order import dependency_order
 
     unfinished = record.under_way.upgrade.services if record.under_way else ()
+    check_are_described(stack, unfinished)
     absent = [
         name for name in names if name not in unfinished and not _counts(stack, observed, name)
     ]
@@ -77,9 +78,25 @@ def _candidate(
     engine: Engine, stack: Stack, service: Service, containers: Sequence[Container], record: Record
 ) -> Candidate:
     reference = service.declared_image(stack.project)
-    change = record.under_way.upgrade.of(service.name) if record.under_way else None
-    before = change.before if change else present_image(engine, containers[0])
+    upgrade = record.under_way.upgrade if record.under_way else None
+    change = upgrade.of(service.name) if upgrade else None
+    if upgrade is None or change is None:
+        before = present_image(engine, containers[0])
+    else:
+        # What a rollback was to bring is what an upgrade then goes on from.
+        before = change.before if upgrade.kind == "upgrade" else change.after
     return Candidate(service, tuple(containers), reference, before)
+
+
+def check_are_described(stack: Stack, names: Sequence[str]) -> None:
+    """Refuse to go on without services that an upgrade changed: raises UsageError."""
+    missing = [name for name in names if name not in stack.services]
+    if missing:
+        raise UsageError(
+            f"{', '.join(missing)}, which the last upgrade changed, is not in the compose files "
+            "that are used now.",
+            hint="the same command with the -f and --profile of that upgrade",
+        )
 
 
 def present_image(engine: Engine, container: Container) -> ImageNote:

@@ -37,17 +37,29 @@ class Moved:
 
 
 def read_columns(engine: Engine, stack: Stack) -> tuple[str, ...] | None:
-    """Return all columns of the application's database; None where it cannot be asked."""
+    """Return all columns of the stack's database, none if it has no PostgreSQL.
+
+    None where it cannot be asked.
+    """
     from owctl.backup.inventory import take_inventory
     from owctl.backup.members.database import connection_environment, find_database
     from owctl.backup.psql import Server
 
+    if not has_database(stack):
+        return ()
     try:
         container = find_database(take_inventory(engine, stack))
         server = Server(engine, container, connection_environment(engine, container))
         return tuple(row[0] for row in server.ask(_COLUMNS))
     except OwctlError:
         return None
+
+
+def has_database(stack: Stack) -> bool:
+    """Return whether one of the services is a PostgreSQL."""
+    from owctl.health.choice import choose_probe
+
+    return any(choose_probe(service).type == "postgres" for service in stack.services.values())
 
 
 def compare(before: Sequence[str], now: Sequence[str]) -> Moved:

@@ -10,7 +10,7 @@ from owctl.engine.images import inspect_image
 from owctl.errors import ImageMissing, OwctlError, UsageError
 from owctl.lifecycle.observed import observe
 from owctl.project.upgrade_record import Change, ImageNote, Record, Upgrade, release_images
-from owctl.upgrade.candidates import present_image
+from owctl.upgrade.candidates import check_are_described, present_image
 from owctl.upgrade.columns import Moved, compare, read_columns
 from owctl.upgrade.replacements import Replacement, plan_replacements
 from owctl.upgrade.roll import Rolled
@@ -50,7 +50,7 @@ def prepare_rollback(
     Raises UsageError where nothing is on record, ImageMissing where an image is gone.
     """
     undone = _undone(record, names)
-    chosen = _chosen(stack, undone, names, whole=record.under_way is not None)
+    chosen = _chosen(stack, record, undone, names)
     observed = observe(engine, stack, images=False)
     changes = list[Change]()
     for name, target in chosen.items():
@@ -63,7 +63,8 @@ def prepare_rollback(
         present = present_image(engine, containers[0])
         if record.under_way is not None:
             begun = record.under_way.upgrade.of(name)
-            changes.append(Change(name, begun.after if begun else present, target))
+            left = present if begun is None else begun.before if _goes_on(record) else begun.after
+            changes.append(Change(name, left, target))
         elif present.image_id != target.image_id:
             changes.append(Change(name, present, target))
     order = [change.service for change in changes]
@@ -80,6 +81,8 @@ def prepare_rollback(
 def run_rollback(way: Way, record: Record, prepared: PreparedRollback) -> tuple[Upgrade, Rolled]:
     """Go back, and return what is on record of it. Raises as ``go`` and ``go_back`` do."""
     if record.under_way is not None:
+        if _goes_on(record):
+            return record.under_way.upgrade, go(way, record, record)
         rolled = go_back(way, record)
         return replace(record.under_way.upgrade, kind="rollback", changes=prepared.changes), rolled
     upgrade = new_upgrade("rollback", prepared.changes, prepared.backup_id)
@@ -87,10 +90,22 @@ def run_rollback(way: Way, record: Record, prepared: PreparedRollback) -> tuple[
     return upgrade, go(way, record, note(way, record, upgrade))
 
 
+def _goes_on(record: Record) -> bool:
+    """Return whether a rollback was interrupted on its way, which another one brings to its end."""
+    under_way = record.under_way
+    return (
+        under_way is not None
+        and under_way.upgrade.kind == "rollback"
+        and under_way.phase == "replacing"
+    )
+
+
 def _undone(record: Record, names: Sequence[str]) -> tuple[Upgrade, ...]:
     """Return the upgrades that are undone, the oldest first."""
     if record.under_way is not None:
-        return (record.under_way.upgrade,)
+        if not _goes_on(record):
+            return (record.under_way.upgrade,)
+        names = record.under_way.upgrade.services
     if not names:
         if not record.finished:
             raise UsageError(
@@ -109,14 +124,19 @@ def _undone(record: Record, names: Sequence[str]) -> tuple[Upgrade, ...]:
 
 
 def _chosen(
-    stack: Stack, undone: Sequence[Upgrade], names: Sequence[str], *, whole: bool
+    stack: Stack, record: Record, undone: Sequence[Upgrade], names: Sequence[str]
 ) -> dict[str, ImageNote]:
-    """Return the image to go back to by service."""
+    """Return the image to go back to by service; raises UsageError for one that is unknown now."""
     targets: dict[str, ImageNote] = {}
-    for upgrade in undone:
-        for change in upgrade.changes:
-            if change.service in stack.services and (whole or not names or change.service in names):
-                targets[change.service] = change.before
+    if record.under_way is not None:
+        changes = record.under_way.upgrade.changes
+        names = ()
+    else:
+        changes = tuple(change for upgrade in undone for change in upgrade.changes)
+    for change in changes:
+        if not names or change.service in names:
+            targets[change.service] = change.after if _goes_on(record) else change.before
+    check_are_described(stack, list(targets))
     return {name: targets[name] for name in dependency_order(stack) if name in targets}
 
 

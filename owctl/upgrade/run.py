@@ -14,6 +14,7 @@ from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.plan import Receiver as StepReceiver
 from owctl.project.upgrade_record import (
     Change,
+    Held,
     Kind,
     Record,
     UnderWay,
@@ -94,7 +95,9 @@ class UpgradeRun:
     def resumed(self) -> Upgrade | None:
         """Return the upgrade that this one goes on with, None if it begins anew."""
         under_way = self.record.under_way
-        return under_way.upgrade if under_way and under_way.phase != "acquiring" else None
+        if under_way is None or under_way.phase == "acquiring":
+            return None
+        return under_way.upgrade if under_way.upgrade.kind == "upgrade" else None
 
     def fetch_images(self, fetching: Fetching, receive: StepReceiver) -> tuple[Change, ...]:
         """Pull and build, and return what changes by it. Raises OwctlError; then nothing changed."""
@@ -134,17 +137,22 @@ class UpgradeRun:
         upgrade = new_upgrade("upgrade", changes, backup_id)
         try:
             columns = read_columns(self.engine, self.stack) if resumed is None else resumed.columns
-            noted = note(way, self.record, replace(upgrade, columns=columns))
+            settled = replace(self.record, held=self._still_held(changes))
+            noted = note(way, settled, replace(upgrade, columns=columns))
         except BaseException as error:
             self.abandon(error)
             raise
-        return upgrade, go(way, self.record, noted)
+        return upgrade, go(way, settled, noted)
+
+    def _still_held(self, changes: Sequence[Change]) -> dict[str, Held]:
+        """Return what is held, but for services that run the very image that the files name."""
+        chosen = {each.service.name for each in self.prepared.candidates}
+        unchanged = chosen - {each.service for each in changes}
+        return {name: each for name, each in self.record.held.items() if name not in unchanged}
 
     def _nothing_changes(self) -> None:
-        """End it: what is held at the very image that the files name need not be held."""
-        chosen = {each.service.name for each in self.prepared.candidates}
-        held = {name: each for name, each in self.record.held.items() if name not in chosen}
-        settled = Record(self.record.finished, held)
+        """End it."""
+        settled = Record(self.record.finished, self._still_held(()))
         write_record(self.stack.working_dir, settled)
         forget_images(self.engine, self.stack.project, settled.kept_names)
 

@@ -5,6 +5,7 @@ ends owctl, `owctl start` brings back what was; only the last line of the record
 count.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,7 @@ from owctl.upgrade.roll import Rolled, roll
 # For the way back: whatever was allowed to the new version, the old one is not given up early.
 _PATIENCE_SECONDS = 300.0
 _UNFINISHED = "the {kind} of {when} was not finished"
-_FAILED = "the {kind} of {when} failed"
+_FAILED = "the {kind} of {when} did not take place"
 _WENT_BACK = "rolled back on {when}"
 
 
@@ -64,8 +65,9 @@ def note(way: Way, record: Record, upgrade: Upgrade) -> Record:
 def go(way: Way, record: Record, noted: Record) -> Rolled:
     """Replace the containers of the changed services; the record then has the upgrade as finished.
 
-    ``record`` is that of before, ``noted`` what ``note`` made of it. Raises WentBack, or Interrupted, when it failed and everything is as before; another OwctlError
-    when going back failed, too: then the record says that it is under way.
+    ``record`` is that of before, ``noted`` what ``note`` made of it. Raises WentBack, or Interrupted,
+    when it failed and everything is as before; another OwctlError when going back failed, too: then
+    the record says that it is under way.
     """
     assert noted.under_way is not None
     upgrade = noted.under_way.upgrade
@@ -82,8 +84,7 @@ def go(way: Way, record: Record, noted: Record) -> Rolled:
         way.receive(RollEvent("", "failed", "going back to the images before"))
         _return_after(way, noted, error)
     done = finish(record, upgrade, _held_after(way, record, upgrade))
-    write_record(way.stack.working_dir, done)
-    forget_images(way.engine, way.stack.project, done.kept_names)
+    _settle(way, done)
     return rolled
 
 
@@ -106,9 +107,16 @@ def go_back(way: Way, record: Record) -> Rolled:
         timeout_seconds=max(way.timeout_seconds, _PATIENCE_SECONDS),
     )
     settled = Record(record.finished, _held_before(way, holds, upgrade))
-    write_record(way.stack.working_dir, settled)
-    forget_images(way.engine, way.stack.project, settled.kept_names)
+    _settle(way, settled)
     return rolled
+
+
+def _settle(way: Way, record: Record) -> None:
+    """Write the record that makes it count, and give up the names that it does not need."""
+    write_record(way.stack.working_dir, record)
+    # One that cannot be had off now goes with the next upgrade.
+    with contextlib.suppress(OwctlError):
+        forget_images(way.engine, way.stack.project, record.kept_names)
 
 
 def _return_after(way: Way, record: Record, error: BaseException) -> None:

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.e2e
 
 PATIENCE_SECONDS = 60
 ASKED = [
+    "start --dry-run",
+    "stop --dry-run",
     "status",
     "health --deep",
     "doctor",

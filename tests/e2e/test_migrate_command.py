@@ -24,6 +24,7 @@ from typing import Any
 import docker
 import pytest
 
+from owctl.project.lock import project_lock
 from tests.e2e.conftest import OWCTL, Project, clean_environment, make_project, remove_project
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.traps import USER
@@ -427,3 +428,15 @@ def test_the_doctor_is_asked_first(tmp_path: Path, demo_base_image: str, source:
     assert report["sign_in"]["without_password"] == 1
     assert "1 account CANNOT sign in with a password" in " ".join(text.split())
     assert re.search(r"^chat +201$", text, re.MULTILINE)
+
+
+def test_a_run_that_is_kept_out_leaves_nothing(stack: Project, source: Path) -> None:
+    known = set((stack.directory / "migrations").glob("*"))
+    client = docker.from_env()
+    identity = str(client.info()["ID"])
+    client.close()
+    with project_lock(identity, stack.project, "somebody else"):
+        flags = ("--passwords", "keep", "--replace", "--yes")
+        kept_out = stack.owctl("migrate", source / "webui.db", *flags)
+    assert kept_out.returncode == 8, kept_out.stderr
+    assert set((stack.directory / "migrations").glob("*")) == known

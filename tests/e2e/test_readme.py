@@ -28,6 +28,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(600)
 def test_every_command_of_the_readme_succeeds(own_stack: Project):
     count = 0
     for block in read_blocks("README.md"):

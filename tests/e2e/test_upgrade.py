@@ -1,13 +1,16 @@
 """Upgrades of a running stack, with a real registry: under load, failing, killed, and back again."""
 
 import http.client
+import io
 import json
 import re
+import secrets
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -21,9 +24,9 @@ from tests.e2e.conftest import (
     make_project,
     remove_project,
 )
-from tests.e2e.registry import Registry, running_registry
+from tests.e2e.registry import VERSION_LABEL, Registry, running_registry
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 PULLED = ("rust-backend", "frontend")
 LOCAL = ("postgres", "redis", "socketio-bridge")
@@ -74,7 +77,8 @@ def forget_kept(project: Project) -> None:
     client = docker.from_env()
     for image in client.images.list(filters={"reference": f"owctl-rollback/{project.project}/*"}):
         for tag in image.tags:
-            client.images.remove(tag, force=True)
+            if tag.startswith("owctl-rollback/"):
+                client.images.remove(tag, force=True)
     client.close()
 
 
@@ -84,7 +88,7 @@ def versions(project: Project, service: str = "rust-backend") -> list[str]:
     try:
         labels = [f"{PROJECT_LABEL}={project.project}", f"com.docker.compose.service={service}"]
         found = client.containers.list(filters={"label": labels})
-        return sorted(each.labels["org.opencontainers.image.version"] for each in found)
+        return sorted(each.labels[VERSION_LABEL] for each in found)
     finally:
         client.close()
 
@@ -173,6 +177,10 @@ def test_rollback_stays_and_says_that_the_database_moved(stack: Project):
     assert "owctl restore " in dry.stderr
 
     with Load(stack.ports["frontend"]) as load:
+        with begin(stack, "rollback", "--yes") as process:
+            wait_for(process, lambda: bool(successors(stack, "-2")))
+            process.kill()
+        assert "`owctl rollback` goes on with it" in stack.succeed("status").stderr
         back = stack.succeed("rollback", "--yes")
     assert load.failures == []
     assert "public.chat.fresh" in back.stderr
@@ -344,3 +352,52 @@ def test_interrupted_it_goes_back_and_keeps_others_out_meanwhile(
     assert versions(stack) == before
     assert successors(stack) == []
     assert nothing_to_change(stack)
+
+
+@pytest.fixture
+def small(tmp_path: Path, demo_base_image: str) -> Iterator[Project]:
+    """A project of one service without a database, in three versions that .env chooses from."""
+    name = f"owctl-test-{secrets.token_hex(4)}"
+    project = Project(tmp_path / "small", name, {})
+    project.directory.mkdir()
+    client = docker.from_env()
+    for version in (1, 2, 3):
+        text = f"FROM {demo_base_image}\nLABEL {VERSION_LABEL}={version}\nCMD sleep 1000\n"
+        client.images.build(fileobj=io.BytesIO(text.encode()), tag=f"{name}:{version}", rm=True)
+    (project.directory / "compose.yaml").write_text(
+        f"name: {name}\nservices:\n"
+        f"  web: {{image: '{name}:${{VERSION}}', pull_policy: never, init: true}}\n"
+    )
+    (project.directory / ".env").write_text("VERSION=1\n")
+    try:
+        yield project
+    finally:
+        remove_project(name)
+        forget_kept(project)
+        for version in (1, 2, 3):
+            client.images.remove(f"{name}:{version}", force=True)
+        client.close()
+
+
+def test_an_image_named_in_the_settings_is_rolled_back_until_they_name_another(small: Project):
+    def choose(version: int) -> None:
+        (small.directory / ".env").write_text(f"VERSION={version}\n")
+
+    small.succeed("start")
+    choose(2)
+    document = json.loads(small.succeed("upgrade", "--json").stdout)
+    assert document["services"][0]["gap_ms"] > 0
+    assert (small.directory / "backups" / document["backup"]).is_dir()
+    assert versions(small, "web") == ["2"]
+    small.succeed("rollback", "--yes")
+    assert versions(small, "web") == ["1"]
+    assert small.succeed("start", "--dry-run").stdout == "Nothing to change.\n"
+    # It is made anew from the same image, too.
+    small.succeed("stop")
+    small.succeed("start")
+    assert versions(small, "web") == ["1"]
+    choose(3)
+    assert "image" in small.succeed("start", "--dry-run").stdout
+    small.succeed("start")
+    assert versions(small, "web") == ["3"]
+    assert "kept at" not in small.succeed("status").stderr

@@ -1,9 +1,11 @@
 """A unix socket in front of the real engine that can be cut, as if the engine had died."""
 
 import contextlib
+import gc
 import select
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,3 +77,7 @@ def cut_off_engine(engine: Engine, folder: Path) -> Iterator[tuple[Engine, CutPr
             yield reached, proxy
     finally:
         proxy.cut()
+        # docker-py leaves a socket open that it could not connect.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()

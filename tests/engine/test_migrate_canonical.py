@@ -12,8 +12,10 @@ from migrate_postgres import Server, server  # noqa: F401  # a fixture
 
 from owctl.migrate.canonical import RowHasher, digest_query
 from owctl.migrate.copying import copy_all
+from owctl.migrate.json_tree import TreeReader
 from owctl.migrate.model import TableMap
 from owctl.migrate.target import connect
+from owctl.migrate.verify import SEVERAL_PROCESSES, ask
 
 pytestmark = pytest.mark.engine
 
@@ -52,10 +54,16 @@ def sums(connection: psycopg.Connection[Any]) -> tuple[int, ...]:
 
 
 def both(connection: psycopg.Connection[Any], *rows: Row) -> tuple[RowHasher, tuple[int, ...]]:
-    hasher = RowHasher(KINDS)
+    hasher, reader = RowHasher(KINDS), TreeReader()
+    primed = RowHasher(KINDS, reader)
     connection.execute("TRUNCATE sample")
     for row in rows:
         hasher.add(row)
+        reader.forget()
+        if isinstance(row[1], bytes):
+            reader.accepts(row[1])
+        primed.add(row)
+    assert primed.total == hasher.total
     copy_all(connection, MAP, rows)
     return hasher, sums(connection)
 
@@ -126,3 +134,24 @@ def test_a_large_value_is_sent_in_pieces(connection: psycopg.Connection[Any]) ->
     hasher, stored = both(connection, row_of(text, json.dumps([text])))
     assert stored == (1, *hasher.total)
     assert connection.execute("SELECT length(t) FROM sample").fetchone() == (len(text),)
+
+
+def test_the_server_makes_each_hash_once(connection: psycopg.Connection[Any]):
+    columns = list(zip(MAP.columns, KINDS, strict=True))
+    plan = connection.execute(f"EXPLAIN (VERBOSE) {digest_query(columns, 'sample')}".encode())
+    (scan,) = [line for line in "\n".join(row[0] for row in plan).split("->") if "Seq Scan" in line]
+    assert "Output: sha256(" in scan, "made by the scan, not by each sum"
+
+
+def test_several_processes_may_share_the_work(connection: psycopg.Connection[Any]):
+    connection.execute("TRUNCATE sample")
+    row: Row = (b"x" * 500, b"{}", 1, True, None, None)
+    hasher, _ = both(connection, *[row] * 3000)
+    columns = list(zip(MAP.columns, KINDS, strict=True))
+    with connection.transaction():
+        connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        assert ask(connection, digest_query(columns, "sample"), None)[1:] == hasher.total
+        for setting in SEVERAL_PROCESSES:
+            connection.execute(setting)
+        plan = connection.execute(f"EXPLAIN {digest_query(columns, 'sample')}".encode()).fetchall()
+    assert any("Parallel Seq Scan" in line for (line,) in plan)

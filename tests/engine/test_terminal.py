@@ -14,7 +14,6 @@ from typed_terminal import COMMAND, terminal
 
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container
-from owctl.engine.execution import open_exec
 
 pytestmark = pytest.mark.engine
 
@@ -160,14 +159,6 @@ def child_of(pid: int) -> int:
 
 def has_flag(descriptor: int, flag: int) -> bool:
     return bool(termios.tcgetattr(descriptor)[3] & flag)
-
-
-def test_early_output_is_never_lost(engine: Engine, container: Container):
-    for tty in (False, True):
-        for number in range(15):
-            with open_exec(engine, container.id, ["echo", f"early {number}"], tty=tty) as stream:
-                assert b"".join(data for _, data in stream).split() == [b"early", b"%d" % number]
-                assert stream.exit_code() == 0
 
 
 def test_a_stopped_container_is_started_if_the_user_wants(

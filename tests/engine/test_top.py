@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -93,6 +94,7 @@ def screen(place: Place) -> Iterator[Screen]:
 
 def test_what_is_seen_and_what_the_keys_do(screen, place, engine):
     worker = place.containers["worker"]
+    assert re.search(r"  \d\d:\d\d:\d\d$", screen.lines[0])
     assert screen.lines[1].split()[:4] == ["SERVICE", "HEALTH", "CPU", "MEMORY"]
     assert [line.split()[:2] for line in screen.lines[2:5]] == [
         ["web", "healthy"],
@@ -209,6 +211,22 @@ def test_every_way_out_leaves_the_terminal_as_it_was(screen, way):
     assert screen.exit_code() == 130
     assert screen.is_restored()
     assert "Traceback" not in screen.written.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "from owctl.commands.top_feeds import Feeds as broken; name = '_ask_health'",
+        "from owctl.ui.top_screen import TopScreen as broken; name = 'lines'",
+    ],
+    ids=["in a thread", "while drawing"],
+)
+def test_an_error_that_nobody_knows_leaves_the_terminal_as_it_was(place, broken):
+    code = f"{broken}; setattr(broken, name, lambda *_: 1 / 0); from owctl.cli import main; main()"
+    with Screen([sys.executable, "-c", code, "top"], place.folder) as opened:
+        assert opened.exit_code() == 1
+        assert opened.is_restored()
+        assert "owctl met an error that it does not know: ZeroDivisionError" in opened.text
 
 
 def test_an_engine_that_cannot_be_reached_is_an_error_before_anything_is_drawn(place):

@@ -6,10 +6,12 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from owctl.doctor.engine import check_engine
 from owctl.engine.connection import Engine
 from owctl.engine.images import PullProgress, pull_image
 from owctl.engine.version import negotiate
@@ -101,6 +103,58 @@ def test_connect_asks_for_the_version(tmp_path):
         assert engine.host == environ["DOCKER_HOST"]
         assert engine.at_least("1.41")
         assert not engine.at_least("1.44")
+
+
+@contextmanager
+def engine_elsewhere(info: dict[str, object], version: dict[str, object]) -> Iterator[Engine]:
+    """An engine at a TCP port, which is another machine's as far as one can tell."""
+
+    def answer(line: str) -> bytes:
+        return http(info if "/info" in line else version)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    environ = {"DOCKER_HOST": f"tcp://127.0.0.1:{listener.getsockname()[1]}"}
+    with listening(listener, answer), Engine.connect(None, environ) as engine:
+        yield engine
+
+
+def test_ages_go_by_the_clock_of_the_engine():
+    ahead = datetime.now(UTC) + timedelta(hours=2)
+    with engine_elsewhere({"SystemTime": ahead.isoformat()}, VERSION) as engine:
+        assert timedelta(minutes=-5) < engine.now() - ahead < timedelta(minutes=5)
+        (found,) = check_engine(engine)
+    assert found.status == "warning"
+    assert "s ahead of this machine's" in found.detail
+
+
+def test_an_engine_that_does_not_say_its_time_has_ours():
+    with engine_elsewhere({"SystemTime": ""}, VERSION) as engine:
+        assert engine.clock_ahead_seconds == 0
+        (found,) = check_engine(engine)
+    assert found.status == "ok"
+
+
+def test_podman_has_one_identity_although_it_says_another_each_time():
+    podman = VERSION | {"Components": [{"Name": "Podman Engine"}]}
+    info = {"ID": "6cdf9e22", "Name": "box", "DockerRootDir": "/var/lib/containers/storage"}
+    with engine_elsewhere(info, podman) as one, engine_elsewhere(info | {"ID": "x"}, podman) as two:
+        assert one.engine_id == two.engine_id
+        assert one.is_podman
+    with engine_elsewhere(info, VERSION) as docker:
+        assert docker.engine_id == "6cdf9e22"
+
+
+@pytest.mark.parametrize(
+    ("info", "rootless"),
+    [
+        ({"SecurityOptions": ["name=seccomp,profile=default", "name=rootless"]}, True),
+        ({"SecurityOptions": ["name=seccomp,profile=default"], "Rootless": True}, True),
+        ({"SecurityOptions": None}, False),
+    ],
+)
+def test_a_rootless_engine_says_so(info, rootless):
+    with engine_elsewhere(info, VERSION) as engine:
+        assert engine.is_rootless == rootless
 
 
 def test_no_socket(tmp_path):

@@ -114,6 +114,23 @@ def test_a_remote_engines_ports_are_not_ours() -> None:
     assert find_address(REMOTE, one, 6379) is None
 
 
+def test_what_a_remote_engine_publishes_to_everybody_is_asked_there_openly() -> None:
+    one = container(publish={"80/tcp": [("0.0.0.0", 7000)], "81/tcp": [("127.0.0.1", 7001)]})
+    found = find_address(REMOTE, one, 80, openly=True)
+    assert found is not None
+    assert str(found) == "example.org:7000"
+    assert find_address(REMOTE, one, 81, openly=True) is None
+    # A forwarded port of this machine's says nothing of where the engine is.
+    forwarded = Engine(Endpoint("tcp://127.0.0.1:2376", "a test"), "1.41", {})
+    assert find_address(forwarded, one, 80, openly=True) is None
+
+
+def test_an_address_behind_ssh_says_whose_it_is() -> None:
+    loopback = Address("127.0.0.1", 6379, Path("/x"), "example.org")
+    assert str(loopback) == "127.0.0.1:6379 on example.org"
+    assert loopback.authority == "127.0.0.1:6379"
+
+
 def test_an_ipv6_address_is_written_in_brackets() -> None:
     assert str(Address("::1", 80)) == "[::1]:80"
 
@@ -246,7 +263,7 @@ def test_without_a_probe_the_engine_is_believed() -> None:
 
 
 def test_a_port_out_of_reach_without_any_check_says_so() -> None:
-    row = check(container(publish={"6379/tcp": [("", 7000)]}), engine=REMOTE)
+    row = check(container(publish={"6379/tcp": [("127.0.0.1", 7000)]}), engine=REMOTE)
     assert (row.status, row.probe, row.target) == ("healthy", "running", None)
     assert row.detail.startswith("not probed, port 6379 cannot be reached from here")
 

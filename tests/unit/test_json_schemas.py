@@ -7,8 +7,8 @@ import click
 import pytest
 from jsonschema import Draft202012Validator
 
-from owctl.cli import COMMANDS, cli
-from tests.json_documents import FOLDER, TABLE, check_document, check_output, row_of, rows
+from owctl.cli import COMMANDS, cli, run
+from tests.json_documents import FOLDER, TABLE, check_document, check_output, own_path, row_of, rows
 
 SCHEMAS = sorted(path.name for path in FOLDER.glob("*.json"))
 # Documents that lie on the disk instead of being printed.
@@ -33,7 +33,7 @@ def test_every_command_that_prints_json_has_a_row():
     found = set(printing_json(cli, ()))
     assert len(found) > 15
     # What `owctl dev` shares with the project's own stack prints the same.
-    own = {path[1:] if path[0] == "dev" and path[1] in COMMANDS else path for path in found}
+    own = {own_path(path) for path in found}
     assert {path for path in own if not any(row.path == path for row in rows())} == set()
 
 
@@ -127,3 +127,11 @@ def test_what_lies_on_the_disk_is_as_documented(tmp_path):
     line = (tmp_path / HISTORY_FOLDER / HISTORY_FILE).read_text()
     document = {"schema": 1, "project": "p", "entries": [json.loads(line)]}
     check_document(document, "history.json")
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "restart"])
+def test_a_plan_alone_is_printed_as_json(capsys, command):
+    assert run([command, "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "--json goes with --dry-run" in said.err

@@ -20,7 +20,7 @@ from owctl.migrate.report_model import describe
 from owctl.migrate.source import open_source
 from owctl.migrate.unmapped import unmapped
 from tests.migrate_sources.builder import ADMIN, VERSIONS
-from tests.migrate_sources.mutation import mutate
+from tests.migrate_sources.mutation import mutate, mutate_schema
 from tests.migrate_sources.targets import TARGETS, options
 from tests.migrate_sources.traps import build_with_traps
 
@@ -126,6 +126,15 @@ def test_anything_anywhere_is_accounted_for_and_fits(template: Path, tmp_path: P
         assert "secret-" not in line
     assert found.kinds <= CHANGES.keys()
     assert {reject.reason for reject in found.rejects} <= REJECTIONS.keys()
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_tables_of_any_form_are_accounted_for(template: Path, tmp_path: Path, seed: int):
+    choice = random.Random(seed)
+    path = Path(shutil.copy(template, tmp_path / "webui.db"))
+    mutate_schema(path, choice)
+    chosen = options(on_duplicate_email="rename", allow_unknown=True)
+    check_values(outcome(path, chosen), chosen)
 
 
 def test_orphans_of_any_kind_find_their_heir(template: Path, tmp_path: Path):

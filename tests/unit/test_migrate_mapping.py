@@ -10,6 +10,7 @@ import pytest
 
 from owctl.migrate.mapping import convert, plan_tables
 from owctl.migrate.model import Converted, Notes, Options, Reject
+from owctl.migrate.rejects import is_secret
 from owctl.migrate.source import Source, open_source
 from owctl.migrate.unmapped import unmapped
 from tests.migrate_sources.builder import ADMIN, NOW, VERSIONS, Builder
@@ -260,3 +261,40 @@ def test_times_of_messages_in_words_are_nanoseconds(tmp_path: Path):
     builder.add("note", id="words", user_id=ADMIN, created_at="2024-10-27 03:33:20")
     row = converted(builder.close().path).rows["note"]["words"]
     assert row["created_at"] == NOW * 10**9
+
+
+def test_a_folder_is_kept_whatever_its_parent_is_called(tmp_path: Path):
+    builder = Builder(tmp_path / "webui.db", constraints=False)
+    builder.user(ADMIN)
+    builder.add("folder", id="child", user_id=ADMIN, parent_id="p" * 300)
+    builder.add("chat", id="inside", user_id=ADMIN, folder_id="child")
+    result = converted(builder.close().path)
+    assert result.rows["folder"]["child"]["parent_id"] is None
+    assert result.rows["chat"]["inside"]["folder_id"] == b"child"
+
+
+def test_prompts_of_newer_versions_keep_their_names_and_times(tmp_path: Path):
+    builder = Builder(tmp_path / "webui.db")
+    builder.user(ADMIN)
+    builder.add("prompt", id=1, command="/a", user_id=ADMIN, title="Say it")
+    builder.connection.executescript(
+        "ALTER TABLE prompt RENAME COLUMN title TO name;"
+        "ALTER TABLE prompt RENAME COLUMN timestamp TO created_at;"
+        "ALTER TABLE prompt ADD COLUMN updated_at INTEGER;"
+        "UPDATE alembic_version SET version_num = '374d2f66af06'"
+    )
+    row = converted(builder.close().path, allow_unknown=True).rows["prompt"]["/a"]
+    assert (row["title"], row["created_at"], row["updated_at"]) == (b"Say it", NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("config_old", "data"),
+        ("_alembic_tmp_config", "value"),
+        ("user", "variables"),
+        ("x", "mfa_secret"),
+    ],
+)
+def test_what_is_left_over_is_as_secret_as_what_it_was(table: str, column: str):
+    assert is_secret(table, column)

@@ -1,5 +1,8 @@
 """What owctl answers to a shell that completes; tests/e2e/test_completion.py asks from real shells."""
 
+import subprocess
+import sys
+
 import pytest
 
 from owctl.cli import cli, run
@@ -33,7 +36,7 @@ def values(folder):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("sta", ["start", "status"]),
+        ("sta", ["start", "status", "stats"]),
         ("--pro", ["--project-dir", "--project-name", "--profile"]),
         ("status --fo", ["--format"]),
         ("status --format ", ["table", "json"]),
@@ -98,3 +101,18 @@ def test_what_goes_wrong_is_not_said(tmp_path, monkeypatch, capfd, line):
     monkeypatch.setenv("COMP_LINE", f"owctl {line}")
     assert run([]) in (0, 1)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("line", ["", "logs ", "restore ", "backup --k"])
+def test_an_answer_imports_nothing_that_takes_long(folder, line):
+    code = (
+        "import sys; from owctl.cli import run; run([]); "
+        "print(sorted({'docker', 'requests', 'rich', 'pydantic', 'psycopg', 'zstandard'} "
+        "& set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True,
+        env={"_OWCTL_COMPLETE": "bash", "COMP_LINE": f"owctl {line}"},
+    )  # fmt: skip
+    assert done.stdout.count("plain\t") > 1
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from owctl.errors import OwctlError
+from owctl.lifecycle.missing_image import missing_image
 from owctl.project.upgrade_record import (
     Change,
     Held,
@@ -88,3 +89,18 @@ def test_of_the_finished_those_stay_that_a_service_can_be_rolled_back_to():
     assert newest.id == "1"
     assert record.newest_of("redis") is None
     assert record.kept_names == {"owctl-rollback/p/web:old"}
+
+
+def test_a_held_image_that_is_gone_says_how_to_go_on():
+    held = hold_images(stack(service("web", image="app:latest")), Record(held={"web": HELD}))
+    error = missing_image(held.services["web"], "owctl-rollback/p/web:old", "p")
+    assert "went back to" in error.message
+    assert error.hint is not None
+    assert "owctl upgrade web" in error.hint
+    assert "app:latest" in error.hint
+
+
+def test_what_was_interrupted_says_what_ends_it():
+    assert "`owctl upgrade` goes on with it" in upgrade("1", "web").unfinished
+    back = replace(upgrade("1", "web"), kind="rollback")
+    assert "`owctl rollback` goes on with it" in back.unfinished
