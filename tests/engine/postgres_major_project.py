@@ -17,7 +17,8 @@ from owctl.settings import Flags, Settings
 from owctl.upgrade.postgres_major_journal import Journal, path_of, read_journal
 from tests.json_documents import check_output
 
-OLD_IMAGE = "owctl-demo-postgres:latest"
+# Not the demonstration's own, whose name goes to another image when that is built again.
+OLD_IMAGE = "owctl-demo-postgres:15"
 NEW_IMAGE = "owctl-demo-postgres:17"
 COMPOSE = """
 services:

@@ -1,7 +1,6 @@
 """The database to another major version of PostgreSQL: all of it, or as it was before."""
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,15 +26,16 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def new_image(engine: Engine) -> str:
-    if not engine.api.images(OLD_IMAGE):
-        missing = f"the image {OLD_IMAGE} has not been built"
-        pytest.fail(missing) if os.environ.get("OWCTL_REQUIRE_DOCKER") else pytest.skip(missing)
-    made = subprocess.run(
-        [ROOT / "scripts" / "postgres-image", "17"], capture_output=True, text=True, check=False
-    )
-    if made.returncode == NO_RELEASE:
-        pytest.skip(f"Debian 13, which has PostgreSQL 17, cannot be had: {made.stderr[-500:]}")
-    assert made.stdout.split() == [NEW_IMAGE], made.stderr
+    for major, image in (("15", OLD_IMAGE), ("17", NEW_IMAGE)):
+        made = subprocess.run(
+            [ROOT / "scripts" / "postgres-image", major],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode == NO_RELEASE:
+            pytest.skip(f"Debian's PostgreSQL {major} cannot be had: {made.stderr[-500:]}")
+        assert made.stdout.split() == [image], made.stderr
     return NEW_IMAGE
 
 
@@ -158,7 +158,7 @@ def test_a_dry_run_says_everything(project: Project) -> None:
 def test_the_same_major(project: Project) -> None:
     project.use(OLD_IMAGE)
     _, err = project.upgrade("--dry-run", code=2)
-    assert "so is owctl-demo-postgres:latest" in err
+    assert f"so is {OLD_IMAGE}" in err
     assert "POSTGRES_IMAGE" in err
 
 
@@ -294,7 +294,9 @@ def test_a_stack_that_stands_still_and_the_end(stack: Project) -> None:
     stack.owctl("start", "postgres", "--no-wait", "--ignore", "postgres-version")
     wait_until(lambda: stack.running() == set(), "PostgreSQL 17 gives up", 60)
     planned = json.loads(stack.upgrade("--dry-run", "--json")[0])
-    assert planned["old"] == {"major": "15", "image": OLD_IMAGE}
+    # It may have several names.
+    assert planned["old"]["major"] == "15"
+    assert planned["old"]["image"].startswith("owctl-demo-postgres:")
     assert planned["stops"] == []
 
     stack.kill_at("moving", "dump")
