@@ -170,7 +170,8 @@ def test_a_volume_of_another_postgres_is_refused(own_stack: Project):
     assert "is of PostgreSQL 14, and the image owctl-demo-postgres:latest is PostgreSQL 15" in (
         result.stderr
     )
-    assert "Try: set an image of PostgreSQL 14" in result.stderr
+    assert "Try: owctl upgrade --postgres-major" in result.stderr
+    assert "or set an image of PostgreSQL 14 (POSTGRES_IMAGE in .env)" in result.stderr
     assert {row["state"] for row in own_stack.status().values()} == {"missing"}
 
 

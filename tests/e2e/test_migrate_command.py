@@ -25,7 +25,14 @@ import docker
 import pytest
 
 from owctl.project.lock import project_lock
-from tests.e2e.conftest import OWCTL, Project, clean_environment, make_project, remove_project
+from tests.e2e.conftest import (
+    OWCTL,
+    PROJECT_LABEL,
+    Project,
+    clean_environment,
+    make_project,
+    remove_project,
+)
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.traps import USER
 
@@ -84,6 +91,8 @@ def old_container(source: Path, stack: Project) -> Iterator[str]:
         ["sleep", "3600"],
         entrypoint=[],
         name=name,
+        # Else it would carry the label of the project that built the image, and go with that one.
+        labels={PROJECT_LABEL: name},
         user="0",
         environment={"WEBUI_SECRET_KEY": "old-secret-of-the-old", "ENABLE_SIGNUP": "false"},
         working_dir="/",
