@@ -16,6 +16,7 @@ from owctl import __version__
 from owctl.commands.completers import complete_file, complete_folder, given_flags
 from owctl.commands.output_options import accept_output_options
 from owctl.errors import Interrupted, OwctlError
+from owctl.interrupts import outside_imports
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -284,7 +285,10 @@ def main() -> None:
     """Entry point of the ``owctl`` script."""
     _fill_closed_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminated)
+        signal.signal(number, outside_imports(_terminated))
+    # In a background job of a script Ctrl-C is ignored, and stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, outside_imports(signal.default_int_handler))
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     code = run(sys.argv[1:])
     # What is left goes with the process; at its end it need not be searched once more.

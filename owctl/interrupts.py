@@ -8,7 +8,12 @@ silent service, perhaps never. So a thread knocks once more, which ends such a c
 import os
 import signal
 import threading
+from collections.abc import Callable
+from types import FrameType
 
+Handler = Callable[[int, FrameType | None], object]
+_IMPORT_MACHINERY = "<frozen importlib._bootstrap>"
+_LATER_SECONDS = 0.005
 KNOCK = signal.SIGURG  # ignored by default, and used by nobody else here
 PAUSE_SECONDS = 0.05
 
@@ -32,3 +37,21 @@ def hear_at_once() -> None:
                 signal.pthread_kill(main_thread, KNOCK)
 
     threading.Thread(target=repeat, name="signals", daemon=True).start()
+
+
+def outside_imports(act: Handler) -> Handler:
+    """Return a handler that calls ``act``, but never between two instructions of an import itself.
+
+    An exception there can leave the lock of a module held, and who imports it next waits for ever. The
+    signal is sent once more a moment later. What a module does while it is imported can be interrupted.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if frame is None or frame.f_code.co_filename != _IMPORT_MACHINERY:
+            act(number, frame)
+            return
+        again = threading.Timer(_LATER_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    return handle
