@@ -1,5 +1,6 @@
 """Containers: what the engine says of them, and the few things that are done to them."""
 
+import contextlib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from owctl.engine.inspection import (
     health_log,
 )
 from owctl.engine.naming import ONEOFF, PROJECT, SERVICE
-from owctl.errors import NotFound
+from owctl.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -30,6 +31,7 @@ __all__ = [
     "rename_container",
     "restart_container",
     "start_container",
+    "stop_and_remove",
     "stop_container",
 ]
 
@@ -159,6 +161,18 @@ def remove_container(
             if "removal of container" not in str(error.explanation):
                 raise
             _wait_until_removed(engine, container_id)
+
+
+def stop_and_remove(
+    engine: "Engine", container_id: str, timeout_seconds: int | None = None
+) -> None:
+    """Remove a container that may be at work: what it has begun, it may end.
+
+    One that cannot be stopped is removed nevertheless. Raises EngineError where that fails, too.
+    """
+    with contextlib.suppress(EngineError):
+        stop_container(engine, container_id, timeout_seconds)
+    remove_container(engine, container_id, force=True)
 
 
 def rename_container(engine: "Engine", container_id: str, name: str) -> None:

@@ -267,10 +267,11 @@ class Actions:
         return "stopped"
 
     def _remove(self, step: Step, cancel: threading.Event, report: Report) -> str:
-        from owctl.engine.containers import remove_container
+        from owctl.engine.containers import stop_and_remove
 
         assert step.container_id is not None
-        remove_container(self.engine, step.container_id, force=True)
+        service = self.stack.services.get(step.service or "")
+        stop_and_remove(self.engine, step.container_id, grace_seconds(service))
         return "removed"
 
     def _remove_network(self, step: Step, cancel: threading.Event, report: Report) -> str:

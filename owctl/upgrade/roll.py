@@ -51,7 +51,6 @@ def roll(
     alone; one that was stopped is started. Raises what failed, ServiceFailed or another OwctlError,
     with the container's last words; the containers are then as far as it came.
     """
-    tidy(engine, stack)
     return _Roll(engine, stack, receive, timeout_seconds).run(names)
 
 
@@ -70,7 +69,10 @@ class _Roll:
         self.restarts: dict[str, int] = {}
 
     def run(self, names: Sequence[str]) -> Rolled:
+        fewer = tidy(self.engine, self.stack)
         observed = observe(self.engine, self.stack, images=False)
+        for name in sorted(fewer):
+            self._refresh(name, observed)
         images = {name: self._image(name) for name in names}
         containers = {name: observed.of(name) for name in names}
         # On the way back, and after a kill: what is down is missed already.

@@ -134,7 +134,7 @@ class Load:
                     self.answered += 1
                 else:
                     self.failures.append(f"HTTP {answer.status}")
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
             finally:
                 connection.close()
@@ -316,8 +316,25 @@ def test_killed_while_it_replaces_it_is_rolled_back(stack: Project, registry: Re
     registry.publish("rust-backend", "5.0")
     with begin(stack, "upgrade", "backend", "--no-backup", "--yes") as process:
         wait_for(process, lambda: bool(successors(stack, "-2")))
+        process.send_signal(signal.SIGSTOP)
+        # Where it was only created, it is as if owctl had come one step further.
+        (name,) = successors(stack, "-2")
+        client = docker.from_env()
+        successor = client.containers.get(name)
+        successor.start()
+        wait_for(process, lambda: b"Listening on" in successor.logs())
         process.kill()
-    stack.succeed("rollback", "--yes")
+    since = int(time.time())
+    with Load(stack.ports["frontend"]) as load:
+        stack.succeed("rollback", "--yes")
+    assert load.failures == []
+    # The one too many served already: it was let end what it had begun.
+    filters = {"container": successor.id, "event": ["kill", "die"]}
+    ends = client.events(since=since, until=int(time.time()) + 1, filters=filters, decode=True)
+    signals = [each["Actor"]["Attributes"].get("signal") for each in ends]
+    client.close()
+    assert signals[0] == "15"
+    assert "9" not in signals
     assert versions(stack) == before
     assert successors(stack) == []
     assert record(stack)["under_way"] is None
