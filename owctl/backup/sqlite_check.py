@@ -1,9 +1,7 @@
 """A stored SQLite database, taken out of its backup for a while and checked by SQLite itself."""
 
 import contextlib
-import fcntl
 import os
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ from owctl.backup.manifest import Member
 from owctl.backup.member_content import MemberContent
 from owctl.backup.space import check_reserve, free_bytes, readable
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.scratch_folder import ScratchFolder, remove_abandoned
 
 _PREFIX = ".owctl-drill-"
 _MOST_MESSAGES = 3
@@ -84,33 +83,16 @@ def _scratch(folder: Path, size_bytes: int) -> Iterator[Path]:
     """Yield a folder with room for so much, beside the backup or in TMPDIR; it goes with the block."""
     parents = (folder.parent, Path(tempfile.gettempdir()))
     for parent in parents:
-        _remove_leftovers(parent)
+        remove_abandoned(_PREFIX, parent)
     for parent in parents:
         if not os.access(parent, os.W_OK) or free_bytes(parent) < size_bytes:
             continue
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent) as name:
-            lock = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                check_reserve(Path(name))
-                yield Path(name)
-            finally:
-                os.close(lock)
+        with ScratchFolder(_PREFIX, parent) as scratch:
+            check_reserve(scratch)
+            yield scratch
         return
     raise OwctlError(
         f"There is no room to take {readable(size_bytes)} out of the backup, neither in "
         f"{parents[0]} nor in {parents[1]}.",
         hint="set TMPDIR to a folder with room",
     )
-
-
-def _remove_leftovers(parent: Path) -> None:
-    """Remove what killed drills left there: nobody holds it."""
-    for path in parent.glob(_PREFIX + "*"):
-        with contextlib.suppress(OSError):
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path)
-            finally:
-                os.close(lock)

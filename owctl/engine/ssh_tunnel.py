@@ -12,13 +12,13 @@ import contextlib
 import os
 import select
 import subprocess
+import tempfile
 import threading
 import time
 from collections import deque
 from pathlib import Path
 from shlex import quote
 
-from owctl.engine.private_folder import PrivateFolder
 from owctl.engine.ssh_address import SshAddress
 from owctl.engine.ssh_failures import (
     Far,
@@ -28,6 +28,7 @@ from owctl.engine.ssh_failures import (
     no_client,
 )
 from owctl.errors import EngineUnavailable
+from owctl.scratch_folder import ScratchFolder
 
 CONNECT_TIMEOUT_SECONDS = 15
 # The whole of it: a jump host, a slow key, a far side that swaps.
@@ -36,6 +37,8 @@ FORWARD_TIMEOUT_SECONDS = 30.0
 ALIVE_INTERVAL_SECONDS = 15
 _LAST_BREATH_SECONDS = 0.5
 _KEPT_LINES = 20
+_PREFIX = "owctl-ssh-"
+_LONGEST_PARENT = 60
 _ASKED = "owctl-asks"
 _READY = "owctl-ready"
 # The far side says which socket its own docker command uses, then waits for the end of its input.
@@ -71,7 +74,7 @@ class SshTunnel:
         self._chosen_by = chosen_by
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._private: PrivateFolder | None = None
+        self._private: ScratchFolder | None = None
         self._folder: Path | None = None
         self._said: deque[str] = deque(maxlen=_KEPT_LINES)
         self._reader: threading.Thread | None = None
@@ -160,7 +163,7 @@ class SshTunnel:
 
     def _open(self) -> None:
         if self._private is None or self._folder is None:
-            self._private = PrivateFolder()
+            self._private = ScratchFolder(_PREFIX, _parent_of_sockets())
             self._folder = self._private.path
         folder = self._folder
         self._said.clear()
@@ -286,3 +289,9 @@ class SshTunnel:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _parent_of_sockets() -> Path:
+    """Return where the folder of the sockets goes: their paths have to be short, and not every TMPDIR is."""
+    parent = tempfile.gettempdir()
+    return Path(parent if len(parent) < _LONGEST_PARENT else "/tmp")  # noqa: S108  # it is private

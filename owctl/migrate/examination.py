@@ -1,6 +1,5 @@
 """The look before the leap: what a migration would do, read from a copy, with nothing written."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,9 @@ from owctl.migrate.rehearsal import rehearse
 from owctl.migrate.report import to_do_before, totals
 from owctl.migrate.report_model import describe, meanings, source_document
 from owctl.migrate.room import space_document, uploads_bytes
-from owctl.migrate.source import Source, open_source
+from owctl.migrate.source import SCRATCH_PREFIX, Source, open_source
 from owctl.migrate.steps import Steps
+from owctl.scratch_folder import ScratchFolder
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -133,8 +133,7 @@ def opened(
         with open_source(Path(where["name"])) as source:
             yield source, has_vector_folder(Path(where["name"]))
         return
-    with tempfile.TemporaryDirectory(prefix="owctl-migrate-") as name:
-        folder = Path(name)
+    with ScratchFolder(SCRATCH_PREFIX) as folder:
         if where["kind"] == "volume":
             image = Steps(engine, stack, journal, receive, 0).services.any_image()
             with origin.open_volume(engine, stack.project, image, where["name"]) as place:

@@ -1,6 +1,5 @@
 """Tables of the old backend's SQLite database, read from a private copy of it."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,9 @@ from owctl.migrate.export_form import (
     json_value,
 )
 from owctl.migrate.identifiers import quoted
-from owctl.migrate.source import Source, Unreadable, open_source
+from owctl.migrate.source import SCRATCH_PREFIX, Source, Unreadable, open_source
 from owctl.migrate.values import Raw
+from owctl.scratch_folder import ScratchFolder
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -41,9 +41,9 @@ def open_container(engine: "Engine", name: str) -> Iterator["SqliteOrigin"]:
     from owctl.migrate.capture import capture_place
     from owctl.migrate.origin import find_container
 
-    with tempfile.TemporaryDirectory(prefix="owctl-export-") as folder:
+    with ScratchFolder(SCRATCH_PREFIX) as folder:
         place = find_container(engine, name)
-        captured = capture_place(engine, place, Path(folder), uploads=False)
+        captured = capture_place(engine, place, folder, uploads=False)
         with open_source(captured.database, private=True) as source:
             yield SqliteOrigin(source, f"{place.database} of {name}")
 

@@ -1,7 +1,6 @@
 """Opens the old backend's database: a private copy, read-only, damaged pages and all."""
 
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,10 @@ from owctl.migrate.private_copy import copy_database, is_cut_off, read_header
 from owctl.migrate.salvage import find_rowids, read_row, rowid_name
 from owctl.migrate.values import Raw
 from owctl.migrate.versions import SourceVersion, detect_version
+from owctl.scratch_folder import ScratchFolder
 
+# Copies of a database that hold what people wrote: what a kill leaves goes with the next run.
+SCRATCH_PREFIX = "owctl-migrate-"
 _INTEGRITY_MESSAGES = 100
 # integrity_check reports these too; the pages are sound, and the mapping looks after such rows.
 _NO_DAMAGE = ("NULL value in ", "non-unique entry in index", "CHECK constraint failed")
@@ -35,9 +37,7 @@ class Source:
     SQLite's check says against it (empty: sound).
     """
 
-    def __init__(
-        self, path: Path, database: Path, folder: tempfile.TemporaryDirectory[str] | None = None
-    ) -> None:
+    def __init__(self, path: Path, database: Path, folder: ScratchFolder | None = None) -> None:
         self.path = path
         self._folder = folder
         self._connection = sqlite3.connect(
@@ -128,7 +128,7 @@ class Source:
         """Close the copy and remove it."""
         self._connection.close()
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.remove()
 
     def __enter__(self) -> "Source":
         return self
@@ -217,11 +217,11 @@ def open_source(
     if private:
         read_header(path)
         return Source(path, path)
-    holder = tempfile.TemporaryDirectory(prefix="owctl-migrate-", dir=folder)
+    holder = ScratchFolder(SCRATCH_PREFIX, folder)
     try:
-        copy = Path(holder.name) / "webui.db"
+        copy = holder.path / "webui.db"
         copy_database(path, copy, lock_wait_seconds=lock_wait_seconds)
         return Source(path, copy, holder)
     except BaseException:
-        holder.cleanup()
+        holder.remove()
         raise

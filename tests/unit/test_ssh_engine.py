@@ -1,15 +1,10 @@
 """An engine behind ssh: its address, and what goes wrong on the way, in words."""
 
-import fcntl
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from owctl.engine import private_folder
-from owctl.engine.private_folder import PrivateFolder
+from owctl.engine import ssh_tunnel
 from owctl.engine.ssh_address import SshAddress, parse_ssh_address
 from owctl.engine.ssh_failures import Far, connection_failure, forward_failure
 from owctl.errors import EnginePermissionDenied, EngineUnavailable
@@ -120,33 +115,8 @@ def test_a_socket_that_lets_nobody_through(state, kind, hint):
     assert hint in (error.hint or "")
 
 
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket's name; pytest's own does not."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
-def test_what_a_killed_owctl_left_is_removed(short_folder, monkeypatch):
-    monkeypatch.setattr(private_folder.tempfile, "gettempdir", lambda: str(short_folder))
-    abandoned, held, young = (short_folder / f"owctl-ssh-{name}" for name in "abc")
-    for folder in (abandoned, held, young):
-        folder.mkdir()
-        (folder / "control").touch()
-    for folder in (abandoned, held):
-        os.utime(folder, (0, 0))
-    descriptor = os.open(held, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    mine = PrivateFolder()
-    assert set(short_folder.iterdir()) == {held, young, mine.path}
-    assert mine.path.stat().st_mode & 0o777 == 0o700
-    mine.remove()
-    os.close(descriptor)
-    assert not mine.path.exists()
-
-
 def test_a_long_temporary_folder_is_not_for_sockets(monkeypatch):
-    monkeypatch.setattr(private_folder.tempfile, "gettempdir", lambda: "/" + "x" * 80)
-    folder = PrivateFolder()
-    assert folder.path.parent == Path("/tmp")
-    folder.remove()
+    monkeypatch.setattr(ssh_tunnel.tempfile, "gettempdir", lambda: "/" + "x" * 80)
+    assert ssh_tunnel._parent_of_sockets() == Path("/tmp")
+    monkeypatch.setattr(ssh_tunnel.tempfile, "gettempdir", lambda: "/short")
+    assert ssh_tunnel._parent_of_sockets() == Path("/short")
