@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from owctl.backup.restore.begun_note import has_begun_note, write_begun_note
+from owctl.backup.restore.empty_machine import was_begun
 from owctl.backup.restore.journal import (
     ConfigFile,
     DatabaseNames,
@@ -48,6 +50,18 @@ def test_written_and_read(tmp_path: Path) -> None:
     assert [path.name for path in path_of(tmp_path).parent.iterdir()] == ["restore.json"]
     remove_journal(tmp_path)
     assert read_journal(tmp_path) is None
+
+
+def test_the_journal_takes_over_from_the_note_that_a_restore_was_begun(tmp_path: Path) -> None:
+    write_begun_note(tmp_path)
+    write_begun_note(tmp_path)
+    assert was_begun(tmp_path)
+    # Killed right here, both are there; the note alone would replace without asking.
+    write_journal(tmp_path, JOURNAL)
+    assert not was_begun(tmp_path)
+    remove_journal(tmp_path)
+    assert not was_begun(tmp_path)
+    assert not has_begun_note(tmp_path)
 
 
 @pytest.mark.parametrize(

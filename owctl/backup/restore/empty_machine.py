@@ -7,7 +7,9 @@ says that it was begun: the same command goes on after whatever stopped it.
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from owctl.backup.restore.begun_note import has_begun_note, write_begun_note
 from owctl.backup.restore.events import Receiver, RestoreWarning, ServicesPlan, ignore
+from owctl.backup.restore.journal import path_of
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.run import RestoreOutcome, run_restore
 from owctl.backup.restore.source import Source
@@ -23,7 +25,6 @@ from owctl.lifecycle.start_plan import StartOptions
 from owctl.project.ownership import FOLDER
 from owctl.project.private_file import PRIVATE_MODE, FileAppeared, create_file
 
-_NOTE = "restore-begun"
 _COMPOSE_SUFFIXES = (".yaml", ".yml")
 _READABLE_MODE = 0o644
 _FIRST = ("pull", "build", "volume")
@@ -51,8 +52,8 @@ def configuration_of(source: Source) -> Configuration:
 
 
 def was_begun(folder: Path) -> bool:
-    """Return whether a restore into an empty folder was begun here, and not done."""
-    return (folder / FOLDER / _NOTE).exists()
+    """Return whether a restore into an empty folder was begun here, and has no journal yet."""
+    return has_begun_note(folder) and not path_of(folder).exists()
 
 
 def write_configuration(folder: Path, source: Source) -> Configuration:
@@ -75,7 +76,7 @@ def write_configuration(folder: Path, source: Source) -> Configuration:
                 f"{target} is there already, and is not the backup's.",
                 hint="an empty folder; or owctl restore BACKUP --only config in a project",
             )
-    _create(folder / FOLDER / _NOTE, b"", PRIVATE_MODE)
+    write_begun_note(folder)
     for target, data in contents:
         _create(target, data, PRIVATE_MODE if target.name == ".env" else _READABLE_MODE)
     return configuration_of(source)
@@ -121,7 +122,7 @@ def restore_anew(
     them. Raises BackupInvalid before anything is made, ImageMissing and OwctlError, after which
     the same call goes on.
     """
-    _create(stack.working_dir / FOLDER / _NOTE, b"", PRIVATE_MODE)
+    write_begun_note(stack.working_dir)
     check_files(stack, source)
     source.verify(receive)
     _tell(stack, source, project_before, receive)
@@ -131,8 +132,6 @@ def restore_anew(
     for warning in plan.warnings:
         receive(RestoreWarning(warning))
     running = tuple(stack.services) if request.start else ()
-    # From here on there is a journal, which knows more.
-    (stack.working_dir / FOLDER / _NOTE).unlink(missing_ok=True)
     outcome = run_restore(engine, stack, replace(plan, running=running), request, receive)
     finish_restore(engine, stack, outcome.journal, receive, timeout_seconds=request.timeout_seconds)
     return outcome

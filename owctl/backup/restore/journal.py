@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from owctl.backup.restore.begun_note import remove_begun_note
 from owctl.errors import OwctlError
 from owctl.project.ownership import FOLDER
 
@@ -142,6 +143,8 @@ def remove_journal(working_dir: Path) -> None:
     """Remove the journal, durably: the restore is over. Raises OwctlError."""
     path = path_of(working_dir)
     try:
+        # One that a kill left beside the journal would say that nothing was restored yet.
+        remove_begun_note(working_dir)
         path.unlink(missing_ok=True)
         _sync(path.parent)
     except OSError as error:

@@ -10,6 +10,7 @@ from owctl.backup.inventory import take_inventory
 from owctl.backup.load import count_rows, load_dump
 from owctl.backup.psql import Server
 from owctl.backup.restore.archive_edit import STAGING_PREFIX
+from owctl.backup.restore.begun_note import remove_begun_note
 from owctl.backup.restore.complete import start_again, swap
 from owctl.backup.restore.configuration import stage_files
 from owctl.backup.restore.content import Content
@@ -247,6 +248,7 @@ def _begin(
         had_containers=services.have_containers(),
     )
     write_journal(stack.working_dir, journal)
+    remove_begun_note(stack.working_dir)
     return journal
 
 
