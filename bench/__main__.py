@@ -36,7 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Compare owctl with docker compose and shell pipelines. Without names everything is "
-        "measured (about 8 minutes) and docs/benchmarks.md is written.",
+        "measured (about 11 minutes) and docs/benchmarks.md is written.",
     )
     parser.add_argument(
         "measures", nargs="*", metavar="NAME", help=f"some of {', '.join(MEASURES)}"

@@ -139,6 +139,7 @@ class _Attempt:
         self.notes = Notes()
         self.reader = TreeReader()
         columns = options.target_columns[table_map.target]
+        self.kinds = [columns[name].data_type for name in table_map.columns]
         self.sent = SentRows(table_map, columns, aside, self.reader)
         self.source_rows = run.request.source.rows_in(table_map.source)
         self.rejects = RejectFile(run.request.folder / FOLDER_NAME, table_map.source)
@@ -152,7 +153,9 @@ class _Attempt:
 
         try:
             with self.rejects:
-                self.sent_bytes = copy_all(self.run.connection, self.table_map, self._hashed())
+                self.sent_bytes = copy_all(
+                    self.run.connection, self.table_map, self._hashed(), self.kinds
+                )
         except psycopg.Error as error:
             raise failed(self.table_map, error) from error
 

@@ -56,7 +56,6 @@ def sums(connection: psycopg.Connection[Any]) -> tuple[int, ...]:
 def both(connection: psycopg.Connection[Any], *rows: Row) -> tuple[RowHasher, tuple[int, ...]]:
     hasher, reader = RowHasher(KINDS), TreeReader()
     primed = RowHasher(KINDS, reader)
-    connection.execute("TRUNCATE sample")
     for row in rows:
         hasher.add(row)
         reader.forget()
@@ -64,8 +63,13 @@ def both(connection: psycopg.Connection[Any], *rows: Row) -> tuple[RowHasher, tu
             reader.accepts(row[1])
         primed.add(row)
     assert primed.total == hasher.total
-    copy_all(connection, MAP, rows)
-    return hasher, sums(connection)
+    stored = []
+    for kinds in ((), KINDS):
+        connection.execute("TRUNCATE sample")
+        copy_all(connection, MAP, rows, kinds)
+        stored.append(sums(connection))
+    assert stored[0] == stored[1]
+    return hasher, stored[0]
 
 
 def row_of(text: str | None = None, json_text: str | None = None) -> Row:
