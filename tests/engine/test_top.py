@@ -1,5 +1,6 @@
 """``owctl top`` on a real terminal, with small containers: what it draws, does and leaves behind."""
 
+import contextlib
 import json
 import os
 import re
@@ -155,7 +156,14 @@ def test_a_shell_has_the_terminal_and_gives_it_back(screen):
     screen.wait_until(lambda: screen.text.rstrip().endswith("#"), "a prompt")
     # Ctrl-C there is the shell's.
     screen.type("\x03")
-    screen.wait_until(lambda: screen.text.count("/#") == 2, "another prompt")
+    # A bash that is told its window's size at that very moment may forget the signal: it shows ^C,
+    # and waits. A person presses it once more.
+    with contextlib.suppress(AssertionError):
+        screen.wait_until(lambda: screen.text.count("/#") > 1, "another prompt", 10)
+    if screen.text.count("/#") == 1:
+        screen.see("^C")
+        screen.type("\x03")
+    screen.wait_until(lambda: screen.text.count("/#") > 1, "another prompt")
     screen.type("echo $((6 * 7))$((6 * 7)); stty size\r")
     screen.see("4242", "24 80")
     screen.type("exit\r")
