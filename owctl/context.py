@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owctl.errors import OwctlError
 from owctl.settings import Flags, Settings
 from owctl.ui.console import Console
 
@@ -48,17 +49,22 @@ class Context:
     def stack(self) -> "Stack":
         """Return the resolved stack; raises ConfigurationError.
 
-        A service that went back to an earlier image is held at it. From here on the console masks
-        the stack's secrets.
+        A service that went back to an earlier image is held at it; where the record of that is
+        damaged, none is, which is said, and a command that changes something ends with it. From here
+        on the console masks the stack's secrets.
         """
         from owctl.compose.loader import load
         from owctl.project.upgrade_record import hold_images, read_record
 
         stack = load(self.settings)
-        if not self.command_prefix:
-            stack = hold_images(stack, read_record(stack.working_dir))
         self.console.mask = self.mask_for(stack)
-        return stack
+        if self.command_prefix:
+            return stack
+        try:
+            return hold_images(stack, read_record(stack.working_dir))
+        except OwctlError as error:
+            self.console.warn(f"{error.message} Images are taken as the files name them.")
+            return stack
 
     def warn_of_files(self) -> None:
         """Say what the compose files make one wonder about, such as variables that are not set.

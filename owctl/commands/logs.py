@@ -36,14 +36,16 @@ def _tail(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     return int(value)
 
 
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Return seconds since 1970 for a duration back from now, or a time."""
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a duration back from now, or a time, once it is known to be one."""
     from owctl.observe.log_times import parse_moment
 
     try:
-        return None if value is None else parse_moment(value, time.time())
+        if value is not None:
+            parse_moment(value, time.time())
     except ValueError as error:
         raise click.BadParameter(f"{error}.", ctx, param) from error
+    return value
 
 
 def _pattern(
@@ -119,8 +121,8 @@ def logs(
     services: tuple[str, ...],
     follow: bool,
     tail: int | None,
-    since: float | None,
-    until: float | None,
+    since: str | None,
+    until: str | None,
     timestamps: bool,
     grep: re.Pattern[str] | None,
     invert: bool,
@@ -153,7 +155,8 @@ def logs(
     chooser = LineFilter(
         safety.plain, pattern=grep, invert=invert, levels=levels, tell_levels=as_json
     )
-    reading = _Reading(context, names, Window(tail=tail, since=since, until=until), chooser, form)
+    window = Window(tail=tail, since=_seconds(context, since), until=_seconds(context, until))
+    reading = _Reading(context, names, window, chooser, form)
     try:
         reading.run(follow=follow)
     except KeyboardInterrupt:
@@ -163,6 +166,13 @@ def logs(
         # `owctl logs | head` has seen enough. Caught here because click would make it a failure;
         # what is still buffered goes nowhere, without a complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _seconds(context: Context, moment: str | None) -> float | None:
+    """Return seconds since 1970; a duration ends now by the clock that the lines' times are of."""
+    from owctl.observe.log_times import parse_moment
+
+    return None if moment is None else parse_moment(moment, context.engine.now().timestamp())
 
 
 def _form(

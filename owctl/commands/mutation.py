@@ -121,8 +121,16 @@ def _recover_upgrade(context: Context, command: str) -> None:
     if not path_of(context.stack.working_dir).exists():
         return
     from owctl.commands.held_images import refuse_if_moved
+    from owctl.project.upgrade_record import read_record
     from owctl.upgrade.run import recover
 
+    try:
+        read_record(context.stack.working_dir)
+    except OwctlError:
+        if command == "backup":
+            # It was said, and what is damaged there is no reason to go without a backup.
+            return
+        raise
     refuse_if_moved(context)
     sentence = recover(context.engine, context.stack)
     if sentence is not None and command not in _END_AN_UPGRADE:

@@ -28,7 +28,7 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
 
     Exits with 0 whenever it could answer; `owctl health` is the command that judges.
     """
-    from owctl.commands.held_images import tell_held, tell_unfinished
+    from owctl.commands.held_images import tell_held, tell_unfinished, upgrades_document
     from owctl.compose.services import resolve_services
     from owctl.engine.containers import list_containers
     from owctl.ui.table import Cell, Column
@@ -47,7 +47,8 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
             _missing_json(name, stack.services[name].image_name(stack.project)) for name in missing
         ]
         rows.sort(key=lambda row: order.get(row["service"], len(order)))
-        context.console.json({"schema": 1, "project": stack.project, "services": rows})
+        document = {"schema": 1, "project": stack.project, "services": rows}
+        context.console.json({**document, **upgrades_document(context)})
         return
     lines: dict[str, list[list[str | Cell]]] = {}
     for container in found:

@@ -192,6 +192,9 @@ def test_rollback_stays_and_says_that_the_database_moved(stack: Project):
     assert "rolled back on" in started.stderr
     assert "nothing changed" in started.stderr
     assert "rust-backend is kept at 1.0" in stack.succeed("status").stderr
+    (held,) = status_document(stack)["held"]
+    assert (held["service"], held["version"]) == ("rust-backend", "1.0")
+    assert held["reason"].startswith("rolled back on ")
 
     # A rollback of the rollback goes forward again.
     stack.succeed("rollback", "--yes")
@@ -263,6 +266,28 @@ def test_what_cannot_be_had_changes_nothing(stack: Project, registry: Registry):
     assert nothing_to_change(stack)
 
 
+def test_a_damaged_record_stops_what_changes_something_and_nothing_else(stack: Project):
+    path = stack.directory / ".owctl" / "upgrade.json"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    try:
+        for arguments in (["status"], ["health"], ["logs", "--tail", "1"], ["status", "--json"]):
+            looked = stack.succeed(*arguments)
+            assert "upgrade.json, is damaged" in looked.stderr
+            assert looked.stdout
+        assert stack.succeed("backup", "--only", "config").stdout
+        refused = stack.owctl("start", *SCALED)
+        assert refused.returncode == 1
+        assert ".damaged" in refused.stderr
+        assert path.read_text() == whole[: len(whole) // 2]
+    finally:
+        path.write_text(whole)
+
+
+def status_document(project: Project) -> dict:
+    return json.loads(project.succeed("status", "--json").stdout)
+
+
 def begin(project: Project, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [str(OWCTL), *arguments],
@@ -297,6 +322,8 @@ def test_killed_while_it_replaces_it_is_gone_on_with(stack: Project, registry: R
         wait_for(process, lambda: bool(successors(stack, "-2")))
         process.kill()
     assert "is not finished" in stack.succeed("status").stderr
+    unfinished = status_document(stack)["unfinished_upgrade"]
+    assert (unfinished["kind"], unfinished["services"]) == ("upgrade", ["rust-backend"])
     # Until it is finished, the images of before count.
     started = stack.succeed("start", *SCALED)
     assert "was interrupted" in started.stderr
