@@ -151,11 +151,13 @@ def _show_outcome(console: Console, report: dict[str, Any]) -> None:
         _filled(
             f"Files: {files['copied']:,} copied and read back "
             f"({readable(files['copied_bytes'])}), {len(files['missing'])} missing, "
-            f"{len(files['unreferenced'])} not named by any row."
+            f"{len(files['elsewhere'])} kept elsewhere, {len(files['unreferenced'])} not named by any row."
         )
     )
     for row in files["missing"][:_SHOWN_ROWS]:
         console.result(f"  missing: {row['path']}")
+    for row in files["elsewhere"][:_SHOWN_ROWS]:
+        console.result(f"  elsewhere: {row['path']}")
     if report["backup"]:
         console.result(f"What was there before is in the backup {report['backup']['path']}.")
     console.result()

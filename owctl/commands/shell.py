@@ -168,6 +168,14 @@ def _run(
                 terminal=terminal,
             )
     except CommandNotStarted as error:
+        if argv and argv[0].startswith("-") and error.program_missing:
+            raise CommandNotStarted(
+                f"{argv[0]!r} stands behind the service, so it is taken for a command to run in it.",
+                hint=f"owctl shell {argv[0]} … {service.name}, for an option of owctl; "
+                f"owctl shell {service.name} {program[0]} {argv[0]} …, for one of {program[0]}",
+                exit_code=error.exit_code,
+                program_missing=True,
+            ) from error
         if argv or program[0] != "sh" or not error.program_missing:
             raise
         raise CommandNotStarted(

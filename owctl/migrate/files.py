@@ -155,6 +155,11 @@ class _Sender:
         )
 
 
+def count_in_uploads(rows: Iterable[StoredFile], upload_dir: str) -> int:
+    """Return how many of the rows name a file in the folder of uploads."""
+    return sum(map(len, _wanted(rows, upload_dir)[0].values()))
+
+
 def _wanted(
     rows: Iterable[StoredFile], upload_dir: str
 ) -> tuple[dict[str, list[StoredFile]], list[StoredFile]]:

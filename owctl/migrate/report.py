@@ -71,6 +71,11 @@ def to_do(journal: Journal) -> list[str]:
         lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
     if files["missing"]:
         lines.append(f"Uploaded files that the source does not have: {len(files['missing'])}.")
+    if files["elsewhere"]:
+        lines.append(
+            f"Uploaded files that lie elsewhere than in the folder of uploads: {len(files['elsewhere'])}. "
+            "Bring them over by hand."
+        )
     lines += _settings_and_vectors(facts["findings"], facts["source"]["vector_data"])
     lines.append("Check the settings in the administration: the new backend names some otherwise.")
     if journal.origin["kind"] == "container":

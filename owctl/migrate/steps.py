@@ -10,7 +10,7 @@ from owctl.errors import OwctlError
 from owctl.migrate import accounts, origin, passwords, preparation, results, sign_in, target
 from owctl.migrate.capture import Captured, capture_file, capture_place, read_captured
 from owctl.migrate.events import MigrationWarning, Receiver, StepProgress
-from owctl.migrate.files import FilesResult, StoredFile, copy_files
+from owctl.migrate.files import FilesResult, StoredFile, copy_files, count_in_uploads
 from owctl.migrate.folder import read_document, write_document
 from owctl.migrate.journal import Journal, Step
 from owctl.migrate.load import LoadRequest, load
@@ -158,11 +158,12 @@ class Steps:
             )
         with self._connected() as connection, self._source() as source:
             rows = list(_stored_files(connection, source))
-        if captured.uploads is None and captured.uploads_dir is None and rows:
+        named = count_in_uploads(rows, self.upload_dir)
+        if captured.uploads is None and captured.uploads_dir is None and named:
             self.receive(
                 MigrationWarning(
-                    f"The database names {len(rows)} uploaded files, and there is no folder of "
-                    "uploads: pass it with --uploads DIR."
+                    f"The database names {named} uploaded file{'s' if named > 1 else ''}, and there "
+                    "is no folder of uploads: pass it with --uploads DIR."
                 )
             )
         result = copy_files(
@@ -186,12 +187,13 @@ class Steps:
         rows = {
             table["target"]: table["inserted"]
             for table in facts["load"]["tables"]
-            if table["target"] and table["target"] != target.CONFIG_TABLE
+            if table["target"]
         }
+        rewritten = (target.CONFIG_TABLE,) if rows.pop(target.CONFIG_TABLE, 0) else ()
         known = passwords.read_passwords(self.journal.folder / passwords.FILE_NAME)
         hashes = facts.get("files", {}).get("hashes", {})
         with self._connected() as connection:
-            wanted = Expected(rows, known, hashes)
+            wanted = Expected(rows, known, hashes, rewritten)
             proofs = prove(self.engine, self.stack, self.backend, connection, wanted)
         return {
             "proofs": [{"name": p.name, "status": p.status, "detail": p.detail} for p in proofs]

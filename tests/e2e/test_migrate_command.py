@@ -56,7 +56,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, demo_base_image: str) -> Ite
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """An old data folder: two accounts, chats, a file that is there and one that is not."""
+    """An old data folder: two accounts, chats, a file that is there, one that is not, one far away."""
     folder = tmp_path / "old"
     folder.mkdir()
     builder = Builder(folder / "webui.db")
@@ -71,6 +71,7 @@ def source(tmp_path: Path) -> Path:
     for identifier, name in (("file-1", "a letter.pdf"), ("file-2", "lost.txt")):
         path = f"{OLD_DATA}/uploads/{identifier}_{name}"
         builder.add("file", id=identifier, user_id=ADMIN, filename=name, path=path)
+    builder.add("file", id="file-3", user_id=ADMIN, filename="far", path="s3://bucket/far")
     builder.close()
     uploads = folder / "uploads"
     uploads.mkdir()
@@ -272,6 +273,10 @@ def test_from_a_container_and_back(
     files = report["files"]
     assert (files["copied"], files["unreferenced"]) == (1, ["stray"])
     assert [row["id"] for row in files["missing"]] == ["file-2"]
+    assert [row["path"] for row in files["elsewhere"]] == ["s3://bucket/far"]
+    assert any("lie elsewhere" in line for line in report["to_do"])
+    (counted,) = (each["detail"] for each in report["proofs"] if each["name"] == "counts")
+    assert counted.endswith("; config aside: the backend rewrites it")
 
     listed = passwords_of(report)
     assert set(listed) == {"boss@example.org", "person@example.org"}

@@ -190,6 +190,13 @@ def test_without_a_place_for_output(container: Container, folder: Path, closed: 
     assert (result.stdout + result.stderr).split() == ["err" if closed == ">&-" else "out"]
 
 
+def test_an_option_behind_the_service_is_told_its_place(container: Container, folder: Path):
+    result = piped(folder, "web", "--user", "nobody", "id")
+    assert (result.returncode, result.stdout) == (127, "")
+    assert "'--user' stands behind the service" in result.stderr
+    assert "Try: owctl shell --user … web, for an option of owctl" in result.stderr
+
+
 def test_without_stdin(container: Container, folder: Path):
     script = f"{' '.join(COMMAND)} web echo works <&-"
     result = subprocess.run(
