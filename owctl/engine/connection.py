@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from owctl.engine.endpoint import Endpoint, is_loopback, proxy_environment, resolve_endpoint
+from owctl.engine.lean_docker import import_docker
 from owctl.engine.translation import translate_error
 from owctl.engine.version import MINIMUM_API_VERSION, is_podman, negotiate, version_key
 from owctl.errors import EngineUnavailable
@@ -228,6 +229,7 @@ def open_client(endpoint: Endpoint, api_version: str, timeout_seconds: int) -> "
 
     Raises what docker-py raises; the caller translates.
     """
+    import_docker()
     import docker
     import requests.utils
     from docker.tls import TLSConfig
@@ -298,8 +300,7 @@ def _version_while_importing(endpoint: Endpoint) -> Any:  # noqa: ANN401  # as i
         asked.settimeout(CONNECT_TIMEOUT_SECONDS)
         asked.connect(str(path))
         asked.sendall(_VERSION_REQUEST)
-        import docker  # noqa: F401
-
+        import_docker()
         with http.client.HTTPResponse(asked, method="GET") as response:
             response.begin()
             answer = response.read()

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,14 +41,22 @@ def test_aliases_name_commands():
 
 
 def test_help_imports_nothing_heavy():
-    import subprocess
-    import sys
-
     code = (
         "import sys; from owctl.cli import run; run(['--help']);"
         "heavy = {'docker', 'httpx', 'pydantic', 'rich', 'yaml', 'zstandard', 'requests'};"
         "heavy |= {'pyrage', 'fsspec', 's3fs', 'paramiko', 'argon2', 'psycopg'};"
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_docker_is_loaded_without_paramiko():
+    """It takes as long to load as docker-py itself, and only copies over SFTP need it."""
+    code = (
+        "import sys; from owctl.engine.lean_docker import import_docker; import_docker();"
+        "assert 'paramiko' not in sys.modules; assert 'docker.transport.sshconn' not in sys.modules;"
+        "import_docker(); import docker, paramiko; docker.APIClient, paramiko.SSHClient"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
