@@ -81,7 +81,7 @@ def test_what_does_not_ask_for_json_has_no_row():
     assert row_of(["backup", "schedule", "--daily", "2:00", "--", "--json"]) is None
 
 
-STATUS = {"schema": 1, "project": "p", "services": []}
+STATUS = {"schema": 1, "project": "p", "services": [], "held": [], "unfinished_upgrade": None}
 
 
 @pytest.mark.parametrize(
