@@ -13,6 +13,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from owctl.backup.space import readable
 from owctl.errors import OwctlError
 
 MAGIC = b"SQLite format 3\x00"
@@ -98,7 +99,7 @@ def _require_space(path: Path, folder: Path) -> None:
     if needed_bytes > free_bytes:
         raise OwctlError(
             f"no room for a copy of {path} in {folder}: "
-            f"{needed_bytes >> 20} MB needed, {free_bytes >> 20} MB free",
+            f"{readable(needed_bytes)} needed, {readable(free_bytes)} free",
             hint="free some space, or set TMPDIR to a folder on a larger disk",
         )
 

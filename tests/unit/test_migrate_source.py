@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -326,6 +327,18 @@ def test_damage_to_the_first_page_is_an_error(tmp_path: Path):
     with pytest.raises(OwctlError, match="cannot read") as caught:
         open_source(path)
     assert "recover" in str(caught.value.hint)
+
+
+def test_no_room_for_the_copy_is_said_before_it_is_made(tmp_path: Path, monkeypatch):
+    path = small_database(tmp_path / "webui.db")
+    room = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    with pytest.raises(OwctlError, match=r"kB needed, 1\.0 kB free") as caught:
+        open_source(path, folder=folder)
+    assert "TMPDIR" in (caught.value.hint or "")
+    assert list(folder.iterdir()) == []
 
 
 def test_the_private_copy_is_removed(tmp_path: Path):
