@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import paramiko
 import pytest
 from remote_places import (
     BACKUP_ID,
@@ -30,6 +31,7 @@ from owctl.backup.remote.address import parse_address
 from owctl.backup.remote.events import TransferProgress
 from owctl.backup.remote.pull import pull_backup
 from owctl.backup.remote.push import push_backup
+from owctl.backup.remote.sftp_store import _hush_prefetch
 from owctl.backup.remote.store import Content, open_store
 
 # Tells each event on stdout and waits for a line, so that a kill comes at a known moment.
@@ -294,3 +296,23 @@ with open_store(parse_address(address, Path("/"))) as store:
             argv, capture_output=True, text=True, check=True, timeout=100, env=base | values
         )
         assert int(answer.stdout) < 40, (name, answer.stdout)
+
+
+def test_the_thread_that_asks_ahead_ends_without_a_traceback() -> None:
+    """pytest fails where a thread ends with an exception that nobody caught."""
+    asked: list[object] = []
+
+    class Gone:
+        def _async_request(self, *request: object) -> None:
+            asked.append(request)
+            raise EOFError
+
+        def _log(self, *_: object) -> None: ...
+
+    file = paramiko.SFTPFile(Gone(), b"handle", "rb")
+    _hush_prefetch(file)
+    before = set(threading.enumerate())
+    file._start_prefetch([(0, 10)])
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+    assert len(asked) == 1

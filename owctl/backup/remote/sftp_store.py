@@ -87,6 +87,7 @@ class SftpStore:
         """Yield what is stored, ``size_bytes`` of it at the most."""
         path = posixpath.join(self._root, name)
         with self._translated(path, "read"), self._sftp.open(path, "rb") as file:
+            _hush_prefetch(file)
             # In windows: what is asked for at once is kept in memory until it is read.
             for start in range(0, size_bytes, _WINDOW_BYTES):
                 end = min(start + _WINDOW_BYTES, size_bytes)
@@ -182,3 +183,21 @@ class SftpStore:
 
 def _is_folder(entry: Any) -> bool:  # noqa: ANN401
     return stat.S_ISDIR(entry.st_mode or 0)
+
+
+def _hush_prefetch(file: Any) -> None:  # noqa: ANN401
+    """Keep the thread that asks ahead from printing a traceback when the connection breaks.
+
+    The read itself meets the same, and says so.
+    """
+    import paramiko
+
+    ask_ahead = getattr(file, "_prefetch_thread", None)
+    if ask_ahead is None:
+        return
+
+    def quietly(*arguments: object) -> None:
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
+            ask_ahead(*arguments)
+
+    file._prefetch_thread = quietly
