@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 from owctl.health.target import Address
-from owctl.migrate import load as loading
-from owctl.migrate.json_tree import TreeReader
-from owctl.migrate.load import LoadRequest, load
-from owctl.migrate.model import Options
-from owctl.migrate.source import open_source
-from owctl.migrate.target import Target, connect, look
-from owctl.migrate.verify import SentRows
+from owctl.migrate.convert.json_text import TreeReader
+from owctl.migrate.convert.model import Options
+from owctl.migrate.load import load as loading
+from owctl.migrate.load.load import LoadRequest, load
+from owctl.migrate.load.target import Target, connect, look
+from owctl.migrate.load.verify import SentRows
+from owctl.migrate.source.database import open_source
 
 
 def main() -> None:

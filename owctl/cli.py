@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl import __version__
+from owctl.commands.command_group import accept_output_options
 from owctl.commands.completers import complete_file, complete_folder, given_flags
-from owctl.commands.output_options import accept_output_options
 from owctl.errors import Interrupted, OwctlError
 from owctl.interrupts import outside_imports
 
@@ -33,10 +33,18 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "start": ("start", "Lifecycle", "Start the stack and wait until every service answers."),
     "stop": ("stop", "Lifecycle", "Remove the containers and the network; keep the data."),
-    "restart": ("restart", "Lifecycle", "Restart services and wait until they answer."),
+    "restart": ("stop", "Lifecycle", "Restart services and wait until they answer."),
     "rebuild": ("rebuild", "Lifecycle", "Build the images of services that are built here."),
-    "upgrade": ("upgrade", "Lifecycle", "Take new images up, with a backup first and a way back."),
-    "rollback": ("rollback", "Lifecycle", "Go back to the images of before the last upgrade."),
+    "upgrade": (
+        "upgrade.images",
+        "Lifecycle",
+        "Take new images up, with a backup first and a way back.",
+    ),
+    "rollback": (
+        "upgrade.rollback",
+        "Lifecycle",
+        "Go back to the images of before the last upgrade.",
+    ),
     "dev": ("dev", "Lifecycle", "Run the databases and the bridge for a backend on this machine."),
     "clean": ("clean", "Lifecycle", "Remove the containers, the networks and the data."),
     "status": ("status", "Observe", "Show the containers: state, uptime, ports, image."),
@@ -219,7 +227,7 @@ def run(arguments: Sequence[str]) -> int:
 
     context = Context(dict(os.environ), _working_dir())
     if "_OWCTL_COMPLETE" in os.environ:
-        from owctl.commands.shell_completion import answer
+        from owctl.commands.completion import answer
 
         return answer(cli, os.environ, context)
     try:

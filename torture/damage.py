@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from owctl.backup.verification import RECORD_NAME
+from owctl.backup.catalogue import RECORD_NAME
 from torture.backups import names
 from torture.report import Tally
 from torture.subject import Subject, Trouble

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owctl.backup.catalogue import FOLDER_NAME, Backup, list_backups
-from owctl.backup.schedule import Schedule, read_schedule
+from owctl.backup.schedule.schedule import Schedule, read_schedule
 from owctl.doctor.finding import Finding
 from owctl.errors import OwctlError
 

@@ -1,15 +1,28 @@
 """Reading a backup back: sizes, SHA-256, compression, and the structure of what is inside."""
 
+import queue
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from owctl.backup.dump_scan import DumpScanner
+from owctl.backup import catalogue
+from owctl.backup.catalogue import RECORD_NAME, Verification, read_record, write_record
 from owctl.backup.encryption import SUFFIX, Identity
-from owctl.backup.manifest import Kind, Manifest, Member
-from owctl.backup.member_content import MemberContent
-from owctl.backup.tar_scan import TarScanner
-from owctl.errors import BackupInvalid
+from owctl.backup.events import MemberProgress, Receiver, ignore
+from owctl.backup.manifest import MANIFEST_NAME, Kind, Manifest, Member
+from owctl.backup.member_file import MemberContent
+from owctl.backup.publish import LOCK_NAME
+from owctl.errors import BackupInvalid, OwctlError
+from owctl.postgres.dump_scan import DumpScanner
+from owctl.volumes.tar_scan import TarScanner
+
+# -- Reading a backup back: sizes, SHA-256, compression, and the structure of what is inside.
+
 
 _REPORT_BYTES = 8 * 1024 * 1024
 Check = Callable[[Iterator[bytes], Member], None]
@@ -127,3 +140,182 @@ _CHECKS: dict[Kind, Check] = {
     "sqlite": _check_sqlite,
     "configuration": _check_nothing,
 }
+
+
+# -- Verifying members in the background while the next ones are written, or not at all.
+
+
+class NoVerifier:
+    """Stands in for the verifier where nothing is to be read back."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def submit(self, member: Member, also: Callable[[], None] | None = None) -> None:
+        """Let a member pass."""
+
+    def finish(self) -> None:
+        """Have nothing to wait for."""
+
+
+class BackgroundVerifier:
+    """Reads members of ``folder`` back, one after the other, in a thread of its own.
+
+    A context manager: leaving it with an error stops the thread at once. ``finish`` waits and
+    raises the first error (BackupInvalid).
+    """
+
+    def __init__(
+        self, folder: Path, receive: Receiver, identities: Sequence[Identity] = ()
+    ) -> None:
+        self._identities = identities
+        self._folder = folder
+        self._receive = receive
+        self._queue: queue.SimpleQueue[tuple[Member, Callable[[], None] | None] | None] = (
+            queue.SimpleQueue()
+        )
+        self._cancelled = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="owctl-backup-verifier")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._cancelled.set()
+        self._queue.put(None)
+        self._thread.join()
+
+    def submit(self, member: Member, also: Callable[[], None] | None = None) -> None:
+        """Have a member verified, by ``also`` as well; raises what an earlier one brought to light."""
+        self._raise()
+        self._queue.put((member, also))
+
+    def finish(self) -> None:
+        """Wait until all that was submitted is verified; raises BackupInvalid."""
+        self._queue.put(None)
+        self._thread.join()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None and not self._cancelled.is_set():
+            member, also = item
+            self._receive(MemberProgress(member.name, "verifying", 0))
+            try:
+                verify_member(
+                    self._folder,
+                    member,
+                    identities=self._identities,
+                    cancelled=self._cancelled.is_set,
+                )
+                if also is not None:
+                    also()
+            except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
+                self._error = error
+                return
+            self._receive(MemberProgress(member.name, "verified", member.content_size_bytes))
+
+
+# -- Looking at a whole backup again: every member is read, and what was found is written down.
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What a look at a backup found.
+
+    ``problems`` has one text for each damaged member, which it names. ``extra_files`` lie in the
+    folder and are no part of the backup, by their path in it.
+    """
+
+    problems: tuple[str, ...]
+    extra_files: tuple[str, ...]
+    content_bytes: int
+    seconds: float
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything was as the manifest says."""
+        return not self.problems
+
+
+def read_back(
+    folder: Path,
+    manifest: Manifest,
+    receive: Receiver = ignore,
+    *,
+    identities: Sequence[Identity] = (),
+) -> ReadBack:
+    """Read every member of a backup, also after one that is damaged.
+
+    Of an encrypted one only the SHA-256 is compared where no ``identities`` are given. Raises
+    Interrupted, and ConfigurationError for identities that do not fit.
+    """
+    began = time.monotonic()
+    problems = []
+    for member in manifest.members:
+        receive(MemberProgress(member.name, "verifying", 0))
+
+        def report(done_bytes: int, name: str = member.name) -> None:
+            receive(MemberProgress(name, "verifying", done_bytes))
+
+        try:
+            verify_member(folder, member, identities=identities, on_bytes=report)
+        except BackupInvalid as error:
+            problems.append(" ".join([error.message, *error.details]))
+            receive(MemberProgress(member.name, "damaged", 0))
+        else:
+            receive(MemberProgress(member.name, "verified", member.content_size_bytes))
+    return ReadBack(
+        tuple(problems),
+        _extra_files(folder, manifest),
+        sum(member.content_size_bytes for member in manifest.members),
+        time.monotonic() - began,
+    )
+
+
+def write_down(
+    folder: Path, problems: tuple[str, ...], *, drill: bool = False
+) -> tuple[Verification, str | None]:
+    """Record the outcome of a look at a backup beside its manifest.
+
+    A drill goes on counting for later looks that only read: they show that it is the same backup
+    still. Returns the record, and why it could not be written (a medium that is read-only) or None.
+    """
+    earlier = read_record(folder)
+    drilled = drill or (earlier is not None and earlier.status == "ok" and earlier.drill)
+    found = (
+        catalogue.now("failed", drill=drill, problem=_sentence(problems))
+        if problems
+        else catalogue.now("ok", drill=drilled)
+    )
+    try:
+        write_record(folder, found)
+    except OwctlError as error:
+        return found, error.message
+    return found, None
+
+
+def _sentence(problems: tuple[str, ...]) -> str:
+    return "; ".join(each.rstrip(".") for each in problems) + "."
+
+
+def _extra_files(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    known = {MANIFEST_NAME, RECORD_NAME, LOCK_NAME} | {each.name for each in manifest.members}
+    found = sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    )
+    return tuple(
+        name for name in found if name not in known and not name.startswith(f".{RECORD_NAME}.")
+    )

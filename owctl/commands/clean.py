@@ -1,6 +1,9 @@
-"""``owctl clean``: list what is there of the project, ask, and remove it."""
+"""``owctl clean``: what would go, a backup first, and only then the removal."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +18,239 @@ from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 
 if TYPE_CHECKING:
-    from owctl.commands.clean_report import Outcome
-    from owctl.lifecycle.clean import PreparedClean
+    from owctl.lifecycle.clean import Cleaned, PreparedClean
+    from owctl.lifecycle.clean_listing import Item, Kept
+
+
+# -- What is on record of a project that is cleaned: what a restore or an upgrade keeps, upgrades.
+
+
+def unfinished_restore(context: Context) -> bool:
+    """Return whether a restore or an upgrade was begun, and neither finished nor undone."""
+    return any(path.exists() for path in _journals(context))
+
+
+def forget_restore(context: Context, prepared: "PreparedClean") -> None:
+    """Remove the journal of what kept data that is gone; it stays while a volume does.
+
+    Raises OwctlError where it cannot be removed.
+    """
+    if not takes_restore_along(prepared):
+        return
+    for path in _journals(context):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OwctlError(
+                f"The containers and volumes are gone, and the journal of what was not finished "
+                f"is left: {path}: {error.strerror}.",
+                hint=f"rm {path}",
+            ) from error
+
+
+def takes_restore_along(prepared: "PreparedClean") -> bool:
+    """Return whether no data of the project is left after the clean."""
+    stays = [kept for kept in prepared.listing.kept if kept.kind == "volume" and kept.is_ours]
+    return prepared.options.volumes and not stays
+
+
+def forget_upgrades(context: Context, prepared: "PreparedClean") -> None:
+    """Remove the record of upgrades: with the containers and the data, what it is about is gone.
+
+    Raises OwctlError where it cannot be removed.
+    """
+    from owctl.project.upgrade_record import path_of
+
+    if not takes_restore_along(prepared):
+        return
+    path = path_of(context.stack.working_dir)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OwctlError(
+            f"The containers and volumes are gone, and the record of upgrades is left: {path}: "
+            f"{error.strerror}.",
+            hint=f"rm {path}",
+        ) from error
+
+
+def _journals(context: Context) -> tuple[Path, ...]:
+    folder = context.stack.working_dir / ".owctl"
+    return folder / "restore.json", folder / "postgres-upgrade.json"
+
+
+# -- What `owctl clean` shows: the list before, the account afterwards.
+
+
+_KINDS = {"container": "containers", "network": "networks", "volume": "volumes", "image": "images"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a clean did; ``backup`` is the one that it made first."""
+
+    cleaned: "Cleaned"
+    backup: Path | None
+
+
+def show(context: Context, prepared: "PreparedClean") -> None:
+    """Print what goes, with sizes, and what stays."""
+
+    from owctl.ui.table import Cell, Column
+
+    console, listing = context.console, prepared.listing
+    if console.quiet:
+        return
+    rows: list[list[str | Cell]] = [
+        [Cell("remove", "red"), item.kind, item.name, _size(item), item.note]
+        for item in listing.items
+    ]
+    rows += [["keep", kept.kind, kept.name, "", kept.why] for kept in listing.kept]
+    columns = [
+        Column("WHAT"),
+        Column("KIND"),
+        Column("NAME", narrow="fold"),
+        Column("SIZE", right=True),
+        Column("NOTE", narrow="fold"),
+    ]
+    if rows:
+        console.table(columns, rows)
+    if unfinished_restore(context):
+        console.result(
+            "A restore is not finished: what it kept for `owctl restore undo` goes, too."
+            if takes_restore_along(prepared)
+            else "A restore is not finished: what it kept stays in the volumes."
+        )
+
+
+def account(
+    context: Context,
+    shown: "PreparedClean",
+    outcome: Outcome | None,
+    *,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Print what was removed, or would be, and what stays of the project's folder."""
+    if as_json:
+        context.console.json(_document(context, shown, outcome, dry_run=dry_run))
+        return
+    console, project = context.console, context.stack.project
+    items = shown.listing.items if outcome is None else outcome.cleaned.removed
+    for kept in outcome.cleaned.kept if outcome else ():
+        console.warn(f"{kept.kind} {kept.name} stays: {kept.why}")
+    if outcome is not None:
+        console.result(f"Removed of {project}: {_sum(items) or 'nothing'}.")
+    elif items:
+        console.result(f"Would remove of {project}: {_sum(items)}. Nothing was removed.")
+    else:
+        console.result(f"There is nothing of {project} to remove.")
+    if stays := _files(context):
+        console.info(f"These stay: {', '.join(stays)}.")
+
+
+def _files(context: Context) -> list[str]:
+    from owctl.backup.catalogue import FOLDER_NAME, list_backups
+
+    folder = context.stack.working_dir
+    names = [path.name for path in context.stack.environment_files]
+    names += [path.name for path in context.stack.config_files]
+    count = len(list_backups(folder / FOLDER_NAME))
+    return [*names, f"{FOLDER_NAME}/ ({count} backup{'s' * (count > 1)})"] if count else names
+
+
+def _sum(items: "Iterable[Item]") -> str:
+    counts: dict[str, int] = {}
+    size_bytes = 0
+    for item in items:
+        counts[item.kind] = counts.get(item.kind, 0) + 1
+        size_bytes += item.size_bytes or 0
+    parts = [f"{n} {kind if n == 1 else _KINDS[kind]}" for kind, n in counts.items()]
+    from owctl.volumes.space import readable
+
+    return ", ".join(parts) + (f" ({readable(size_bytes)})" if size_bytes else "")
+
+
+def _size(item: "Item") -> str:
+    from owctl.volumes.space import readable
+
+    if item.size_bytes is None:
+        return "unknown" if item.kind in ("volume", "image") else ""
+    return readable(item.size_bytes)
+
+
+def _document(
+    context: Context, shown: "PreparedClean", outcome: Outcome | None, *, dry_run: bool
+) -> dict[str, Any]:
+    items = shown.listing.items if outcome is None else outcome.cleaned.removed
+    kept = [*shown.listing.kept, *(outcome.cleaned.kept if outcome else ())]
+    return {
+        "schema": 1,
+        "project": context.stack.project,
+        "dry_run": dry_run,
+        **{plural: [_item(i) for i in items if i.kind == kind] for kind, plural in _KINDS.items()},
+        "kept": [_kept(each) for each in kept],
+        "backup": str(outcome.backup) if outcome and outcome.backup else None,
+    }
+
+
+def _item(item: "Item") -> dict[str, Any]:
+    size = {} if item.kind in ("container", "network") else {"size_bytes": item.size_bytes}
+    return {"name": item.name, "id": item.id, **size, "note": item.note}
+
+
+def _kept(kept: "Kept") -> dict[str, Any]:
+    return {"kind": kept.kind, "name": kept.name, "why": kept.why}
+
+
+# -- The backup that `owctl clean` offers or makes before it removes data.
+
+
+def why_backup(context: Context, shown: "PreparedClean") -> str | None:
+    """Return why a backup is offered; None where no data goes, or a backup has all of it."""
+    from datetime import UTC, datetime
+
+    from owctl.backup.catalogue import FOLDER_NAME
+    from owctl.backup.freshness import last_start, newest_verified, readable_age
+
+    if not shown.listing.of("volume"):
+        return None
+    stack = context.stack
+    newest = newest_verified(stack.working_dir / FOLDER_NAME, stack.project)
+    if newest is None:
+        return "There is no verified backup of this data."
+    started_at = last_start(context.engine, stack.project, stack.working_dir)
+    if started_at is not None and newest.created_at > started_at:
+        return None
+    age = readable_age(newest.age_seconds(datetime.now(UTC)))
+    since = "and the stack was started since" if started_at else "and what ran since is not known"
+    return f"The newest verified backup, {newest.backup.id}, is {age} old, {since}."
+
+
+def make_backup(context: Context) -> Path:
+    """Make a backup and return its folder; the caller holds the project's lock.
+
+    Raises OwctlError that says that nothing was removed.
+    """
+    from owctl.backup.create.create import BackupRequest, create_backup
+    from owctl.commands.backup.place import BackupDisplay
+
+    stack, console, request = context.stack, context.console, BackupRequest()
+    try:
+        with console.progress(f"Backing up {stack.project}") as progress:
+            display = BackupDisplay(console, progress, verify=request.verify)
+            created = create_backup(context.engine, stack, request, display)
+    except OwctlError as error:
+        error.details = (*error.details, "Nothing was removed: there is no backup.")
+        raise
+    for failure in created.failures:
+        console.warn(failure.message)
+    console.info(f"Backup created and read back: {created.path}")
+    return created.path
+
+
+# -- ``owctl clean``: list what is there of the project, ask, and remove it.
+
 
 _EXAMPLES = examples(
     "owctl clean --dry-run",
@@ -54,8 +288,7 @@ def clean(
     containers (also orphans and helpers), networks, volumes. What other projects use, what is
     external, paths of the host, backups/ and .env stay.
     """
-    from owctl.commands.clean_report import account, show
-    from owctl.commands.clean_restore import unfinished_restore
+
     from owctl.lifecycle.clean import prepare_clean
     from owctl.lifecycle.clean_listing import CleanOptions
 
@@ -91,7 +324,6 @@ def _check_owner(context: Context, *, adopt: bool) -> tuple[str, ...]:
 
 def _confirm(context: Context, shown: "PreparedClean", *, asking: bool, with_backup: bool) -> bool:
     """Return whether to make a backup first, once the user agreed; raises UsageError otherwise."""
-    from owctl.commands.clean_backup import why_backup
 
     project, console = context.stack.project, context.console
     if asking and not with_backup and (why := why_backup(context, shown)):
@@ -120,9 +352,7 @@ def _clean(
     adopt: bool,
     with_backup: bool,
 ) -> "Outcome":
-    from owctl.commands.clean_backup import make_backup
-    from owctl.commands.clean_report import Outcome
-    from owctl.commands.clean_restore import forget_restore, forget_upgrades
+
     from owctl.commands.mutation import StepDisplay, mutation
     from owctl.lifecycle.clean import prepare_clean, run_clean
     from owctl.project.ownership import remember_adoption

@@ -1,4 +1,4 @@
-"""A command with subcommands, each imported when it is called, and one that runs without a name."""
+"""Commands that have commands below them, each imported when it is called, and the options that all take."""
 
 import difflib
 import importlib
@@ -8,21 +8,59 @@ from inspect import cleandoc
 import click
 from click.shell_completion import CompletionItem
 
-from owctl.commands.output_options import accept_output_options
+# -- ``-q``, ``--debug`` and ``--no-color`` behind a command's name, too.
+
+
+def accept_output_options(command: click.Command) -> None:
+    """Let ``-q``, ``--debug`` and ``--no-color`` stand after the command, too."""
+    if any(parameter.name == "after_quiet" for parameter in command.params):
+        return
+    if isinstance(command, click.Group):
+        for sub in command.commands.values():
+            accept_output_options(sub)
+    taken = {option for parameter in command.params for option in parameter.opts}
+
+    def switch(attribute: str) -> object:
+        def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+            if value and ctx.obj is not None:
+                ctx.obj.set_output(**{attribute: True})
+
+        return callback
+
+    for flags, attribute, text in (
+        (("-q", "--quiet"), "quiet", "No progress, no messages; results and errors only."),
+        (("--debug",), "debug", "Show tracebacks and what is sent to the engine."),
+        (("--no-color",), "no_color", "No colours (also: NO_COLOR in the environment)."),
+    ):
+        options = [flag for flag in flags if flag not in taken]
+        command.params.append(
+            click.Option(
+                [*options, f"after_{attribute}"],
+                is_flag=True,
+                expose_value=False,
+                hidden=attribute != "quiet",
+                help=text,
+                callback=switch(attribute),
+                is_eager=True,
+            )
+        )
+
+
+# -- A command with subcommands, each imported when it is called, and one that runs without a name.
 
 
 class CommandGroup(click.Group):
     """``owctl backup`` and ``owctl backup list``: the first runs the default subcommand.
 
-    ``table`` is name → (module below owctl.commands, help line); the function in the module has the
-    module's name. The default's options are shown as the group's own; it stands in ``table``, too.
+    ``table`` is name → (module below owctl.commands, function in it, help line). The default's options
+    are shown as the group's own; it stands in ``table``, too.
     """
 
     def __init__(
         self,
         name: str | None = None,
         *,
-        table: Mapping[str, tuple[str, str]],
+        table: Mapping[str, tuple[str, str, str]],
         default: str,
         takes_words: bool = False,
         **attributes: object,
@@ -40,9 +78,9 @@ class CommandGroup(click.Group):
         """Import the subcommand; None for an unknown name."""
         if cmd_name not in self.table:
             return None
-        module, _ = self.table[cmd_name]
+        module, function, _ = self.table[cmd_name]
         command: click.Command = getattr(
-            importlib.import_module(f"owctl.commands.{module}"), module
+            importlib.import_module(f"owctl.commands.{module}"), function
         )
         accept_output_options(command)
         return command
@@ -67,7 +105,7 @@ class CommandGroup(click.Group):
         if incomplete.startswith("-"):
             return default.shell_complete(as_default, incomplete)
         found = [
-            CompletionItem(name, help=self.table[name][1])
+            CompletionItem(name, help=self.table[name][2])
             for name in self.list_commands(ctx)
             if name.startswith(incomplete)
         ]
@@ -97,7 +135,7 @@ class CommandGroup(click.Group):
         default = self.get_command(ctx, self.default)
         if default is not None:
             default.format_options(ctx, formatter)
-        if rows := [(name, self.table[name][1]) for name in self.list_commands(ctx)]:
+        if rows := [(name, self.table[name][2]) for name in self.list_commands(ctx)]:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
 

@@ -1,11 +1,36 @@
-"""``owctl config``: the resolved stack."""
+"""``owctl config``: the resolved stack, secrets redacted."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from owctl.commands.options import examples, pass_context
+from owctl.compose.document import Plain
+from owctl.compose.model import Stack
 from owctl.context import Context
+
+# -- The resolved stack as a compose file that can be read again.
+
+
+def printable_spec(stack: Stack) -> dict[str, Any]:
+    """Return ``stack.spec`` with dollar signs doubled, as ``docker compose config`` prints it."""
+    result: dict[str, Any] = _escaped(stack.spec)
+    return result
+
+
+def _escaped(value: Plain) -> Plain:
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, Mapping):
+        return {key: _escaped(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_escaped(child) for child in value]
+    return value
+
+
+# -- ``owctl config``: the resolved stack.
+
 
 _EXAMPLES = examples(
     "owctl config",
@@ -35,7 +60,7 @@ def config(
 
     Variables are filled in, files merged, short forms written out. No engine is needed.
     """
-    from owctl.compose.printed import printable_spec
+
     from owctl.ui.console import unmasked
 
     stack = context.stack

@@ -3,12 +3,65 @@
 import copy
 import importlib
 import re
+from collections.abc import Mapping
 
 import click
 
+from owctl.commands.command_group import accept_output_options
 from owctl.commands.options import examples, pass_context
-from owctl.commands.output_options import accept_output_options
-from owctl.context import Context
+from owctl.context import Context, DevelopmentContext
+
+# -- ``owctl dev env``: what a backend on this machine has to know.
+
+
+_EXAMPLES = (
+    examples("owctl dev env --format dotenv > rust-backend/.env")
+    + '\n\nIn the shell that runs the backend: eval "$(owctl dev env)"'
+)
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["export", "dotenv", "json"]),
+    default="export",
+    show_default=True,
+    help="For a shell, for a .env file, or for a program.",
+)
+@click.option("--json", "output_format", flag_value="json", help="Short for --format json.")
+@pass_context
+def env(context: Context, output_format: str) -> None:
+    """Print the environment of a backend on this machine, with secrets.
+
+    It is that of the service rust-backend, with the addresses that this machine has for the
+    development stack's services. Passwords are printed in clear text.
+    """
+    from owctl.project.development import backend_environment
+    from owctl.ui.console import unmasked
+
+    assert isinstance(context, DevelopmentContext)
+    variables = backend_environment(context.project.stack, context.stack)
+    context.console.mask = unmasked
+    if output_format == "json":
+        document = {"schema": 1, "project": context.stack.project, "environment": variables}
+        context.console.json(document)
+        return
+    context.console.result("\n".join(_lines(variables, dotenv=output_format == "dotenv")))
+
+
+def _lines(variables: Mapping[str, str], *, dotenv: bool) -> list[str]:
+    import shlex
+
+    from owctl.project.environment_template import quoted
+
+    if dotenv:
+        return [f"{name}={quoted(value)}" for name, value in variables.items()]
+    return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+
+
+# -- ``owctl dev``: the development stack; most commands are those of the project's own stack.
+
 
 # name → (module below owctl.commands, function, one line). What is not `env` is the command of the
 # project's own stack, on other compose files and another project.
@@ -16,13 +69,13 @@ TABLE: dict[str, tuple[str, str, str]] = {
     "start": ("start", "start", "Start PostgreSQL, Redis and the bridge; wait until they answer."),
     "tools": ("start", "start", "Start them with pgAdmin and Redis Commander."),
     "stop": ("stop", "stop", "Remove the containers and the network; keep the data."),
-    "env": ("dev_env", "env", "Print the environment of a backend on this machine, with secrets."),
+    "env": ("dev", "env", "Print the environment of a backend on this machine, with secrets."),
     "status": ("status", "status", "Show the containers: state, uptime, ports, image."),
     "health": ("health", "health", "Ask every service, in its own protocol, whether it works."),
     "logs": ("logs", "logs", "Show the services' logs, merged by time, secrets masked."),
     "shell": ("shell", "shell", "Open psql, redis-cli or a shell in a service."),
     "stats": ("stats", "stats", "Show CPU, memory, network and disk of each container."),
-    "restart": ("restart", "restart", "Restart services and wait until they answer."),
+    "restart": ("stop", "restart", "Restart services and wait until they answer."),
     "rebuild": ("rebuild", "rebuild", "Build the images of services that are built here."),
     "config": ("config", "config", "Show the resolved stack, secrets redacted."),
 }

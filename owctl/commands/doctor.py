@@ -47,7 +47,7 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
 
         known.append(check_backups(engine, stack, settings.project_dir))
     if stack is not None and "postgres-version" not in ignore:
-        from owctl.upgrade.postgres_major_kept import check_kept
+        from owctl.upgrade.postgres.swap import check_kept
 
         kept = check_kept(stack.working_dir)
         known += [kept] if kept is not None else []

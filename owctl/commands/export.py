@@ -16,8 +16,7 @@ from owctl.context import Context
 from owctl.errors import OwctlError, UsageError
 
 if TYPE_CHECKING:
-    from owctl.migrate.export import Chosen, OnTableRows
-    from owctl.migrate.export_form import Format, Origin, Written
+    from owctl.migrate.export.form import Chosen, Format, OnTableRows, Origin, Written
 
 _FAILED = 1
 
@@ -80,7 +79,7 @@ def export(
         if only_list:
             _list(context, origin, as_json=as_json)
             return 0
-        from owctl.migrate.export import choose, export_to_files
+        from owctl.migrate.export.form import choose, export_to_files
 
         chosen = choose(origin, tables, with_secrets=how["with_secrets"])
         to_stdout = len(chosen) == 1 and output is None
@@ -122,14 +121,14 @@ def _open(
     context: Context, from_file: str | None, from_container: str | None
 ) -> "AbstractContextManager[Origin]":
     if from_file is not None:
-        from owctl.migrate.export_sqlite import open_file
+        from owctl.migrate.export.sqlite import open_file
 
         return open_file(context.working_dir / from_file)
     if from_container is not None:
-        from owctl.migrate.export_sqlite import open_container
+        from owctl.migrate.export.sqlite import open_container
 
         return open_container(context.engine, from_container)
-    from owctl.migrate.export_postgres import PostgresOrigin, find_postgres
+    from owctl.migrate.export.postgres import PostgresOrigin, find_postgres
 
     return PostgresOrigin(context.engine, find_postgres(context.engine, context.stack))
 
@@ -157,7 +156,7 @@ def _project(context: Context) -> str | None:
 def _to_stdout(
     origin: "Origin", chosen: "Chosen", form: "Format", tell: "OnTableRows"
 ) -> "Written":
-    from owctl.migrate.export import export_to
+    from owctl.migrate.export.form import export_to
 
     descriptor = sys.stdout.fileno()
 
@@ -191,7 +190,7 @@ def _display(
 
         yield say
         return
-    from owctl.commands.migrate_display import rows_and_rate
+    from owctl.commands.migrate.report import rows_and_rate
 
     totals = origin.count_rows()
     began: dict[str, float] = {}
@@ -218,7 +217,7 @@ def _paths(
     *,
     force: bool,
 ) -> dict[str, Path]:
-    from owctl.migrate.export import paths_for, refuse_existing
+    from owctl.migrate.export.form import paths_for, refuse_existing
 
     target = context.working_dir / (output or "")
     folder = len(chosen) > 1 or target.is_dir() or (output or "").endswith("/")

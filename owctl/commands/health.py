@@ -223,7 +223,7 @@ def _print(context: Context, request: Request, report: "HealthReport") -> None:
 
 
 def _watch(context: Context, request: Request) -> int:
-    from owctl.commands.health_watch import watch
+    from owctl.commands.health_table import watch
 
     # What is wrong with files, names and engine at the start ends it; later it is shown.
     _ = context.stack, context.engine
@@ -238,7 +238,7 @@ def _watch(context: Context, request: Request) -> int:
 
 def _wait(context: Context, request: Request) -> int:
     from owctl.compose.services import resolve_services
-    from owctl.health.lines import lines_of
+    from owctl.health.result import lines_of
     from owctl.health.wait import Wait, wait_until_healthy
 
     chosen = resolve_services(context.stack, request.services)

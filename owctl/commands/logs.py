@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from owctl.errors import EngineError
-    from owctl.observe.log_filter import LineFilter
-    from owctl.observe.log_level import Level
-    from owctl.observe.logs import Source, Window
+    from owctl.observe.log_filter import Level, LineFilter, Source, Window
     from owctl.ui.log_text import JsonFormat, Safety, TextFormat
 
 WRITE_BYTES = 1 << 18
@@ -38,7 +36,7 @@ def _tail(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return a duration back from now, or a time, once it is known to be one."""
-    from owctl.observe.log_times import parse_moment
+    from owctl.observe.log_filter import parse_moment
 
     try:
         if value is not None:
@@ -60,7 +58,7 @@ def _pattern(
 def _levels(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> "frozenset[Level] | None":
-    from owctl.observe.log_level import parse_levels
+    from owctl.observe.log_filter import parse_levels
 
     try:
         return None if value is None else parse_levels(value)
@@ -69,7 +67,7 @@ def _levels(
 
 
 def _complete_level(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    from owctl.observe.log_level import LEVELS
+    from owctl.observe.log_filter import LEVELS
 
     words = [word for level in LEVELS for word in (level, f"{level}+")]
     return [word for word in words if word.startswith(incomplete)]
@@ -139,8 +137,7 @@ def logs(
     document a line.
     """
     from owctl.compose.services import resolve_services
-    from owctl.observe.log_filter import LineFilter
-    from owctl.observe.logs import Window
+    from owctl.observe.log_filter import LineFilter, Window
     from owctl.ui.log_text import Safety
 
     if follow and until is not None:
@@ -170,7 +167,7 @@ def logs(
 
 def _seconds(context: Context, moment: str | None) -> float | None:
     """Return seconds since 1970; a duration ends now by the clock that the lines' times are of."""
-    from owctl.observe.log_times import parse_moment
+    from owctl.observe.log_filter import parse_moment
 
     return None if moment is None else parse_moment(moment, context.engine.now().timestamp())
 
@@ -263,7 +260,7 @@ class _Reading:
 
 
 def _sources(context: Context, names: "Collection[str] | None") -> "list[Source]":
-    from owctl.observe.logs import log_sources
+    from owctl.observe.log_filter import log_sources
 
     sources = log_sources(context.engine, context.stack.project, names)
     for name in sorted(set(names or ()) - {source.service for source in sources}):

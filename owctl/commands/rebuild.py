@@ -120,8 +120,7 @@ def _build_and_start(
 ) -> None:
     from owctl.commands.mutation import StepDisplay
     from owctl.commands.start import report
-    from owctl.lifecycle.preflight import check_before_start
-    from owctl.lifecycle.run import run
+    from owctl.lifecycle.run import check_before_start, run
     from owctl.project.ownership import check_owner
 
     stack, engine, console = context.stack, context.engine, context.console

@@ -1,4 +1,4 @@
-"""``owctl setup``: everything a project needs before its first start."""
+"""``owctl setup``: a new ``.env`` with generated secrets, and passwords put in line with the database."""
 
 import os
 import re
@@ -14,7 +14,65 @@ from owctl.context import Context
 from owctl.errors import EngineUnavailable, OwctlError, UsageError
 
 if TYPE_CHECKING:
+    from owctl.compose.model import Service
+    from owctl.postgres.login import Outcome
     from owctl.project.setup_plan import SetupPlan, SetupRequest
+
+
+# -- ``owctl setup --sync-password``: the running database learns the password of ``.env``.
+
+
+_SENTENCES: "dict[Outcome, str]" = {
+    "unchanged": "The database of {} accepts POSTGRES_PASSWORD already; nothing was changed.",
+    "changed": "The database of {} accepts POSTGRES_PASSWORD of .env now: a login with it worked.",
+    "would change": "Would make the database of {} accept POSTGRES_PASSWORD of .env.",
+}
+
+
+def synchronise(
+    context: Context, *, as_json: bool, dry_run: bool, lock_wait_seconds: float
+) -> None:
+    """Change the database's password, under the project's lock, and say what was done."""
+    from owctl.commands.mutation import mutation
+    from owctl.postgres.login import sync_password
+    from owctl.project.ownership import check_owner
+
+    stack, engine = context.stack, context.engine
+    service = _database(context)
+    if dry_run:
+        outcome = sync_password(engine, stack, service, dry_run=True)
+    else:
+        with mutation(context, "setup --sync-password", lock_wait_seconds):
+            check_owner(engine, stack.project, stack.working_dir, adopt=False)
+            outcome = sync_password(engine, stack, service)
+    if as_json:
+        document = {
+            "schema": 1,
+            "project": stack.project,
+            "service": service.name,
+            "dry_run": dry_run,
+            "password": outcome,
+        }
+        context.console.json(document)
+        return
+    context.console.result(_SENTENCES[outcome].format(service.name))
+    if outcome == "changed":
+        context.console.info("Next: owctl start, which gives the services the same password.")
+
+
+def _database(context: Context) -> "Service":
+    from owctl.compose.services import choose_probe
+
+    for service in context.stack.services.values():
+        if choose_probe(service).type == "postgres":
+            return service
+    raise OwctlError(
+        "The stack has no PostgreSQL service.", hint="owctl config shows the stack's services"
+    )
+
+
+# -- ``owctl setup``: everything a project needs before its first start.
+
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WOULD = {"created": "create", "updated": "update", "restricted": "restrict", "kept": "keep"}
@@ -86,15 +144,13 @@ def setup(
                 "--sync-password takes .env as it is: it goes with no other wish.",
                 hint="owctl setup first, then owctl setup --sync-password",
             )
-        from owctl.commands.setup_password import synchronise
 
         synchronise(context, as_json=as_json, dry_run=dry_run, lock_wait_seconds=lock_wait_seconds)
         return 0
     from owctl.environment.secrets import Mask, secret_values
     from owctl.project.lock import folder_lock
-    from owctl.project.secret_values import SECRET_NAMES
-    from owctl.project.setup_plan import SetupRequest, apply_setup
-    from owctl.project.setup_settings import load_setup_settings
+    from owctl.project.secret_choice import SECRET_NAMES
+    from owctl.project.setup_plan import SetupRequest, apply_setup, load_setup_settings
 
     started = time.monotonic()
     settings = load_setup_settings(context.flags, context.environ, context.working_dir)
@@ -158,7 +214,7 @@ def _plan(request: "SetupRequest") -> "SetupPlan":
 def _remember(context: Context, plan: "SetupPlan") -> None:
     """Keep what was shipped, for --diff after an upgrade; a setup does not fail for it."""
     from owctl import __version__
-    from owctl.project.shipped_record import remember_shipped
+    from owctl.project.setup_diff import remember_shipped
 
     fresh = any(file.action == "created" and file.path.name == ".env" for file in plan.files)
     try:

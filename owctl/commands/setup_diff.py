@@ -27,7 +27,7 @@ def show_difference(context: Context, *, as_json: bool) -> int:
     """Print what is to be taken over from this owctl; returns 0 for nothing, 1 for something."""
     from owctl.environment.secrets import Mask, secret_values
     from owctl.project.setup_diff import compare
-    from owctl.project.setup_settings import load_setup_settings
+    from owctl.project.setup_plan import load_setup_settings
 
     settings = load_setup_settings(context.flags, context.environ, context.working_dir)
     directory, files = settings.project_dir, settings.environment_files

@@ -1,4 +1,4 @@
-"""``owctl shell``: psql, redis-cli or a shell in a service, or any command in it."""
+"""``owctl shell``: psql, redis-cli or a shell in a service, or a command."""
 
 import contextlib
 import os
@@ -10,13 +10,76 @@ import click
 
 from owctl.commands.completers import complete_service
 from owctl.commands.options import examples, pass_context
-from owctl.commands.running_container import NotRunning, running_container
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError
 
 if TYPE_CHECKING:
     from owctl.compose.model import Service
+    from owctl.engine.connection import Engine
     from owctl.engine.containers import Container
+
+
+# -- The container of a service that a command goes into, or why there is none.
+
+
+class NotRunning(OwctlError):
+    """No container of the service runs; ``can_be_started`` tells whether `owctl start` would help."""
+
+    def __init__(self, message: str, *, hint: str, can_be_started: bool) -> None:
+        super().__init__(message, hint=hint)
+        self.can_be_started = can_be_started
+
+
+def running_container(
+    engine: "Engine", project: str, service: str, index: int | None
+) -> "Container":
+    """Return the service's container of that number, or the first that runs. Raises NotRunning."""
+    from owctl.engine.containers import list_containers
+
+    found = list_containers(engine, project, services=[service])
+    wanted = [container for container in found if index in (None, container.number)]
+    for container in wanted:
+        if container.is_running:
+            return container
+    if wanted:
+        raise _not_running(wanted[0], service)
+    if found:
+        numbers = ", ".join(str(container.number) for container in found)
+        raise NotRunning(
+            f"{service} number {index} is not running (it has no such container)",
+            hint=f"one of its numbers: {numbers}",
+            can_be_started=False,
+        )
+    raise NotRunning(
+        f"{service} is not running (it has no container)",
+        hint=f"owctl start {service}",
+        can_be_started=index in (None, 1),
+    )
+
+
+def _not_running(container: "Container", service: str) -> NotRunning:
+    why = f"owctl logs --tail 20 {service} shows why"
+    if container.state == "paused":
+        return NotRunning(
+            f"{service} is paused: nothing can run in it",
+            hint=f"docker unpause {container.name}",
+            can_be_started=False,
+        )
+    if container.state == "restarting":
+        return NotRunning(
+            f"{service} is restarting: it ended and waits for its next start",
+            hint=why,
+            can_be_started=False,
+        )
+    return NotRunning(
+        f"{service} is not running (its container is {container.state})",
+        hint=f"owctl start {service}; {why} it ended",
+        can_be_started=True,
+    )
+
+
+# -- ``owctl shell``: psql, redis-cli or a shell in a service, or any command in it.
+
 
 OWN_FAILURE = 125
 
@@ -97,7 +160,7 @@ def shell(
     SQL that is piped into a bare `shell db` stops at the first error. A service that does not run is
     started first, if you say so.
     """
-    from owctl.engine.exec_failures import CommandNotStarted
+    from owctl.engine.terminal import CommandNotStarted
 
     how = _How(user=user, working_dir=workdir, variables=variables, no_tty=no_tty)
     try:
@@ -132,9 +195,8 @@ def _run(
     context: Context, name: str, command: tuple[str, ...], index: int | None, how: _How
 ) -> int:
     from owctl.compose.services import resolve_services
-    from owctl.engine.exec_failures import CommandNotStarted
     from owctl.engine.execution import open_exec
-    from owctl.engine.terminal import attach, window_size
+    from owctl.engine.terminal import CommandNotStarted, attach, window_size
 
     (service,) = resolve_services(context.stack, [name])
     container = _container(context, service, index)
@@ -213,8 +275,8 @@ def _program(
     With the variables ``owctl shell db pg_dump …`` signs in, too. Passwords travel as variables: an
     argument could be read by everyone in the container.
     """
-    from owctl.health.choice import choose_probe
-    from owctl.health.credentials import (
+    from owctl.compose.services import choose_probe
+    from owctl.health.target import (
         command_of,
         container_environment,
         postgres_login,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from owctl.compose.model import Service, Stack
     from owctl.engine.connection import Engine
     from owctl.lifecycle.plan import Plan
-    from owctl.lifecycle.scale import Scale
+    from owctl.lifecycle.start_plan import Scale
 
 _EXAMPLES = examples(
     "owctl start",
@@ -71,13 +71,10 @@ def start(
     Starts the services that are named, with all that they depend on; without names, all. A
     service starts when its dependencies are ready. What runs unchanged is left alone.
     """
-    from owctl.commands.held_images import tell_held
-    from owctl.commands.mutation import StepDisplay, mutation, show_plan
+    from owctl.commands.mutation import StepDisplay, mutation, show_plan, tell_held
     from owctl.compose.services import resolve_services
-    from owctl.lifecycle.preflight import check_before_start
-    from owctl.lifecycle.run import prepare_start, run
-    from owctl.lifecycle.scale import check_scale
-    from owctl.lifecycle.start_plan import StartOptions, with_dependencies
+    from owctl.lifecycle.run import check_before_start, prepare_start, run
+    from owctl.lifecycle.start_plan import StartOptions, check_scale, with_dependencies
     from owctl.project.ownership import check_owner, remember_adoption
 
     stack, engine = context.stack, context.engine
@@ -111,7 +108,7 @@ def start(
 
 def _scale(stack: "Stack", words: tuple[str, ...]) -> "Scale":
     from owctl.compose.services import resolve_services
-    from owctl.lifecycle.scale import Scale
+    from owctl.lifecycle.start_plan import Scale
 
     asked: dict[str, int] = {}
     for word in words:
@@ -196,8 +193,8 @@ def _distinct(ports: tuple["PublishedPort", ...]) -> list["PublishedPort"]:
 
 
 def _address(service: "Service", host_ip: str, host_port: int, machine: str | None) -> str:
+    from owctl.compose.services import choose_probe
     from owctl.engine.endpoint import is_loopback
-    from owctl.health.choice import choose_probe
 
     everywhere = host_ip in ("", "0.0.0.0", "::")  # noqa: S104
     host = (machine or "localhost") if everywhere else host_ip

@@ -28,7 +28,7 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
 
     Exits with 0 whenever it could answer; `owctl health` is the command that judges.
     """
-    from owctl.commands.held_images import tell_held, tell_unfinished, upgrades_document
+    from owctl.commands.mutation import tell_held, tell_unfinished, upgrades_document
     from owctl.compose.services import resolve_services
     from owctl.engine.containers import list_containers
     from owctl.ui.table import Cell, Column

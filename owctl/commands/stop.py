@@ -1,4 +1,4 @@
-"""``owctl stop``: stop and remove the containers and the network; the data stays."""
+"""``owctl stop`` and ``owctl restart``."""
 
 import click
 
@@ -8,16 +8,20 @@ from owctl.commands.options import (
     pass_context,
     plan_options,
     services_argument,
+    timeout_option,
 )
 from owctl.context import Context
 
-_EXAMPLES = examples(
+# -- ``owctl stop``: stop and remove the containers and the network; the data stays.
+
+
+_STOP_EXAMPLES = examples(
     "owctl stop",
     "owctl stop backend bridge",
 )
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(epilog=_STOP_EXAMPLES)
 @services_argument
 @click.option(
     "--remove-orphans", is_flag=True, help="Also containers that no compose file describes."
@@ -67,3 +71,52 @@ def stop(
         if services
         else f"{stack.project} is stopped; its volumes are kept."
     )
+
+
+# -- ``owctl restart``: restart services and wait until they answer.
+
+
+_RESTART_EXAMPLES = examples(
+    "owctl restart backend",
+    "owctl restart --timeout 60",
+)
+
+
+@click.command(epilog=_RESTART_EXAMPLES)
+@services_argument
+@timeout_option
+@plan_options
+@lock_wait_option
+@pass_context
+def restart(
+    context: Context,
+    services: tuple[str, ...],
+    timeout_seconds: float,
+    dry_run: bool,
+    as_json: bool,
+    lock_wait_seconds: float,
+) -> None:
+    """Restart services and wait until they answer.
+
+    The containers stay the same: a changed .env or compose file is taken up by `owctl start`.
+    """
+    from owctl.commands.mutation import StepDisplay, mutation, show_plan
+    from owctl.compose.services import resolve_services
+    from owctl.lifecycle.run import prepare_restart, run
+
+    stack, engine = context.stack, context.engine
+    names = [service.name for service in resolve_services(stack, services)]
+    if dry_run:
+        show_plan(context, prepare_restart(engine, stack, names).plan, as_json=as_json)
+        return
+    with mutation(context, "restart", lock_wait_seconds):
+        prepared = prepare_restart(engine, stack, names)
+        with context.console.progress(f"Restarting {stack.project}") as progress:
+            run(
+                engine,
+                stack,
+                prepared,
+                StepDisplay(progress, prepared.plan),
+                timeout_seconds=timeout_seconds,
+            )
+    context.console.info(f"Restarted {', '.join(names)}.")

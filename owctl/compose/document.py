@@ -69,7 +69,7 @@ class Invalid(Exception):
         self.problem = node.problem(message)
 
 
-def kind(value: Value) -> str:
+def kind_of(value: Value) -> str:
     """Return what a value is, in words for a message."""
     if value is None:
         return "empty"

@@ -1,18 +1,12 @@
-"""Converters from a document's node to a checked, normalised value; they name what is wrong.
-
-A converter takes the node, its path for messages (``services.redis.ports``) and the scope. It
-returns the value as ``docker compose config`` would print it, or raises Invalid. Converters of
-mappings and lists record what is wrong inside and go on, so that everything is reported at once.
-"""
+"""Converters for the fields of a compose file: which keys there may be, and one value each."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from owctl.compose.document import Invalid, Node, Plain, Timestamp, kind
-from owctl.compose.keys import unknown_key
+from owctl.compose.document import Invalid, Node, Plain, Timestamp, kind_of
 from owctl.compose.units import (
     format_duration,
     parse_duration,
@@ -21,6 +15,128 @@ from owctl.compose.units import (
     single_precision,
 )
 from owctl.errors import Problem
+
+# -- Keys that compose knows and owctl does not, with a way out, and guesses at misspelt ones.
+
+
+_RUN_WITH_COMPOSE = "run this file with docker compose"
+
+UNSUPPORTED: dict[str, dict[str, str]] = {
+    "document": {
+        "include": "name the files with -f or COMPOSE_FILE",
+        "models": _RUN_WITH_COMPOSE,
+    },
+    "service": {
+        "extends": "use a YAML anchor (&name, <<: *name), or several files with -f",
+        "links": "services reach each other by name; use depends_on for the order",
+        "external_links": "join the other project's network (networks: … external: true)",
+        "volumes_from": "use a named volume",
+        "provider": _RUN_WITH_COMPOSE,
+        "models": _RUN_WITH_COMPOSE,
+        "post_start": "put it into the image's entry point",
+        "pre_stop": "handle stop_signal in the image",
+        "label_file": "put the labels under labels",
+        "log_driver": "use logging.driver",
+        "log_opt": "use logging.options",
+        "net": "use network_mode",
+        "dockerfile": "use build.dockerfile",
+        "volume_driver": "use the driver of a top-level volume",
+        **dict.fromkeys(
+            (
+                "annotations",
+                "attach",
+                "blkio_config",
+                "cgroup",
+                "cgroup_parent",
+                "cpu_count",
+                "cpu_percent",
+                "cpu_period",
+                "cpu_quota",
+                "cpu_rt_period",
+                "cpu_rt_runtime",
+                "cpu_shares",
+                "cpuset",
+                "credential_spec",
+                "device_cgroup_rules",
+                "dns_opt",
+                "dns_search",
+                "domainname",
+                "ipc",
+                "isolation",
+                "mac_address",
+                "mem_swappiness",
+                "memswap_limit",
+                "oom_kill_disable",
+                "oom_score_adj",
+                "pid",
+                "runtime",
+                "storage_opt",
+                "sysctls",
+                "use_api_socket",
+                "userns_mode",
+                "uts",
+            ),
+            _RUN_WITH_COMPOSE,
+        ),
+    },
+    "build": dict.fromkeys(
+        (
+            "additional_contexts",
+            "cache_to",
+            "dockerfile_inline",
+            "entitlements",
+            "isolation",
+            "no_cache",
+            "privileged",
+            "provenance",
+            "pull",
+            "sbom",
+            "secrets",
+            "shm_size",
+            "ssh",
+            "tags",
+            "ulimits",
+        ),
+        "build the image with docker buildx and name it under image",
+    ),
+    "network attachment": dict.fromkeys(
+        ("link_local_ips", "driver_opts", "gw_priority", "interface_name"), _RUN_WITH_COMPOSE
+    ),
+    "bind": {"recursive": _RUN_WITH_COMPOSE},
+    "volume": {"subpath": "mount the whole volume", "labels": "use a top-level volume with labels"},
+    "mount": {"image": _RUN_WITH_COMPOSE},
+    "network": {"enable_ipv4": _RUN_WITH_COMPOSE},
+    "limits": {},
+    "reservations": {"generic_resources": _RUN_WITH_COMPOSE},
+    "secret or config": dict.fromkeys(
+        ("driver", "driver_opts", "template_driver"), "say where it comes from: file or environment"
+    ),
+    "env_file": {"format": "write the file so that it can be read without"},
+}
+
+
+def unknown_key(path: str, key: str, section: str, known: Iterable[str]) -> str:
+    """Return the message for a key that cannot be used below ``path``."""
+    full = f"{path}.{key}" if path else key
+    unsupported = UNSUPPORTED.get(section, {})
+    if key in unsupported:
+        return f"{full} is not supported by owctl; {_way_out(unsupported[key])}"
+    import difflib
+
+    matches = difflib.get_close_matches(key, [*known, *unsupported], n=1)
+    guess = f"; did you mean {matches[0]}?" if matches else ""
+    return f"{full} is not a key of compose files{guess}"
+
+
+def _way_out(advice: str) -> str:
+    return advice if advice == _RUN_WITH_COMPOSE else f"{advice}, or {_RUN_WITH_COMPOSE}"
+
+
+# -- Converters from a document's node to a checked, normalised value; they name what is wrong.
+# A converter takes the node, its path for messages (``services.redis.ports``) and the scope. It
+# returns the value as ``docker compose config`` would print it, or raises Invalid. Converters of
+# mappings and lists record what is wrong inside and go on, so that everything is reported at once.
+
 
 Converter: TypeAlias = Callable[[Node, str, "Scope"], Any]
 
@@ -106,13 +222,13 @@ def each(converter: Converter) -> Converter:
 def expect(node: Node, path: str, wanted: type, name: str) -> None:
     """Raise Invalid unless the node's value is a ``wanted``."""
     if not isinstance(node.value, wanted) or (wanted is int and isinstance(node.value, bool)):
-        raise Invalid(node, f"{path} must be {name}, not {kind(node.value)}")
+        raise Invalid(node, f"{path} must be {name}, not {kind_of(node.value)}")
 
 
 def text(node: Node, path: str, scope: Scope) -> str:
     """Text; a number must be put in quotes, as compose wants it."""
     if isinstance(node.value, (int, float)):
-        raise Invalid(node, f"{path} must be text, not {kind(node.value)}: put it in quotes")
+        raise Invalid(node, f"{path} must be text, not {kind_of(node.value)}: put it in quotes")
     expect(node, path, str, "text")
     return str(node.value)
 
@@ -120,7 +236,7 @@ def text(node: Node, path: str, scope: Scope) -> str:
 def scalar_text(node: Node, path: str, scope: Scope) -> str:
     """Text, or a number or boolean, which becomes text."""
     if node.value is None or isinstance(node.value, (dict, list)):
-        raise Invalid(node, f"{path} must be text, not {kind(node.value)}")
+        raise Invalid(node, f"{path} must be text, not {kind_of(node.value)}")
     if isinstance(node.value, Timestamp):
         scope.warn(
             f'{path} is an unquoted date, which becomes "{node.value.text}", as with docker '
@@ -168,7 +284,7 @@ def processors(node: Node, path: str, scope: Scope) -> float | int:
     """A number of processors, such as 0.5 or "1.5"."""
     value = node.value
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise Invalid(node, f"{path} must be a number, not {kind(value)}")
+        raise Invalid(node, f"{path} must be a number, not {kind_of(value)}")
     try:
         number = float(value)
     except ValueError:
@@ -247,5 +363,5 @@ def command(node: Node, path: str, scope: Scope) -> list[str] | None:
         except ValueError as error:
             raise Invalid(node, f"{path} cannot be split into words: {error}".lower()) from None
     if not isinstance(node.value, list):
-        raise Invalid(node, f"{path} must be text or a list, not {kind(node.value)}")
+        raise Invalid(node, f"{path} must be text or a list, not {kind_of(node.value)}")
     return texts(node, path, scope)

@@ -1,33 +1,212 @@
-"""Loads the stack: compose files → documents → merged → checked → the model."""
+"""From compose files to a stack: variables, the project's name, the merge of several files, and the checks in order."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from owctl.compose import resolve
-from owctl.compose.document import Node, plain
+from owctl.compose.document import Node, kind_of, plain
 from owctl.compose.fields import Scope
-from owctl.compose.file_rules import SECTIONS, definition
 from owctl.compose.forms import canonical
-from owctl.compose.merge import merge_documents
 from owctl.compose.model import Probe, Stack
-from owctl.compose.project_name import project_name
 from owctl.compose.references import check_dependencies, check_files, check_resources, used
 from owctl.compose.service_rules import service_spec
 from owctl.compose.top_level_rules import (
+    SECTIONS,
     check_top_level,
+    definition,
     network_spec,
     probe,
     section,
     volume_spec,
 )
-from owctl.compose.variables import Interpolation
 from owctl.compose.yaml_reader import read_yaml
+from owctl.environment.interpolation import InterpolationError, substitute
 from owctl.environment.paths import display_path
 from owctl.errors import ConfigurationError, Problem
 from owctl.settings import Settings
+
+# -- Replaces the variables in one compose file's values (never in its keys).
+
+
+class Interpolation:
+    """Replaces variables in documents and remembers what went wrong and what was not set."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.variables = variables
+        self.unset: dict[str, None] = {}
+        # An anchor's values are read once for each alias, but reported once.
+        self.problems: dict[Problem, None] = {}
+        self.required: dict[str, None] = {}
+
+    def apply(self, node: Node) -> Node:
+        """Return the node with every text in it interpolated."""
+        value = node.value
+        if isinstance(value, str):
+            return node.with_value(self._text(node, value)) if "$" in value else node
+        if isinstance(value, dict):
+            return node.with_value({key: self.apply(child) for key, child in value.items()})
+        if isinstance(value, list):
+            return node.with_value([self.apply(child) for child in value])
+        return node
+
+    def _text(self, node: Node, text: str) -> str:
+        try:
+            return substitute(text, self.variables, on_unset=self._note_unset)
+        except InterpolationError as error:
+            if error.variable:
+                self.required[error.variable] = None
+            self.problems[node.problem(str(error))] = None
+            return text
+
+    def _note_unset(self, name: str) -> None:
+        self.unset[name] = None
+
+
+# -- Finds the project's name, by compose's rule.
+
+
+_VALID = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_RULE = "use a-z, 0-9, - and _ only, beginning with a letter or digit"
+
+
+def project_name(settings: Settings, documents: Sequence[Node], problems: list[Problem]) -> str:
+    """Return the name: ``-p`` or COMPOSE_PROJECT_NAME, the last ``name:``, else the folder's.
+
+    Adds to ``problems`` a ``name:`` that cannot be; raises ConfigurationError for one that was
+    asked for in another way.
+    """
+    if settings.project_name:
+        if not _VALID.fullmatch(settings.project_name):
+            raise ConfigurationError(
+                f'The project name "{settings.project_name}" cannot be used.', hint=_RULE
+            )
+        return settings.project_name
+    named = [node for document in documents if (node := document.get("name"))]
+    if named:
+        return _from_file(named[-1], settings, problems)
+    folder = settings.project_dir.name
+    name = re.sub(r"[^a-z0-9_-]", "", folder.lower()).lstrip("_-")
+    if not name:
+        raise ConfigurationError(
+            f'No project name can be made from the folder\'s name "{folder}".',
+            hint="give one with -p, or put name: … into the compose file",
+        )
+    return name
+
+
+def declared_name(settings: Settings) -> str | None:
+    """Return what the files' last ``name:`` says, None where none says anything."""
+    if any(document.get("name") for document in _documents(settings)):
+        return settled_name(replace(settings, project_name=None))
+    return None
+
+
+def settled_name(settings: Settings) -> str:
+    """Return the project's name, the rest of the files unread.
+
+    Raises ConfigurationError; what is wrong in the files is left to be said when they are loaded.
+    """
+    return project_name(settings, _documents(settings), [])
+
+
+def _documents(settings: Settings) -> list[Node]:
+    found = (read_yaml(path, []) for path in settings.compose_files)
+    return [document for document in found if document is not None]
+
+
+def _from_file(node: Node, settings: Settings, problems: list[Problem]) -> str:
+    # What is wrong with its variables is reported when the whole file is interpolated.
+    value = Interpolation(settings.environment).apply(node).value
+    if isinstance(value, str) and _VALID.fullmatch(value):
+        return value
+    if isinstance(value, str):  # what is no text is reported with the rest of the document
+        problems.append(node.problem(f'name is "{value}", which cannot be used: {_RULE}'))
+    return "invalid"
+
+
+# -- Merges several compose files into one document, by compose's rules.
+
+
+# Below services.<name>: what a later file gives replaces what an earlier one gave.
+_REPLACED = (("command",), ("entrypoint",), ("healthcheck", "test"))
+
+
+def merge_documents(documents: Sequence[Node], problems: list[Problem]) -> Node:
+    """Return one document; later ones win. Adds to ``problems`` what cannot be merged.
+
+    The documents are in canonical form (``owctl.compose.forms``). Mappings are merged, lists are
+    appended (doubles are removed when the lists are validated), anything else is replaced.
+    """
+    merged = reduce(lambda base, over: _merge(base, over, (), problems), documents)
+    return _without_resets(merged)
+
+
+def _merge(base: Node, over: Node, path: tuple[str, ...], problems: list[Problem]) -> Node:
+    if over.merge == "override" or _is_replaced(path):
+        return over
+    if over.value is None and isinstance(base.value, (dict, list)):
+        return base
+    if base.value is None or (over.value is None and path):
+        return over
+    if isinstance(base.value, dict) and isinstance(over.value, dict):
+        if _is_other_log_driver(base, over, path):
+            return over
+        return _merge_mappings(base, over, path, problems)
+    if isinstance(base.value, list) and isinstance(over.value, list):
+        return over.with_value([*base.value, *over.value])
+    if isinstance(base.value, (dict, list)) or isinstance(over.value, (dict, list)):
+        if path[:1] == ("services",) and path[2:3] == ("ulimits",):
+            return over
+        problems.append(
+            over.problem(
+                f"{'.'.join(path)} is {kind_of(over.value)} here, but {kind_of(base.value)} "
+                f"in {base.file}:{base.line}: the two cannot be merged"
+            )
+        )
+        return base
+    return over
+
+
+def _merge_mappings(base: Node, over: Node, path: tuple[str, ...], problems: list[Problem]) -> Node:
+    result: dict[str, Node] = dict(base.entries())
+    for key, node in over.entries():
+        if node.merge == "reset":
+            result.pop(key, None)
+        elif key not in result or key.startswith("x-"):
+            result[key] = node
+        else:
+            result[key] = _merge(result[key], node, (*path, key), problems)
+    return base.with_value(result)
+
+
+def _is_replaced(path: tuple[str, ...]) -> bool:
+    return path[:1] == ("services",) and path[2:] in _REPLACED
+
+
+def _is_other_log_driver(base: Node, over: Node, path: tuple[str, ...]) -> bool:
+    """Options of one log driver mean nothing to another, so they are not kept."""
+    if path[:1] != ("services",) or path[2:] != ("logging",):
+        return False
+    before, after = base.get("driver"), over.get("driver")
+    return before is not None and after is not None and before.value != after.value
+
+
+def _without_resets(node: Node) -> Node:
+    if isinstance(node.value, dict):
+        return node.with_value(
+            {k: _without_resets(v) for k, v in node.value.items() if v.merge != "reset"}
+        )
+    if isinstance(node.value, list):
+        return node.with_value([_without_resets(v) for v in node.value if v.merge != "reset"])
+    return node
+
+
+# -- Loads the stack: compose files → documents → merged → checked → the model.
+
 
 _SERVICE_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 _UNSET = "The {} variable is not set. Defaulting to a blank string."

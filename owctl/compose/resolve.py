@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from owctl.compose.file_rules import SECTIONS, target_of
 from owctl.compose.model import (
     Attachment,
     Build,
@@ -21,6 +20,7 @@ from owctl.compose.model import (
     Volume,
     WrittenFile,
 )
+from owctl.compose.top_level_rules import SECTIONS, target_of
 from owctl.compose.units import duration_seconds
 
 Spec = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Checks one service and returns it as ``docker compose config`` would print it."""
+"""A service's keys: which are known, what each may hold, its normal form, and which exclude each other."""
 
 import os
 import re
@@ -10,14 +10,13 @@ from owctl.compose.build_rules import (
     LOGGING,
     build,
     deploy,
+    develop,
     devices,
     extra_hosts,
     gpus,
     ulimits,
 )
-from owctl.compose.consistency import check_consistency
-from owctl.compose.develop_rules import develop
-from owctl.compose.document import Invalid, Node, Plain, kind
+from owctl.compose.document import Invalid, Node, Plain, kind_of
 from owctl.compose.fields import (
     Converter,
     Reference,
@@ -38,11 +37,74 @@ from owctl.compose.fields import (
     unique_scalars,
     unique_texts,
 )
-from owctl.compose.file_rules import grants
 from owctl.compose.mount_rules import volumes
 from owctl.compose.port_rules import expose, ports
+from owctl.compose.top_level_rules import grants
 from owctl.environment.dotenv import read_environment_file
 from owctl.environment.paths import display_path
+
+# -- Settings that say the same thing in two places must not contradict each other.
+
+
+# The service's key, and where the same is said under ``deploy``.
+_TWICE = (
+    ("cpus", ("resources", "limits", "cpus")),
+    ("mem_limit", ("resources", "limits", "memory")),
+    ("pids_limit", ("resources", "limits", "pids")),
+    ("mem_reservation", ("resources", "reservations", "memory")),
+)
+
+
+def check_consistency(node: Node, path: str, given: dict[str, Any], scope: Scope) -> None:
+    """Refuse what compose refuses: contradictions, and several containers of one name.
+
+    A ``scale`` is added to ``deploy`` where that does not say how many, as compose does.
+    """
+    deploy = given.get("deploy", {})
+    for key, place in _TWICE:
+        section = deploy.get(place[0], {}).get(place[1])
+        # A section that leaves it out says 0 there.
+        if _amount(given.get(key)) and section is not None:
+            _compare(node, path, key, place, given[key], section.get(place[2]), scope)
+    if "scale" in given and "deploy" in given:
+        replicas = deploy.get("replicas", given["scale"])
+        _compare(node, path, "scale", ("replicas",), given["scale"], replicas, scope)
+        order = ("mode", "replicas")
+        rest = {name: value for name, value in deploy.items() if name not in order}
+        first = {name: deploy[name] for name in order[:1] if name in deploy}
+        given["deploy"] = {**first, "replicas": replicas, **rest}
+    count = deploy.get("replicas", given.get("scale"))
+    if "container_name" in given and (count or 1) > 1:
+        place_of_name = node.get("container_name") or node
+        message = f"{path}.container_name allows one container, but {count} are wanted"
+        scope.problems.append(place_of_name.problem(message))
+
+
+def _compare(
+    node: Node,
+    path: str,
+    key: str,
+    place: tuple[str, ...],
+    one: object,
+    other: object,
+    scope: Scope,
+) -> None:
+    if one != other:
+        where = ".".join(("deploy", *place))
+        wrong = node.get(key) or node
+        scope.problems.append(
+            wrong.problem(
+                f"{path} has different values in {key} and {where}; set both alike, or only {where}"
+            )
+        )
+
+
+def _amount(value: object) -> bool:
+    return value not in (None, 0, "0")
+
+
+# -- Checks one service and returns it as ``docker compose config`` would print it.
+
 
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _RESTART = re.compile(r"no|always|unless-stopped|on-failure(:\d+)?")
@@ -122,7 +184,7 @@ def _test(node: Node, path: str, scope: Scope) -> list[str]:
     if isinstance(node.value, str):
         return ["CMD-SHELL", node.value]
     if not isinstance(node.value, list):
-        raise Invalid(node, f"{path} must be text or a list, not {kind(node.value)}")
+        raise Invalid(node, f"{path} must be text or a list, not {kind_of(node.value)}")
     words = texts(node, path, scope)
     if words and words[0] not in ("NONE", "CMD", "CMD-SHELL"):
         raise Invalid(node, f'{path} must begin with CMD, CMD-SHELL or NONE, not "{words[0]}"')

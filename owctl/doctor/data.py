@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from owctl.compose.services import choose_probe
 from owctl.doctor.database import database_service
-from owctl.doctor.finding import Finding
-from owctl.doctor.situation import Situation
-from owctl.health.choice import choose_probe
+from owctl.doctor.finding import Finding, Situation
 from owctl.health.parallel import at_once
-from owctl.project.database_login import credentials_of
+from owctl.postgres.login import credentials_of
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -179,8 +178,7 @@ def _candidates(engine: "Engine", container: "Container", folder: str) -> list[s
 
 
 def _look(engine: "Engine", container: "Container", path: str, volume: str) -> SqliteFile | None:
-    from owctl.engine.archives import stat_path
-    from owctl.engine.small_files import read_start
+    from owctl.engine.archives import read_start, stat_path
 
     stat = stat_path(engine, container.id, path)
     if stat is None or stat.is_directory:

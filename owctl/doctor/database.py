@@ -8,18 +8,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Mount, Service
-from owctl.doctor.database_files import DatabaseFiles, read_database_files
-from owctl.doctor.finding import Finding
-from owctl.doctor.situation import Situation
-from owctl.health.choice import choose_probe
-from owctl.project.database_login import (
+from owctl.compose.services import choose_probe
+from owctl.doctor.finding import Finding, Situation
+from owctl.postgres.files import DatabaseFiles, read_database_files
+from owctl.postgres.login import (
     Credentials,
     Login,
     declared_credentials,
+    matches,
     try_login,
     users_of,
 )
-from owctl.project.scram import matches
 
 if TYPE_CHECKING:
     from owctl.engine.containers import Container
@@ -102,7 +101,7 @@ def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
     if image is None:
         yield None
         return
-    from owctl.engine.one_off import readable
+    from owctl.volumes.one_off import readable
 
     raw = {"Type": mount.type, "Source": source}
     with readable(situation.engine, situation.stack.project, image.id, raw) as (helper, path):

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from owctl.doctor.finding import Finding
 from owctl.environment.paths import display_path
-from owctl.project.secret_values import SECRET_NAMES, is_placeholder
+from owctl.project.secret_choice import SECRET_NAMES, is_placeholder
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack

@@ -1,26 +1,30 @@
-"""Runs all checks at once, each as far as what it needs is there."""
+"""Which checks the doctor makes, and which ``start`` makes before it creates anything."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from owctl.doctor.data import check_data
-from owctl.doctor.database import check_database
-from owctl.doctor.engine import check_engine, check_project_owner
+from owctl.doctor.database import check_database, database_service
+from owctl.doctor.engine import check_engine, check_images, check_project_owner
 from owctl.doctor.environment import check_environment
-from owctl.doctor.finding import CHECKS, CheckName, Finding, Report, in_order
-from owctl.doctor.images import check_images
-from owctl.doctor.mounts import check_mounts
+from owctl.doctor.finding import CHECKS, CheckName, Finding, Report, Situation, in_order, look
 from owctl.doctor.ports import check_exposure, check_ports
-from owctl.doctor.resources import check_disk, check_memory
-from owctl.doctor.situation import Situation, look
-from owctl.errors import OwctlError
+from owctl.doctor.resources import check_disk, check_memory, check_mounts
+from owctl.errors import OwctlError, PortTaken
 from owctl.health.parallel import at_once
+from owctl.postgres.login import users_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from owctl.compose.model import Stack
     from owctl.engine.connection import Engine
     from owctl.settings import Settings
+
+
+# -- Runs all checks at once, each as far as what it needs is there.
+
 
 Check = Callable[[], Iterable[Finding]]
 Checks = Mapping[tuple[CheckName, ...], Check]
@@ -108,3 +112,56 @@ def _checks(
             ("data",): partial(check_data, situation),
         }
     return checks
+
+
+# -- The checks that `start` makes before it creates anything: only of what it is about to start.
+
+
+def preflight(
+    situation: Situation,
+    starting: Collection[str],
+    project_dir: "Path",
+    ignore: Collection[str] = (),
+) -> tuple[Finding, ...]:
+    """Return the warnings about starting the named services; nothing is checked for none.
+
+    Raises the hard findings as one OwctlError: PortTaken if a port is the first of them.
+    """
+    if not starting:
+        return ()
+    checks: dict[tuple[CheckName, ...], Check] = {
+        ("ports",): partial(check_ports, situation, starting),
+        ("mounts",): partial(check_mounts, situation, starting),
+        ("disk",): partial(check_disk, situation.engine, project_dir),
+        ("memory",): partial(check_memory, situation.engine),
+    }
+    if _concerns_database(situation, starting):
+        checks[("password", "postgres-version")] = partial(check_database, situation, starting)
+    findings = in_order(run_checks(checks, ignore))
+    failures = [finding for finding in findings if finding.status == "failed"]
+    if failures:
+        raise _refusal(failures)
+    return tuple(finding for finding in findings if finding.status == "warning")
+
+
+def _concerns_database(situation: Situation, starting: Collection[str]) -> bool:
+    service = database_service(situation)
+    if service is None:
+        return False
+    password = service.environment.get("POSTGRES_PASSWORD")
+    users = users_of(situation.stack, password) if password else frozenset()
+    return service.name in starting or bool(users & set(starting))
+
+
+def _refusal(failures: list[Finding]) -> OwctlError:
+    first, others = failures[0], failures[1:]
+    kind = PortTaken if first.check == "ports" else OwctlError
+    overrides = " ".join(f"--ignore {name}" for name in dict.fromkeys(f.check for f in failures))
+    return kind(
+        f"Nothing was started: {first.detail}.",
+        hint=first.hint,
+        details=[
+            *(f"also: {f.detail}" + (f" (try: {f.hint})" if f.hint else "") for f in others),
+            f"owctl start {overrides} starts all the same.",
+        ],
+    )

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from owctl.compose.model import Port, Service, Stack
-from owctl.doctor.finding import Finding
-from owctl.doctor.situation import Situation
+from owctl.compose.services import choose_probe
+from owctl.doctor.finding import Finding, Situation
 from owctl.engine.ports import HostPort, process_holding, published_ports
-from owctl.health.choice import choose_probe
 
 _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104  # compared, not bound
 _TRIED_PORTS = 100

@@ -1,14 +1,19 @@
-"""Disk and memory: enough for the stack to start, and to go on."""
+"""Checks of disk, memory and of what the stack mounts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from owctl.doctor.finding import Finding, Status
+from owctl.compose.model import Stack
+from owctl.doctor.finding import Finding, Situation, Status
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
+
+
+# -- Disk and memory: enough for the stack to start, and to go on.
+
 
 MEGABYTE = 1_000_000
 # (warning below, failed below): images, volumes and logs; `.env`, history and backups.
@@ -108,3 +113,45 @@ def _meminfo() -> dict[str, int]:
         if number and number[0].isdigit():
             found[name] = int(number[0]) * 1024
     return found
+
+
+# -- Folders and files of this machine that containers on another one are to mount.
+
+
+def check_mounts(situation: Situation, names: Iterable[str]) -> tuple[Finding, ...]:
+    """Judge the bind mounts of the named services.
+
+    A path below the project's folder, or the user's own, is meant for this machine: another one
+    has an empty folder there, which its engine makes without a word.
+    """
+    machine = situation.engine.endpoint.machine
+    if machine is None:
+        return (Finding("mounts", "ok", "the engine is on this machine"),)
+    found = [
+        f"{name} mounts {source} at {target}"
+        for name in names
+        for source, target in _own_paths(situation.stack, name)
+    ]
+    if not found:
+        return (Finding("mounts", "ok", f"nothing of this machine's is needed on {machine}"),)
+    return tuple(
+        Finding(
+            "mounts",
+            "failed",
+            f"{each}, but the engine is on {machine} and sees that machine's files",
+            "put the files into the image or into a named volume; a secret or config can have its "
+            "`content:` or `environment:` in the compose file, which owctl writes into the container",
+        )
+        for each in found
+    )
+
+
+def _own_paths(stack: Stack, name: str) -> list[tuple[str, str]]:
+    own = [stack.working_dir, Path.home()]
+    return [
+        (mount.source, mount.target)
+        for mount in stack.services[name].mounts
+        if mount.type == "bind"
+        and mount.source
+        and any(Path(mount.source).is_relative_to(folder) for folder in own)
+    ]

@@ -1,19 +1,32 @@
-"""Files of a container as tar streams, through the engine's archive interface.
-
-Works on stopped containers too, and on volumes through any container that mounts them.
-"""
+"""Files of a container: as tar streams, as small files read whole, and as secrets and configs written into it."""
 
 import base64
+import io
 import json
+import tarfile
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from owctl.engine.closing import Closing
+from owctl.compose.model import Service
 from owctl.engine.connection import Engine
 from owctl.engine.transport import Transport
-from owctl.engine.wire import Response, checked, lost, read_head, request, send_head, short_id
+from owctl.engine.wire import (
+    Closing,
+    Response,
+    checked,
+    lost,
+    read_head,
+    request,
+    send_head,
+    short_id,
+)
 from owctl.errors import EngineError, NotFound
+
+# -- Files of a container as tar streams, through the engine's archive interface.
+# Works on stopped containers too, and on volumes through any container that mounts them.
+
 
 # How long the engine may send nothing; it reads from a disk.
 IDLE_SECONDS = 300.0
@@ -157,3 +170,54 @@ def _send_chunks(transport: Transport, stream: Iterable[bytes]) -> OSError | Non
     except OSError as error:
         return error
     return None
+
+
+# -- Small files of a container, read whole, without a process in it.
+
+
+def read_start(engine: Engine, container_id: str, path: str, size: int = 1 << 20) -> bytes | None:
+    """Return up to ``size`` bytes from the start of a regular file, None if there is no such file.
+
+    Works on stopped containers too. Raises the engine's errors.
+    """
+    data = b""
+    try:
+        with read_archive(engine, container_id, path) as stream:
+            for piece in stream:
+                data += piece
+                # The tar's headers come first, and the file's end is padded.
+                if len(data) >= size + 4 * tarfile.BLOCKSIZE:
+                    break
+    except NotFound:
+        return None
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            entry = archive.next()
+            if entry is None or not entry.isreg():
+                return None
+            begin = entry.offset_data
+            return data[begin : begin + min(size, entry.size)]
+    except tarfile.TarError:
+        return None
+
+
+# -- Writes secrets and configs that are no files of the host into a container that was created.
+
+
+def write_files(engine: Engine, container_id: str, service: Service) -> None:
+    """Write what the service's secrets and configs take from variables and from the compose files.
+
+    Folders that are missing in the container are made. It has not to run yet.
+    """
+    if not service.files:
+        return
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for file in service.files:
+            content = file.content.encode()
+            member = tarfile.TarInfo(file.target.lstrip("/"))
+            member.size, member.mode = len(content), file.mode
+            member.uid, member.gid = file.uid, file.gid
+            member.mtime = int(time.time())
+            tar.addfile(member, io.BytesIO(content))
+    write_archive(engine, container_id, "/", archive.getvalue())

@@ -1,8 +1,9 @@
-"""The connection to one Docker engine: a client per thread, one API version, errors translated."""
+"""The connection to one Docker engine: docker-py loaded lean, one API version, a client per thread, errors translated."""
 
 import http.client
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,77 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from owctl.engine.endpoint import Endpoint, is_loopback, proxy_environment, resolve_endpoint
-from owctl.engine.lean_docker import import_docker
-from owctl.engine.translation import translate_error
-from owctl.engine.version import MINIMUM_API_VERSION, is_podman, negotiate, version_key
-from owctl.errors import EngineUnavailable
+from owctl.engine.failures import translate_error
+from owctl.errors import EngineError, EngineUnavailable
 
 if TYPE_CHECKING:
     from docker.api import APIClient
+
+
+# -- docker-py, loaded without what owctl never uses of it.
+
+
+_SSH = "docker.transport.sshconn"
+
+
+def import_docker() -> None:
+    """Import the package, for the first time or again.
+
+    Where paramiko is installed, which an extra of owctl brings, docker-py loads it for addresses of its
+    own kind of ssh, and that takes as long as all the rest. Here such an engine is behind a socket
+    file (``ssh_tunnel``), so that part is said not to be there, which docker-py allows for.
+    """
+    if "docker" not in sys.modules:
+        sys.modules[_SSH] = None  # type: ignore[assignment]  # what makes its import fail
+    try:
+        import docker  # noqa: F401
+    finally:
+        if _SSH in sys.modules and sys.modules[_SSH] is None:
+            del sys.modules[_SSH]
+
+
+# -- What answers to ``/version``: which engine it is, and which API version to speak with it.
+
+
+MINIMUM_API_VERSION = "1.41"
+HIGHEST_TESTED_API_VERSION = "1.52"
+
+
+def is_podman(server: Mapping[str, Any]) -> bool:
+    """Return whether the answer is that of Podman, which speaks docker's API beside its own."""
+    components = server.get("Components") or []
+    return any((component or {}).get("Name") == "Podman Engine" for component in components)
+
+
+def negotiate(server: Mapping[str, Any]) -> str:
+    """Return the API version to speak with the engine that answered ``server`` to ``/version``.
+
+    It is the engine's own, but no later than what owctl is tested with.
+    Raises EngineError when there is none that both know.
+    """
+    offered = str(server["ApiVersion"])
+    minimum = str(server.get("MinAPIVersion") or MINIMUM_API_VERSION)
+    engine = f"Docker engine {server.get('Version', '')} (API {offered})"
+    if version_key(offered) < version_key(MINIMUM_API_VERSION):
+        raise EngineError(
+            f"Cannot use this engine: {engine} is too old",
+            hint=f"update Docker to 20.10 or later (API {MINIMUM_API_VERSION})",
+        )
+    if version_key(minimum) > version_key(HIGHEST_TESTED_API_VERSION):
+        raise EngineError(
+            f"Cannot use this engine: {engine} speaks nothing older than API {minimum}",
+            hint=f"update owctl: this one knows the API up to {HIGHEST_TESTED_API_VERSION}",
+        )
+    return min(offered, HIGHEST_TESTED_API_VERSION, key=version_key)
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return "1.41" as (1, 41), which compares as versions do."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+# -- The connection to one Docker engine: a client per thread, one API version, errors translated.
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -262,7 +327,7 @@ def _is_this_machine(host: str) -> bool:
 def _with_tunnel(endpoint: Endpoint) -> Endpoint:
     if not endpoint.host.startswith("ssh://"):
         return endpoint
-    from owctl.engine.ssh_address import parse_ssh_address
+    from owctl.engine.endpoint import parse_ssh_address
     from owctl.engine.ssh_tunnel import SshTunnel
 
     address = parse_ssh_address(endpoint.host, endpoint.chosen_by)

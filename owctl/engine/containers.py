@@ -1,7 +1,8 @@
-"""Containers: what the engine says of them, and the few things that are done to them."""
+"""Containers: what the engine says of them and of who uses what, and the few things that are done to them."""
 
 import contextlib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from owctl.engine.inspection import (
@@ -11,11 +12,17 @@ from owctl.engine.inspection import (
     container_from_inspect,
     health_log,
 )
-from owctl.engine.naming import ONEOFF, PROJECT, SERVICE
+from owctl.engine.naming import NUMBER, ONEOFF, PROJECT, SERVICE
 from owctl.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from owctl.engine.connection import Engine
+
+
+# -- Containers: what the engine says of them, and the few things that are done to them.
+
 
 __all__ = [
     "Container",
@@ -84,7 +91,7 @@ def create_container(
     at creation. Raises ImageMissing, EngineError (name taken, invalid mount, …).
     """
     if engine.is_podman:
-        from owctl.engine.podman import for_podman
+        from owctl.engine.drift import for_podman
 
         config = for_podman(config)
     body, later = _split_networks(config, engine.at_least(SEVERAL_NETWORKS_API_VERSION))
@@ -208,3 +215,103 @@ def _wait_until_removed(engine: "Engine", container_id: str) -> None:
         engine.api.wait(container_id, condition="removed")
     except docker.errors.NotFound:
         return
+
+
+# -- What the engine counts for a running container: processor, memory, network, disk, processes.
+
+
+def read_statistics(engine: "Engine", container_id: str) -> Mapping[str, Any]:
+    """Return the engine's counters of a container now; those of one that has ended are zero.
+
+    They come at once: ``one-shot`` spares the second or two that the engine otherwise waits for
+    something to compare with. Raises EngineError (it ended this very moment, or the engine counts
+    for all of its containers together) and EngineUnavailable.
+    """
+    if engine.is_podman and engine.is_rootless and engine.info.get("CgroupVersion") == "1":
+        raise EngineError(
+            "a rootless Podman counts nothing for a single container on cgroup version 1",
+            hint="use cgroup version 2, or root's Podman",
+        )
+    with engine.translate(f"read the statistics of the container {container_id[:12]}"):
+        answer: Mapping[str, Any] = engine.api.stats(container_id, stream=False, one_shot=True)
+    return answer
+
+
+# -- The processes of a container, as the engine's host sees them.
+
+
+def list_processes(engine: "Engine", container_id: str) -> dict[int, str]:
+    """Return the command line of each process of a running container by its process id.
+
+    The ids are the host's. Raises EngineError, also where the host has no ``ps``.
+    """
+    with engine.translate(f"list the processes of the container {container_id[:12]}"):
+        answer = engine.api.top(container_id, "-eo pid,args")
+    rows = answer.get("Processes") or []
+    return {int(row[0]): " ".join(row[1:]) for row in rows if row and row[0].isdigit()}
+
+
+# -- Who uses what on the engine: every container, of whatever project, seen in one request.
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A container and what it holds; ``project`` and ``service`` are "" where no label says them.
+
+    ``networks`` are names and ids, as a container that never ran has the names alone. ``binds`` are
+    folders of the engine's host.
+    """
+
+    id: str
+    name: str
+    project: str
+    service: str
+    number: int
+    is_oneoff: bool
+    state: str
+    image: str
+    image_id: str
+    networks: frozenset[str]
+    volumes: tuple[str, ...]
+    binds: tuple[str, ...]
+
+    @property
+    def needs_stop(self) -> bool:
+        """Whether a process of it is alive, or about to be."""
+        return self.state in ("running", "restarting", "paused")
+
+
+def list_usage(engine: "Engine") -> list[Usage]:
+    """Return every container of the engine, stopped ones too, by name."""
+    with engine.translate("list the containers"):
+        found = engine.api.containers(all=True)
+    return sorted((_usage(raw) for raw in found), key=lambda each: each.name)
+
+
+def _usage(raw: "dict[str, Any]") -> Usage:
+    labels: dict[str, str] = raw.get("Labels") or {}
+    mounts = raw.get("Mounts") or []
+    networks = (raw.get("NetworkSettings") or {}).get("Networks") or {}
+    number = labels.get(NUMBER, "")
+    identities = {str((endpoint or {}).get("NetworkID") or "") for endpoint in networks.values()}
+    return Usage(
+        id=str(raw["Id"]),
+        name=_name(raw),
+        project=labels.get(PROJECT, ""),
+        service=labels.get(SERVICE, ""),
+        number=int(number) if number.isdigit() else 1,
+        is_oneoff=labels.get(ONEOFF) == "True",
+        state=str(raw.get("State") or ""),
+        image=str(raw.get("Image") or ""),
+        image_id=str(raw.get("ImageID") or ""),
+        networks=frozenset({*networks, *identities} - {""}),
+        volumes=tuple(str(item["Name"]) for item in mounts if item.get("Type") == "volume"),
+        binds=tuple(str(item["Source"]) for item in mounts if item.get("Type") == "bind"),
+    )
+
+
+def _name(raw: "dict[str, Any]") -> str:
+    # A container that others link to has their names for it, too: /other/alias.
+    names = [name.lstrip("/") for name in raw.get("Names") or []]
+    own = [name for name in names if "/" not in name]
+    return str((own or names or [str(raw["Id"])[:12]])[0])

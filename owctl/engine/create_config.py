@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from owctl.compose.model import Attachment, HealthCheck, Mount, Port, Resources, Service, Stack
+from owctl.engine.connection import version_key
 from owctl.engine.naming import SPEC_HASH, container_labels, container_name, spec_hash
-from owctl.engine.version import version_key
 
 NANOSECONDS = 1_000_000_000
 START_INTERVAL_API_VERSION = "1.44"

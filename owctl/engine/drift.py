@@ -1,9 +1,4 @@
-"""Drift: how a container that exists differs from the one that the files ask for.
-
-Pure functions on a create body and the answers of ``inspect``. What the image or the engine fill
-in is taken out first, so a container that compose made from the same files shows no difference.
-Results are names of what differs, never values: those may be secret.
-"""
+"""Drift: how a container that exists differs from the one that the files ask for, on docker and on Podman."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -25,6 +20,12 @@ from owctl.engine.drift_forms import (
     ulimit_table,
 )
 from owctl.engine.naming import CONFIG_HASH, FILES_HASH, SPEC_HASH
+
+# -- Drift: how a container that exists differs from the one that the files ask for.
+# Pure functions on a create body and the answers of ``inspect``. What the image or the engine fill
+# in is taken out first, so a container that compose made from the same files shows no difference.
+# Results are names of what differs, never values: those may be secret.
+
 
 Document = Mapping[str, Any]
 
@@ -286,3 +287,48 @@ _HOST_KEYS: tuple[tuple[str, str, Callable[[Any], object]], ...] = (
     ("NanoCpus", "cpus", int_of),
     ("PidsLimit", "pids limit", int_of),
 )
+
+
+# -- Where Podman's docker interface is not docker's: what is sent to it, and how it is compared.
+# Tried with Debian's Podman 4.3. Its ``inspect`` fills in defaults of its own (variables, limits, a log
+# driver, a signal's number), so containers are compared by the hash in their label.
+
+
+def for_podman(body: Document) -> dict[str, Any]:
+    """Return the body to create a container with as Podman understands it.
+
+    Its firewall rules take the host address 0.0.0.0 at its word, and let nobody in.
+    """
+    host = dict(body.get("HostConfig") or {})
+    host["PortBindings"] = {
+        port: [_everywhere(binding) for binding in bindings or []]
+        for port, bindings in (host.get("PortBindings") or {}).items()
+    }
+    return {**body, "HostConfig": host}
+
+
+def differences_on_podman(
+    wanted: Document, container: Document, image: Document
+) -> tuple[str, ...]:
+    """Return what differs between the body to create with and the container that is.
+
+    One that owctl did not make carries no hash, and so differs.
+    """
+    labels = (container.get("Config") or {}).get("Labels") or {}
+    wanted_labels = wanted.get("Labels") or {}
+    found = [] if is_made_from(container, image) else ["image"]
+    endpoints = (wanted.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
+    networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
+    if endpoints:
+        found += [f"network {name}" for name in sorted(set(endpoints) ^ set(networks))]
+    if labels.get(FILES_HASH) != wanted_labels.get(FILES_HASH):
+        found.append("secrets or configs")
+    if labels.get(SPEC_HASH) != wanted_labels.get(SPEC_HASH):
+        found.append("configuration")
+    found += label_differences(wanted_labels, labels, image.get("Config") or {})
+    return tuple(found)
+
+
+def _everywhere(binding: Document) -> dict[str, Any]:
+    is_wildcard = binding.get("HostIp") == "0.0.0.0"  # noqa: S104  # compared, not bound
+    return {**binding, "HostIp": ""} if is_wildcard else dict(binding)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from owctl.engine.closing import Closing
 from owctl.engine.naming import ONEOFF, PROJECT, SERVICE
+from owctl.engine.wire import Closing
 from owctl.errors import EngineUnavailable
 
 if TYPE_CHECKING:

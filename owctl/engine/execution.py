@@ -10,10 +10,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from owctl.engine.closing import Closing
 from owctl.engine.connection import Engine
-from owctl.engine.frames import FrameSplitter, Stream
-from owctl.engine.wire import Response, lost, request, short_id
+from owctl.engine.wire import Closing, FrameSplitter, Response, Stream, lost, request, short_id
 from owctl.errors import EngineError, NotFound, TimedOut
 
 # The engine's default (Ctrl-P Ctrl-Q) would swallow the first Ctrl-P in psql and bash.

@@ -1,16 +1,17 @@
-"""Images: what is there, pulling with progress, tags."""
+"""Images: what is there, what a registry has, pulling with progress, tags, and names that keep one for the way back."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from owctl.engine.known_failures import is_disk_full
+from owctl.engine.connection import Engine
+from owctl.engine.failures import is_disk_full
 from owctl.engine.naming import PROJECT
 from owctl.errors import EngineError, ImageMissing, NotFound
 
-if TYPE_CHECKING:
-    from owctl.engine.connection import Engine
+# -- Images: what is there, pulling with progress, tags.
+
 
 _NOT_FOUND = re.compile(
     r"not found|manifest unknown|does not exist|access denied|unauthorized|denied:", re.IGNORECASE
@@ -186,3 +187,70 @@ def _image(raw: Mapping[str, Any]) -> Image:
         labels=(raw.get("Config") or {}).get("Labels") or {},
         raw=raw,
     )
+
+
+# -- Images that a project may want to go back to, kept from being pruned by a name of owctl's own.
+# The names are ``owctl-rollback/<project>/<service>:<twelve digits of the image's id>``.
+
+
+_PREFIX = "owctl-rollback"
+_ID_LENGTH = 12
+
+
+def short_id(image_id: str) -> str:
+    """Return the first twelve digits of an image's id, or of another digest."""
+    return image_id.removeprefix("sha256:")[:_ID_LENGTH]
+
+
+def kept_name(project: str, service: str, image_id: str) -> str:
+    """Return the name under which an image of a service is kept."""
+    return f"{_folder(project)}/{_component(service)}:{short_id(image_id)}"
+
+
+def keep_image(engine: Engine, project: str, service: str, image_id: str) -> str:
+    """Give an image its name, and return that. Raises EngineError if the image is gone."""
+    name = kept_name(project, service, image_id)
+    tag_image(engine, image_id, name)
+    return name
+
+
+def forget_images(engine: Engine, project: str, needed: Collection[str]) -> None:
+    """Take away the names of a project that are not ``needed`` any more.
+
+    One that was built here, and that no container uses, goes with its last name; one that was pulled
+    stays without a name, for `docker image prune`.
+    """
+    for name in kept_names(engine, project):
+        if name not in needed:
+            remove_image(engine, name)
+
+
+def kept_names(engine: Engine, project: str) -> list[str]:
+    """Return all names under which images of the project are kept."""
+    folder = _folder(project)
+    with engine.translate("list the images that are kept"):
+        found = engine.api.images(filters={"reference": f"{folder}/*"})
+    names = [str(name) for each in found for name in each.get("RepoTags") or []]
+    return sorted(name for name in names if name.startswith(f"{folder}/"))
+
+
+def _folder(project: str) -> str:
+    return f"{_PREFIX}/{_component(project)}"
+
+
+def _component(name: str) -> str:
+    """Return a name as a part of an image's name: lower case, single separators between."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
+
+
+# -- What a registry has under a name, asked by the engine; nothing is pulled.
+
+
+def registry_digest(engine: "Engine", reference: str) -> str:
+    """Return the digest (``sha256:…``) of what the registry gives under a name now.
+
+    Raises EngineError where the registry cannot be asked, or does not know the name.
+    """
+    with engine.translate(f"ask the registry about {reference}"):
+        answer = engine.api.inspect_distribution(reference)  # type: ignore[no-untyped-call]
+    return str((answer.get("Descriptor") or {}).get("digest") or "")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from owctl.engine.ssh_address import DEFAULT_SOCKET, SshAddress
+from owctl.engine.endpoint import DEFAULT_SOCKET, SshAddress
 from owctl.errors import EnginePermissionDenied, EngineUnavailable
 
 _FOUND = re.compile(r"^(unix|tcp|npipe|ssh|fd|http|https)://(\S*)$")

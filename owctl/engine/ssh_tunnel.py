@@ -19,7 +19,7 @@ from collections import deque
 from pathlib import Path
 from shlex import quote
 
-from owctl.engine.ssh_address import SshAddress
+from owctl.engine.endpoint import SshAddress
 from owctl.engine.ssh_failures import (
     Far,
     connection_failure,

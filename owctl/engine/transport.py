@@ -1,19 +1,26 @@
-"""Byte streams to the engine: a connection of our own over a unix socket, TCP or TLS.
-
-docker-py's response sockets read through http.client's buffer (early output of an exec can be
-lost) and cannot be half-closed over TLS. What streams much, or in both directions, uses these.
-"""
+"""Byte streams to the engine: a connection of our own over a unix socket, TCP or TLS."""
 
 import contextlib
+import math
 import socket
 import ssl
 import sys
 import threading
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from owctl.engine.endpoint import Endpoint, TlsFiles
-from owctl.engine.translation import connection_error
+from owctl.engine.failures import connection_error
+
+if TYPE_CHECKING:
+    import requests
+
+
+# -- Byte streams to the engine: a connection of our own over a unix socket, TCP or TLS.
+# docker-py's response sockets read through http.client's buffer (early output of an exec can be
+# lost) and cannot be half-closed over TLS. What streams much, or in both directions, uses these.
+
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 TLS_RECORD_BYTES = 1 << 14
@@ -217,3 +224,14 @@ def _close(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()
+
+
+# -- HTTP over a socket file, for clients that are built on requests.
+
+
+def speak_through(session: "requests.Session", path: Path, timeout_seconds: float) -> None:
+    """Let a session send all its ``http://`` requests to the server behind a socket file."""
+    from docker.transport import UnixHTTPAdapter
+
+    adapter = UnixHTTPAdapter(f"http+unix://{path}", timeout=math.ceil(timeout_seconds))
+    session.mount("http://", adapter)

@@ -1,12 +1,17 @@
-"""What a probe found, and what that makes of a container and of a stack."""
+"""What a probe found, what that makes of a container and of a stack, and how it is said in one line."""
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from owctl.health.deep.result import DeepCheck
+
+
+# -- What a probe found, and what that makes of a container and of a stack.
+
 
 SCHEMA = 1
 
@@ -122,3 +127,63 @@ def printable(text: str | bytes, limit: int = 100) -> str:
     words = "".join(character if character.isprintable() else " " for character in text).split()
     line = " ".join(words)
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+# -- A report as lines for a reader: its containers, then its deep checks.
+
+
+class Line(NamedTuple):
+    """What a watcher sees of a container or a deep check in one round."""
+
+    name: str
+    status: str
+    latency_ms: float | None
+    detail: str
+
+
+def lines_of(report: HealthReport) -> list[Line]:
+    """Return a report's lines; several containers of a service are told apart by their names."""
+    services = [row.service for row in report.services]
+
+    def name_of(service: str, container: str | None) -> str:
+        if services.count(service) > 1 and container is not None:
+            return container.removeprefix(f"{report.project}-")
+        return service
+
+    lines = [
+        Line(name_of(row.service, row.container), row.status, row.latency_ms, row.detail)
+        for row in report.services
+    ]
+    return lines + [
+        Line(
+            f"{name_of(check.service, check.container)} {check.check}",
+            check.status,
+            check.latency_ms,
+            check.detail,
+        )
+        for check in report.deep or ()
+    ]
+
+
+# -- What changed between rounds of asking, and how latency went.
+
+
+TREND_ROUNDS = 60
+
+
+@dataclass(slots=True)
+class History:
+    """The rounds so far: the last statuses, and each line's latencies (None: not healthy)."""
+
+    statuses: dict[str, str] = field(default_factory=dict)
+    latencies_ms: dict[str, deque[float | None]] = field(default_factory=dict)
+
+    def add(self, report: HealthReport) -> list[Line]:
+        """Take a round in; return the lines whose status is not what it was."""
+        lines = lines_of(report)
+        changed = [line for line in lines if self.statuses.get(line.name) != line.status]
+        self.statuses = {line.name: line.status for line in lines}
+        for line in lines:
+            trend = self.latencies_ms.setdefault(line.name, deque(maxlen=TREND_ROUNDS))
+            trend.append(line.latency_ms if line.status == "healthy" else None)
+        return changed

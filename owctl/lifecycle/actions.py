@@ -1,4 +1,4 @@
-"""What each kind of step does to the engine, and the clearing up when a run is cut short."""
+"""What the steps of a plan do on the engine."""
 
 import threading
 import time
@@ -7,15 +7,36 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
-from owctl.errors import ContainerLost, OwctlError, ServiceFailed, TimedOut
+from owctl.errors import ContainerLost, ImageMissing, OwctlError, ServiceFailed, TimedOut
 from owctl.lifecycle.execute import Cancelled
-from owctl.lifecycle.missing_image import missing_image
 from owctl.lifecycle.plan import Plan, Step
 from owctl.lifecycle.readiness import wait_until_ready
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
     from owctl.engine.images import PullProgress
+
+
+# -- What to say of an image that a container is to be made from, and that is not there.
+
+
+def missing_image(service: Service, reference: str, project: str) -> ImageMissing:
+    """Return the error for a service whose image, ``reference``, is not on this machine."""
+    if service.held_image is not None:
+        return ImageMissing(
+            f"The image {reference}, which {service.name} went back to, is not on this machine "
+            "any more.",
+            hint=f"owctl upgrade {service.name}, which takes {service.declared_image(project)}; or "
+            "docker load, if the image was saved",
+        )
+    return ImageMissing(
+        f"The image {reference} of {service.name} is not on this machine.",
+        hint=f"docker pull {reference}, or set another image in .env",
+    )
+
+
+# -- What each kind of step does to the engine, and the clearing up when a run is cut short.
+
 
 Report = Callable[[str], None]
 
@@ -140,10 +161,10 @@ class Actions:
         return "created"
 
     def _create(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.archives import write_files
         from owctl.engine.containers import create_container
         from owctl.engine.create_config import container_config
         from owctl.engine.images import image_id
-        from owctl.engine.written_files import write_files
 
         service = self._service(step)
         reference = service.image_name(self.stack.project)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from owctl.compose.model import Stack
 from owctl.errors import EngineError, Interrupted, OwctlError
 from owctl.lifecycle.actions import Report, grace_seconds
-from owctl.lifecycle.clean_items import Item, Kept, Kind
-from owctl.lifecycle.clean_listing import CleanOptions, Listing, list_project
+from owctl.lifecycle.clean_listing import CleanOptions, Item, Kept, Kind, Listing, list_project
 from owctl.lifecycle.execute import execute
 from owctl.lifecycle.plan import Plan, Receiver, Step, StepKind, keys
 

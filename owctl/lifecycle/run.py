@@ -1,7 +1,8 @@
-"""Start, stop and restart a stack: observe → plan → execute → result."""
+"""Runs a plan: what is looked at before anything is created, then every step."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
@@ -14,8 +15,12 @@ from owctl.lifecycle.start_plan import StartOptions, plan_start
 from owctl.lifecycle.stop_plan import plan_restart, plan_stop
 
 if TYPE_CHECKING:
+    from owctl.doctor.finding import Finding
     from owctl.engine.connection import Engine
     from owctl.engine.containers import Container
+
+
+# -- Start, stop and restart a stack: observe → plan → execute → result.
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ def prepare_start(
             proxy_environment=engine.proxy_environment,
         )
         if engine.is_podman:
-            from owctl.engine.podman import differences_on_podman
+            from owctl.engine.drift import differences_on_podman
 
             return differences_on_podman(wanted, container.raw, image.raw)
         return differing(wanted, container.raw, image.raw, network_ids=observed.networks)
@@ -120,3 +125,29 @@ def run(
         actions.discard_unstarted()
         raise
     return actions
+
+
+# -- Looks at a plan of `start` with the doctor's eyes before it is carried out.
+
+
+def check_before_start(
+    engine: "Engine",
+    stack: Stack,
+    prepared: "Prepared",
+    project_dir: Path,
+    ignore: Collection[str] = (),
+) -> "tuple[Finding, ...]":
+    """Return warnings about what the plan starts; raises OwctlError for what must not be started.
+
+    A plan that starts nothing is not looked at. ``ignore`` names checks to leave out.
+    """
+    starting = {step.service for step in prepared.plan.steps if step.kind == "start"} - {None}
+    if not starting:
+        return ()
+    from owctl.doctor.examine import preflight
+    from owctl.doctor.finding import Situation
+
+    observed = prepared.observed
+    containers = (*observed.containers, *observed.successors)
+    situation = Situation(engine, stack, containers, observed.volumes, observed.images)
+    return preflight(situation, [str(name) for name in starting], project_dir, ignore)

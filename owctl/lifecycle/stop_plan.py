@@ -1,4 +1,4 @@
-"""What exists → the steps that `stop` and `restart` take."""
+"""Plans that stop: the whole stack or a part of it, and a standstill of services for a while."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 from owctl.compose.model import Stack
 from owctl.lifecycle.observed import Observed
 from owctl.lifecycle.plan import Plan, Step, StepKind, keys
-from owctl.lifecycle.reach_plan import reach_steps
+from owctl.lifecycle.proxy import reach_steps
 
 if TYPE_CHECKING:
     from owctl.engine.containers import Container
+
+
+# -- What exists → the steps that `stop` and `restart` take.
 
 
 def plan_stop(
@@ -106,3 +109,44 @@ def _ordered(steps: Sequence[Step]) -> tuple[Step, ...]:
         done.add(step.key)
         result.append(step)
     return tuple(result)
+
+
+# -- Containers that stand still for a while: the steps that stop them, and those that start them.
+
+
+def plan_halt(stack: Stack, containers: Sequence["Container"]) -> Plan:
+    """Return the steps that stop containers and keep them, what depends on others first."""
+    steps: list[Step] = []
+    stops = {container.id: _step("stop", container) for container in containers}
+    # A dependency comes after all that depends on it, so that the steps can be run one by one.
+    for container in sorted(containers, key=lambda each: -_depth(stack, each.service)):
+        above = [c for c in containers if _depends(stack, c.service, container.service)]
+        steps.append(_step("stop", container, keys(stops[each.id] for each in above)))
+    return Plan(tuple(steps))
+
+
+def plan_resume(stack: Stack, observed: Observed, containers: Sequence["Container"]) -> Plan:
+    """Return the steps that start containers as they are, and wait until their services answer.
+
+    One starts after those of the others that it depends on are ready. A web server that went on
+    meanwhile is asked through, as their addresses may have changed.
+    """
+    names = {container.service for container in containers}
+    steps: list[Step] = []
+    for name in sorted(names & stack.services.keys(), key=lambda each: _depth(stack, each)):
+        gate = frozenset(
+            Step(kind="ready", subject=edge.service).key
+            for edge in stack.services[name].depends_on
+            if edge.service in names
+        )
+        mine = [_step("start", each, gate) for each in containers if each.service == name]
+        steps += mine
+        steps.append(Step(kind="ready", subject=name, service=name, requires=keys(mine) | gate))
+    return Plan((*steps, *reach_steps(stack, observed, steps)))
+
+
+def _depth(stack: Stack, name: str) -> int:
+    """Return how many services a service stands above; 0 for one that depends on nobody."""
+    service = stack.services.get(name)
+    edges = service.depends_on if service is not None else ()
+    return max((1 + _depth(stack, edge.service) for edge in edges), default=0)

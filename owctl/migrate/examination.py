@@ -1,4 +1,4 @@
-"""The look before the leap: what a migration would do, read from a copy, with nothing written."""
+"""What is found out before anything changes: source, target, room, what would be rejected."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,22 +8,100 @@ from typing import TYPE_CHECKING, Any
 from owctl.compose.model import Stack
 from owctl.environment.secrets import redacted
 from owctl.errors import OwctlError
-from owctl.migrate import origin, sign_in, target
-from owctl.migrate.capture import capture_place, has_vector_folder, uploads_of
-from owctl.migrate.events import MigrationWarning, Receiver, ignore
-from owctl.migrate.journal import Journal
-from owctl.migrate.mapping import plan_tables
-from owctl.migrate.model import Reject
-from owctl.migrate.rehearsal import rehearse
-from owctl.migrate.report import to_do_before, totals
-from owctl.migrate.report_model import describe, meanings, source_document
-from owctl.migrate.room import space_document, uploads_bytes
-from owctl.migrate.source import SCRATCH_PREFIX, Source, open_source
+from owctl.migrate import passwords
+from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
+from owctl.migrate.convert.mapping import plan_tables
+from owctl.migrate.convert.model import Reject
+from owctl.migrate.folder import Journal, MigrationWarning, Receiver, ignore
+from owctl.migrate.load import target
+from owctl.migrate.load.load import rehearse
+from owctl.migrate.report.model import describe, meanings, source_document, to_do_before, totals
+from owctl.migrate.source import origin
+from owctl.migrate.source.capture import capture_place, has_vector_folder, uploads_of
+from owctl.migrate.source.database import SCRATCH_PREFIX, Source, Unreadable, open_source
 from owctl.migrate.steps import Steps
 from owctl.scratch_folder import ScratchFolder
+from owctl.volumes.space import free_bytes
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
+
+
+# -- How much room a migration takes, how much there is, and how long it will be about.
+
+
+# Rows and indexes of PostgreSQL beside those of SQLite; the log of the transaction comes on top.
+_TABLES_SHARE, _LOG_SHARE = 1.3, 1.0
+# What a load and a copy of files took on a machine of two cores, checks included.
+_ROWS_BYTES_A_SECOND, _FILES_BYTES_A_SECOND = 25_000_000, 60_000_000
+# Stopping, starting and proving, which does not depend on how much there is.
+_AROUND_SECONDS = 30
+_DATA_FOLDER = "/var/lib/postgresql/data"
+
+
+def space_document(
+    engine: "Engine",
+    working_dir: Path,
+    source: Source,
+    files_bytes: int,
+    server: "Container | None",
+) -> dict[str, Any]:
+    """Return what a migration needs and what is free; ``server`` is PostgreSQL's, if it runs.
+
+    ``copy_*`` is the project's folder, which gets the captured copy; ``database_*`` is the disk
+    of PostgreSQL. ``database_free_bytes`` is None where it cannot be asked.
+    """
+    rows = source.size_bytes
+    return {
+        "copy_bytes": rows + files_bytes,
+        "free_bytes": free_bytes(working_dir),
+        "uploads_bytes": files_bytes,
+        "database_bytes": int(rows * (_TABLES_SHARE + _LOG_SHARE)),
+        "database_free_bytes": None if server is None else _free_in(engine, server),
+        "estimated_seconds": _AROUND_SECONDS
+        + round(rows / _ROWS_BYTES_A_SECOND + files_bytes / _FILES_BYTES_A_SECOND),
+    }
+
+
+def uploads_bytes(source: Source, folder: Path | None) -> int:
+    """Return how large the uploads are: the files of ``folder``, else what the database says.
+
+    What the database says leaves out rows that do not tell.
+    """
+    if folder is None:
+        return _recorded_bytes(source)
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _recorded_bytes(source: Source) -> int:
+    if "meta" not in source.columns.get("file", ()):
+        return 0
+    total = 0
+    for row in source.rows("file", ("meta",)):
+        if not isinstance(row, Unreadable):
+            total += _recorded(row[1][0])
+    return total
+
+
+def _recorded(raw: bytes | float | None) -> int:
+    try:
+        content = parsed(clean_json(raw)[0])
+    except (JsonUnusable, RecursionError):
+        return 0
+    size = content.get("size") if isinstance(content, dict) else None
+    return size if type(size) is int and size > 0 else 0
+
+
+def _free_in(engine: "Engine", server: "Container") -> int | None:
+    from owctl.backup.restore.plan import disk_of
+
+    disk = disk_of(engine, server, server.environment.get("PGDATA") or _DATA_FOLDER)
+    return None if disk is None else disk.free_bytes
+
+
+# -- The look before the leap: what a migration would do, read from a copy, with nothing written.
+
 
 # These are the stack's own affair, whatever the old backend had.
 _NOT_CARRIED = frozenset(
@@ -60,8 +138,8 @@ def examine(
             "project": stack.project,
             "id": None,
             "status": "rehearsed",
-            "sign_in": sign_in.document(
-                sign_in.foretell(source, options if look else None, choice), choice
+            "sign_in": passwords.document(
+                passwords.foretell(source, options if look else None, choice), choice
             ),
             "source": {
                 "kind": journal.origin["kind"],

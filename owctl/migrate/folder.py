@@ -1,15 +1,19 @@
-"""A migration's folder: where its copy of the source, its journal and its reports are."""
+"""The folder of a migration: its journal, and what a migration tells while it works."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from owctl.backup.publish import new_id, sync_folder
 from owctl.errors import OwctlError
 from owctl.project.private_file import PRIVATE_MODE, cannot
+
+# -- A migration's folder: where its copy of the source, its journal and its reports are.
+
 
 FOLDER_NAME = "migrations"
 SOURCE_NAME = "source"
@@ -83,3 +87,132 @@ def read_document(path: Path) -> dict[str, Any] | None:
     if not isinstance(document, dict):
         raise OwctlError(f"{path} is damaged: it is no JSON object.", hint="a new migration")
     return document
+
+
+# -- A migration's journal: what was chosen, and which steps are done, so that a run can go on.
+
+
+NAME = "journal.json"
+Step = Literal[
+    "examine", "stop-old", "capture", "start-new", "backup", "halt", "load", "files", "start",
+    "prove",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user chose; the same for every run of a migration."""
+
+    passwords: Literal["one-time", "keep"]
+    replace: bool = False
+    orphans: str | None = None
+    on_duplicate_email: Literal["stop", "rename"] = "stop"
+    on_overflow: Literal["reject", "widen"] = "reject"
+    keep_share_links: bool = False
+    allow_unknown: bool = False
+
+
+@dataclass(slots=True)
+class Journal:
+    """The journal of the migration in ``folder``.
+
+    ``origin`` is ``{kind, name, uploads}``: a file, a container or a volume. ``old_was_running``
+    is for the way back. ``facts`` are what steps have found, for those that come after them.
+    """
+
+    folder: Path
+    project: str
+    origin: dict[str, Any]
+    choices: Choices
+    old_was_running: bool = False
+    rolled_back: bool = False
+    done: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The migration's id: the folder's name."""
+        return self.folder.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step is done."""
+        return "prove" in self.done
+
+    def is_done(self, step: Step) -> bool:
+        """Whether a step is done."""
+        return step in self.done
+
+    def finish(self, step: Step, **facts: Any) -> None:  # noqa: ANN401  # what JSON can hold
+        """Write down that a step is done, with what it found."""
+        self.done[step] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        self.facts |= facts
+        self.write()
+
+    def write(self) -> None:
+        """Make the journal durable; raises OwctlError."""
+        document = {"schema": 1, "id": self.id, **asdict(self)}
+        del document["folder"]
+        write_document(self.folder / NAME, document)
+
+
+def read_journal(folder: Path) -> Journal:
+    """Return the journal of a migration's folder; raises OwctlError."""
+    document = read_document(folder / NAME)
+    if document is None:
+        raise OwctlError(f"{folder} is no migration: it has no {NAME}.", hint="a new migration")
+    try:
+        return Journal(
+            folder,
+            document["project"],
+            document["origin"],
+            Choices(**document["choices"]),
+            document["old_was_running"],
+            document["rolled_back"],
+            document["done"],
+            document["facts"],
+        )
+    except (KeyError, TypeError) as error:
+        raise OwctlError(f"{folder / NAME} is damaged: {error}.", hint="a new migration") from error
+
+
+# -- What a migration tells while it works; the command line turns it into text.
+
+
+TableStage = Literal["loading", "verifying", "verified"]
+StepState = Literal["started", "progress", "done", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableProgress:
+    """How far a table is: rows of the source that were read, of how many; bytes that were sent."""
+
+    table: str
+    stage: TableStage
+    rows: int
+    of_rows: int
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """A step of the guided run, or what it is at."""
+
+    step: str
+    state: StepState
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationWarning:
+    """Something that the user must know; it also stands in the report."""
+
+    text: str
+
+
+MigrationEvent = TableProgress | StepProgress | MigrationWarning
+Receiver = Callable[[MigrationEvent], None]
+
+
+def ignore(_: MigrationEvent) -> None:
+    """Receive and drop: for callers that show nothing."""

@@ -1,8 +1,4 @@
-"""Passwords: the old backend's hashes let nobody in at the new one, which knows argon2 alone.
-
-``one-time`` gives every account whose hash is of no use a generated password, listed for the
-administrator to hand out; ``keep`` copies the hashes as they are.
-"""
+"""Passwords and accounts after the move: hashes that the new backend knows, one-time passwords, who signs in for the proof."""
 
 import csv
 import io
@@ -12,9 +8,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from owctl.errors import OwctlError
+from owctl.migrate.convert.mapping import references_of
+from owctl.migrate.convert.model import Options
+from owctl.migrate.convert.values import Raw, boolean, clean_text
+from owctl.migrate.source.database import Source, Unreadable
 from owctl.project.private_file import PRIVATE_MODE, cannot
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+# -- Passwords: the old backend's hashes let nobody in at the new one, which knows argon2 alone.
+# ``one-time`` gives every account whose hash is of no use a generated password, listed for the
+# administrator to hand out; ``keep`` copies the hashes as they are.
+
 
 FILE_NAME = "one-time-passwords.csv"
 Choice = Literal["one-time", "keep"]
@@ -225,3 +235,132 @@ def _harmless(text: str) -> str:
 
 def _accounts(count: int) -> str:
     return f"{count} account" if count == 1 else f"{count} accounts"
+
+
+# -- The accounts: read from the source for the passwords, and from the target for their list.
+
+
+def accounts_of(source: Source) -> Iterator[Account]:
+    """Yield the accounts of the source that have a password, by what ``auth`` and ``user`` say."""
+    if not {"auth", "user"} <= set(source.tables):
+        return
+    people = {_text(key): person for key, *person in _rows(source, "user", ("id", "name", "role"))}
+    for key, email, hashed, active in _rows(source, "auth", ("id", "email", "password", "active")):
+        if _text(key) in people:
+            name, role = people[_text(key)]
+            yield Account(
+                _text(key), _text(email), _text(name), _text(role),
+                bool(boolean(active, True)[0]), _text(hashed),
+            )  # fmt: skip
+
+
+def ids_of(source: Source, table: str) -> list[str]:
+    """Return the ids of a table's rows, those that cannot be read left out."""
+    return [_text(key) for (key,) in _rows(source, table, ("id",))]
+
+
+def accounts_in(connection: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[Account]:
+    """Yield the accounts of the target that have a password, with their addresses there."""
+    rows = connection.execute(
+        'SELECT u.id, a.email, u.name, u.role, a.active, a.password FROM public."user" u'
+        " JOIN public.auth a USING (id) ORDER BY u.role <> 'admin', a.email"
+    )
+    for key, email, name, role, active, hashed in rows:
+        yield Account(key, email, name, role, bool(active), hashed or "")
+
+
+def count_without_password(connection: "psycopg.Connection[tuple[Any, ...]]") -> int:
+    """Return how many accounts of the target have no row in ``auth``."""
+    row = connection.execute(
+        'SELECT count(*) FROM public."user" u'
+        " WHERE NOT EXISTS (SELECT FROM public.auth a WHERE a.id = u.id)"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def find_user(source: Source, email: str) -> str:
+    """Return the id of the account with an address; raises OwctlError if there is not one such."""
+    wanted = email.strip().lower()
+    found = [
+        _text(key)
+        for key, address in _rows(source, "user", ("id", "email"))
+        if _text(address).strip().lower() == wanted
+    ]
+    if len(found) != 1:
+        raise OwctlError(
+            f"The source has {len(found)} accounts with the address {email}.",
+            hint="--orphans assign:EMAIL, with the address of one account",
+        )
+    return found[0]
+
+
+def paths_of(source: Source) -> dict[str, str]:
+    """Return the paths of uploaded files by the files' ids, as the source has them."""
+    return {_text(key): _text(path) for key, path in _rows(source, "file", ("id", "path"))}
+
+
+def _rows(source: Source, table: str, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    if not set(columns) <= set(source.columns.get(table, ())):
+        return
+    for row in source.rows(table, columns):
+        if not isinstance(row, Unreadable):
+            yield row[1]
+
+
+def _text(raw: Raw) -> str:
+    """Return a value as the target gets it."""
+    return (clean_text(raw)[0] or b"").decode()
+
+
+# -- Who can sign in afterwards: foretold from the source, and read from the database once it is loaded.
+
+
+def foretell(source: Source, options: Options | None, choice: Choice) -> Passwords:
+    """Return who will be able to sign in; ``options`` None: what the target takes is not known yet.
+
+    Accounts that the target will not get are not counted, nor are passwords of such accounts.
+    """
+    people, holders = ids_of(source, "user"), ids_of(source, "auth")
+    users, auths = set(people), set(holders)
+    if options is not None and "user" in options.target_columns:
+        references = references_of(source, options)
+        users = {key.decode() for key in references.ids("user")}
+        auths = {key.decode() for key in references.ids("auth")}
+    found = (each for each in accounts_of(source) if each.id in users & auths)
+    strays = sum(1 for key in holders if key not in users)
+    return count(found, choice, None, without=len(users - auths), strays=strays)
+
+
+def read_back(
+    connection: "psycopg.Connection[tuple[Any, ...]]", choice: Choice, folder: Path, strays: int
+) -> Passwords:
+    """Return who can sign in, by what the loaded database has; ``strays`` is known from the load."""
+    known = read_passwords(folder / FILE_NAME) if choice == "one-time" else {}
+    found = list(accounts_in(connection))
+    given = [each for each in found if each.id in known]
+    others = count((each for each in found if each.id not in known), "keep", None)
+    return Passwords(
+        {},
+        one_time=len(given),
+        kept=others.kept,
+        locked_out=others.locked_out,
+        inactive=others.inactive,
+        without=count_without_password(connection),
+        strays=strays,
+        path=folder / FILE_NAME if given else None,
+    )
+
+
+def document(made: Passwords, choice: Choice) -> dict[str, Any]:
+    """Return the part of a report."""
+    return {
+        "choice": choice,
+        "one_time": made.one_time,
+        "kept": made.kept,
+        "locked_out": made.locked_out,
+        "inactive": made.inactive,
+        "without_password": made.without,
+        "passwords_without_account": made.strays,
+        "path": str(made.path) if made.path else None,
+        "lines": made.lines(),
+    }

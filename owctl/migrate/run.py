@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from owctl.compose.model import Stack
 from owctl.errors import Interrupted, OwctlError
-from owctl.migrate.events import Receiver, StepProgress, ignore
-from owctl.migrate.folder import write_document
-from owctl.migrate.journal import Journal, Step
-from owctl.migrate.report import build_report
-from owctl.migrate.report_page import write_page
-from owctl.migrate.services import StackServices
-from owctl.migrate.steps import Steps
+from owctl.migrate.folder import Journal, Receiver, Step, StepProgress, ignore, write_document
+from owctl.migrate.report.model import build_report
+from owctl.migrate.report.page import write_page
+from owctl.migrate.steps import StackServices, Steps
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine

@@ -1,31 +1,124 @@
-"""The steps of a migration, one method each; ``run.py`` decides which of them are left to do."""
+"""The steps of a migration, and the services that are stopped and started around them."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from owctl.backup.restore.events import RestoreEvent
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError
-from owctl.migrate import accounts, origin, passwords, preparation, results, sign_in, target
-from owctl.migrate.capture import Captured, capture_file, capture_place, read_captured
-from owctl.migrate.events import MigrationWarning, Receiver, StepProgress
-from owctl.migrate.files import FilesResult, StoredFile, copy_files, count_in_uploads
-from owctl.migrate.folder import read_document, write_document
-from owctl.migrate.journal import Journal, Step
-from owctl.migrate.load import LoadRequest, load
-from owctl.migrate.model import Options
+from owctl.lifecycle.plan import StepEvent
+from owctl.lifecycle.run import check_before_start, prepare_start, run
+from owctl.lifecycle.services import Services
+from owctl.lifecycle.start_plan import StartOptions
+from owctl.migrate import passwords
+from owctl.migrate.convert.model import Options
+from owctl.migrate.folder import (
+    Journal,
+    MigrationWarning,
+    Receiver,
+    Step,
+    StepProgress,
+    read_document,
+    write_document,
+)
+from owctl.migrate.load import preparation, target
+from owctl.migrate.load.files import FilesResult, StoredFile, copy_files, count_in_uploads
+from owctl.migrate.load.load import LoadRequest, load
 from owctl.migrate.prove import Expected, prove
-from owctl.migrate.report_model import describe, source_document
-from owctl.migrate.services import StackServices
-from owctl.migrate.source import Source, open_source
+from owctl.migrate.report import results
+from owctl.migrate.report.model import describe, source_document
+from owctl.migrate.source import origin
+from owctl.migrate.source.capture import Captured, capture_file, capture_place, read_captured
+from owctl.migrate.source.database import Source, open_source
+from owctl.project.ownership import check_owner
 
 if TYPE_CHECKING:
     import psycopg
 
-    from owctl.engine.connection import Engine
-
     Connection = psycopg.Connection[tuple[Any, ...]]
+    from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
+
+
+# -- The new stack's services around a migration: started, the backend halted, started again.
+
+
+class StackServices:
+    """The stack; ``timeout_seconds`` is for each service until it answers."""
+
+    def __init__(
+        self, engine: "Engine", stack: Stack, receive: Receiver, timeout_seconds: float
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.receive = receive
+        self.timeout_seconds = timeout_seconds
+
+    def start(self, step: str) -> None:
+        """Start every service and wait until it answers; what would go wrong is looked for first."""
+
+        def receive(event: StepEvent) -> None:
+            detail = f"{event.step.subject}: {event.detail or event.phase}"
+            self.receive(StepProgress(step, "progress", detail))
+
+        check_owner(self.engine, self.stack.project, self.stack.working_dir, adopt=False)
+        names = list(self.stack.services)
+        prepared = prepare_start(self.engine, self.stack, names, StartOptions())
+        folder = self.stack.working_dir
+        for found in check_before_start(self.engine, self.stack, prepared, folder, ()):
+            self.receive(MigrationWarning(f"{found.detail}. {found.hint or ''}".strip()))
+        run(self.engine, self.stack, prepared, receive, timeout_seconds=self.timeout_seconds)
+
+    def halt(self, name: str) -> None:
+        """Stop a service and keep its containers."""
+        self._services("halt").stop(keep=[other for other in self.stack.services if other != name])
+
+    def halt_all(self) -> None:
+        """Stop every service and keep the containers."""
+        self._services("rollback").stop()
+
+    def container_of(self, name: str) -> "Container | None":
+        """Return a service's first container, running or not."""
+        from owctl.engine.containers import list_containers
+
+        return next(iter(list_containers(self.engine, self.stack.project, services=[name])), None)
+
+    def any_image(self) -> str:
+        """Return the id of any image of the stack that is on this machine."""
+        from owctl.engine.images import image_id
+
+        for service in self.stack.services.values():
+            found = image_id(self.engine, service.image_name(self.stack.project))
+            if found is not None:
+                return found
+        raise OwctlError("None of the stack's images is on this machine.", hint="owctl start")
+
+    def refuse_sqlite(self, backend: str) -> None:
+        """Raise OwctlError if the backend keeps its data in a SQLite file beside PostgreSQL."""
+        from owctl.doctor.data import check_data
+        from owctl.doctor.finding import look
+
+        for found in check_data(look(self.engine, self.stack)):
+            if found.status == "warning" and f" of {backend} " in found.detail:
+                raise OwctlError(
+                    f"The new backend does not seem to use PostgreSQL: {found.detail}.",
+                    hint=f"an image of {backend} that uses PostgreSQL; or, if the file is an old "
+                    "one, move it out of the volume",
+                )
+
+    def _services(self, step: str) -> Services:
+        def receive(event: RestoreEvent) -> None:
+            if isinstance(event, StepEvent):
+                detail = f"{event.step.subject}: {event.detail or event.phase}"
+                self.receive(StepProgress(step, "progress", detail))
+
+        return Services(self.engine, self.stack, receive, self.timeout_seconds)
+
+
+# -- The steps of a migration, one method each; ``run.py`` decides which of them are left to do.
+
 
 _LOAD_NAME = "load.json"
 _DEFAULT_UPLOAD_DIR = "/app/data/uploads"
@@ -108,7 +201,7 @@ class Steps:
         before = self.journal.facts["target"]["rows_before"]
         if not before or not self.journal.choices.replace or self.loaded_before():
             return {}
-        from owctl.backup.create import BackupRequest, create_backup
+        from owctl.backup.create.create import BackupRequest, create_backup
 
         self.tell("backup", "backing up what will be replaced")
         created = create_backup(
@@ -128,7 +221,7 @@ class Steps:
                 return self._loaded(connection, source)
             choices = self.journal.choices
             made = passwords.make_passwords(
-                accounts.accounts_of(source),
+                passwords.accounts_of(source),
                 choices.passwords,
                 self.journal.folder,
                 lambda count: self.tell("load", f"{count} passwords made"),
@@ -204,7 +297,7 @@ class Steps:
         choices = self.journal.choices
         return Options(
             target_columns=found.columns,
-            orphans=accounts.find_user(source, choices.orphans) if choices.orphans else None,
+            orphans=passwords.find_user(source, choices.orphans) if choices.orphans else None,
             on_duplicate_email=choices.on_duplicate_email,
             on_overflow=choices.on_overflow,
             keep_share_links=choices.keep_share_links,
@@ -251,25 +344,25 @@ class Steps:
 
     def _loaded(self, connection: "Connection", source: Source) -> dict[str, Any]:
         choice, folder = self.journal.choices.passwords, self.journal.folder
-        passwords.rewrite_list(folder / passwords.FILE_NAME, accounts.accounts_in(connection))
+        passwords.rewrite_list(folder / passwords.FILE_NAME, passwords.accounts_in(connection))
         loaded = read_document(folder / _LOAD_NAME) or {}
         strays = sum(
             table["reasons"].get("orphan-user", 0)
             for table in loaded.get("tables", ())
             if table["source"] == "auth"
         )
-        made = sign_in.read_back(connection, choice, folder, strays)
+        made = passwords.read_back(connection, choice, folder, strays)
         options = self.options(source, target.look(connection))
         return {
             "load": loaded,
             "source": self.journal.facts["source"] | source_document(source),
             "findings": describe(source, options),
-            "sign_in": sign_in.document(made, choice),
+            "sign_in": passwords.document(made, choice),
         }
 
 
 def _stored_files(connection: "Connection", source: Source) -> list[StoredFile]:
-    old = accounts.paths_of(source)
+    old = passwords.paths_of(source)
     rows = connection.execute("SELECT id, path FROM public.file WHERE path <> '' ORDER BY id")
     return [StoredFile(key, old.get(key) or path, path) for key, path in rows.fetchall()]
 

@@ -1,19 +1,139 @@
-"""What logs hold now: each read in a thread of its own, over a connection of its own, and merged."""
+"""Logs that are there already: read from all containers, merged by time, cut to the last lines."""
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 
-from owctl.engine.closing import Closing
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
-from owctl.engine.logs import Guard, LogStream, stream_logs
+from owctl.engine.logs import Guard, LogStream, ns_stamp, stamp_ns, stream_logs
+from owctl.engine.wire import Closing
 from owctl.errors import EngineError, EngineUnavailable, NotFound
-from owctl.observe.log_filter import LineFilter
-from owctl.observe.log_merge import merge_by_time
-from owctl.observe.log_tail import TailStart, find_tail
-from owctl.observe.logs import Line, OnProblem, Source, Window
+from owctl.observe.log_filter import Line, LineFilter, OnProblem, Source, Window, stamp_of
+
+# -- Several logs as one, in the order of time.
+
+
+# The engine stamps stdout and stderr of a container apart, before it writes either to the log: there
+# a line may stand behind one that is a little later.
+DISORDER_NS = 10_000_000
+
+
+def merge_by_time(
+    streams: Sequence[Iterator[list[Line]]], disorder_ns: int = DISORDER_NS
+) -> Iterator[list[Line]]:
+    """Merge streams of lines, by reading only as far ahead as needed.
+
+    Each stream is in order of time but for ``disorder_ns``. Lines of one stream and one time keep
+    their order; a single stream is passed on as it is.
+    """
+    if len(streams) == 1:
+        yield from streams[0]
+        return
+    open_logs = [_OpenLog(iter(stream), disorder_ns) for stream in streams]
+    for log in open_logs:
+        log.read()
+    while open_logs:
+        # Up to there nothing can come in between any more.
+        horizon = min(log.settled for log in open_logs)
+        taken: list[Line] = []
+        for log in open_logs:
+            taken += log.take(horizon)
+            if log.settled == horizon:
+                log.read()
+        if taken:
+            taken.sort(key=stamp_of)
+            yield taken
+        open_logs = [log for log in open_logs if log.lines or not log.ended]
+
+
+class _OpenLog:
+    """A stream, and what of it waits: sorted, final up to the stamp ``settled``."""
+
+    def __init__(self, stream: Iterator[list[Line]], disorder_ns: int) -> None:
+        self._stream = stream
+        self._disorder_ns = disorder_ns
+        self.lines: list[Line] = []
+        self.ended = False
+        self.settled = b""
+
+    def read(self) -> None:
+        """Read one more batch, so that ``settled`` is later, or the end is known."""
+        while not self.ended:
+            batch = next(self._stream, None)
+            if batch is None:
+                self.ended = True
+                self.settled = b"\xff"
+            elif batch:
+                self.lines += batch
+                self.lines.sort(key=stamp_of)
+                settled = _earlier(self.lines[-1][0], self._disorder_ns)
+                if settled > self.settled:
+                    self.settled = settled
+                    return
+
+    def take(self, horizon: bytes) -> list[Line]:
+        """Hand out the lines up to a stamp."""
+        cut = bisect_right(self.lines, horizon, key=stamp_of)
+        taken, self.lines = self.lines[:cut], self.lines[cut:]
+        return taken
+
+
+def _earlier(stamp: bytes, nanoseconds: int) -> bytes:
+    return ns_stamp(stamp_ns(stamp.decode("ascii")) - nanoseconds).encode()
+
+
+# -- Where the last N lines of a log begin: whole lines, and only those that are chosen.
+
+
+GROWTH = 8
+FIRST_LOOK_ENTRIES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TailStart:
+    """Read the last ``entries`` of the engine (None: all), and skip so many chosen lines."""
+
+    entries: int | None
+    skip: int = 0
+
+
+def find_tail(
+    read: Callable[[int | None], Iterator[tuple[list[Line], int]]],
+    window: Window,
+    chooser: LineFilter,
+) -> TailStart:
+    """Return where the last ``window.tail`` lines that ``chooser`` chooses begin.
+
+    ``read`` yields the lines of the last so many entries, each time with the number of entries so far. The
+    engine finds its last entries fast, so the look back grows until enough is found. Nothing is
+    kept but numbers.
+    """
+    wanted = window.tail or 0
+    entries: int | None = wanted + 1
+    if chooser.leaves_out:
+        entries = max(wanted * GROWTH, FIRST_LOOK_ENTRIES)
+    if window.until is not None:
+        entries = None  # the engine counts its last entries from the end of the log, not from there
+    while True:
+        counting = chooser.fresh()
+        found = read_entries = 0
+        for lines, read_entries in read(entries):  # noqa: B007  # the last one counts
+            found += len(counting.choose(lines)[0])
+        if entries is None or read_entries < entries:
+            # That was all there is.
+            return TailStart(None, max(found - wanted, 0))
+        # The first line may lack its beginning, so it takes one more than are wanted.
+        if found > wanted:
+            return TailStart(entries, found - wanted)
+        entries *= GROWTH
+
+
+# -- What logs hold now: each read in a thread of its own, over a connection of its own, and merged.
+
 
 # Of up to a quarter of a megabyte each, for each container.
 BATCHES_AHEAD = 2

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from owctl.errors import EngineError, OwctlError
+from owctl.observe.log_filter import Line, Source, Window
 from owctl.observe.log_follow import LogFollower
-from owctl.observe.logs import Line, Source, Window
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine

@@ -1,23 +1,53 @@
-"""What a project's containers consume, round after round: each is read by a thread of its own."""
+"""What containers consume, sampled in rounds."""
 
 import queue
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from owctl.engine.containers import inspect_container, list_containers
+from owctl.engine.containers import inspect_container, list_containers, read_statistics
 from owctl.engine.logs import container_states
-from owctl.engine.statistics import read_statistics
-from owctl.errors import EngineError, EngineUnavailable
+from owctl.errors import EngineError, EngineUnavailable, Interrupted, OwctlError
 from owctl.observe.stats import Counters, Usage, cpu_limit_cores, parse_statistics, usage_between
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
     from owctl.engine.containers import Container
+
+
+# -- Asks again and again, at a steady pace.
+
+
+Answer = TypeVar("Answer")
+
+
+def rounds(
+    ask: Callable[[], Answer], interval_seconds: float, *, first_seconds: float | None = None
+) -> Iterator[Answer | OwctlError]:
+    """Yield an answer every ``interval_seconds``, for ever; an engine's failure is yielded, too.
+
+    The interval is from start to start, ``first_seconds`` the one after the first answer; a round
+    that takes longer delays the next. Raises Interrupted.
+    """
+    pause_seconds = interval_seconds if first_seconds is None else first_seconds
+    while True:
+        started = time.monotonic()
+        try:
+            yield ask()
+        except Interrupted:
+            raise
+        except OwctlError as error:
+            yield error
+        time.sleep(max(0.0, started + pause_seconds - time.monotonic()))
+        pause_seconds = interval_seconds
+
+
+# -- What a project's containers consume, round after round: each is read by a thread of its own.
+
 
 # So long a container may keep a round waiting; the others are shown without it then.
 PATIENCE_SECONDS = 5.0

@@ -31,7 +31,7 @@ def development_settings(
 
     Raises ConfigurationError where there are no such files, or where both stacks would share a name.
     """
-    from owctl.compose.project_name import declared_name, settled_name
+    from owctl.compose.loader import declared_name, settled_name
 
     project = Settings.load(flags, environ, working_dir)
     files = project.compose_files if flags.files else _twins(project)

@@ -1,11 +1,144 @@
-"""Which value a secret gets: the one in use before all others, a new one only where that is safe."""
+"""Which secrets setup writes: generated, kept, or the password that a database volume works with already."""
 
+import re
+import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from owctl.errors import ConfigurationError
-from owctl.project.in_use import InUse
-from owctl.project.secret_values import is_placeholder, new_secret
+
+if TYPE_CHECKING:
+    from owctl.compose.model import Service, Stack
+    from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
+
+
+# -- The secrets that a stack needs: their names, what is no secret at all, and new ones.
+
+
+SECRET_NAMES = ("WEBUI_SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")
+# Which addresses carry which password.
+URL_NAMES = {
+    "POSTGRES_PASSWORD": ("DATABASE_URL",),
+    "REDIS_PASSWORD": ("REDIS_URL", "WEBSOCKET_REDIS_URL"),
+}
+LENGTH = 40
+
+_ALPHABET = string.ascii_letters + string.digits
+# Lower case, letters and digits only. Values that examples and compose files are published with.
+_KNOWN = frozenset(
+    """
+    admin administrator changeit changeme changethis default dummy example insecure key none null
+    openwebui openwebuipassword owui pass passw0rd passwd password password1 password123 postgres
+    postgresql postgrespassword qwerty redis redispassword replaceme root s3cr3t secret secretkey
+    supersecret supersecretkey t0ps3cr3t test testing todo topsecret webui webuisecretkey
+    1234 12345 123456 12345678 123456789 1234567890
+    """.split()  # noqa: SIM905
+)
+_KNOWN_FORM = re.compile(
+    r"(?:my|your|the|a|some|insert|enter|put|add|set|please|change|replace|generate|use)"
+    r"\w*?(?:secret|key|password|passwd|pass|token|value|here|me|this|it)\w*|x+|\*+"
+)
+
+
+def is_placeholder(value: str) -> bool:
+    """Return whether a value stands for a secret that is yet to be chosen, or is widely known.
+
+    The empty text is one. So is "<…>", whatever is in it.
+    """
+    text = value.strip().lower()
+    if not text or (text.startswith("<") and text.endswith(">")):
+        return True
+    plain = re.sub(r"[^a-z0-9*]", "", text)
+    if not plain:
+        return text.isascii()  # "..." and the like, not another alphabet
+    if plain in _KNOWN:
+        return True
+    # A phrase has its words apart, or is short: a long random text may begin with "my".
+    is_phrase = len(plain) <= 16 or len(re.findall(r"[a-z0-9]+", text)) > 1
+    return is_phrase and _KNOWN_FORM.fullmatch(plain) is not None
+
+
+def new_secret() -> str:
+    """Return 40 random letters and digits: some 238 bits, fit for addresses and shells."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(LENGTH))
+
+
+# -- What a project's containers and volumes on the engine already depend on.
+
+
+# PostgreSQL takes these when its volume is new, and never again.
+DATABASE_NAMES = ("POSTGRES_PASSWORD", "POSTGRES_USER", "POSTGRES_DB")
+_DATA_FOLDER = "/var/lib/postgresql"
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """``values`` are variables as the containers have them; ``database`` names what holds the
+    database ("volume x_postgres_data"), None where there is none yet.
+    """
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    database: str | None = None
+
+
+def find_in_use(engine: "Engine", stack: "Stack") -> InUse:
+    """Look on the engine for the stack's containers and its database volume.
+
+    Raises the engine's errors. Nothing is changed.
+    """
+    from owctl.engine.containers import list_containers
+
+    containers = list_containers(engine, stack.project)
+    databases = [item for item in containers if _is_database(item, database_services(stack))]
+    values: dict[str, str] = {}
+    for name in SECRET_NAMES:
+        if name not in DATABASE_NAMES:
+            found = [item.environment[name] for item in containers if item.environment.get(name)]
+            values |= {name: found[0]} if found else {}
+    for container in databases[:1]:
+        values |= {
+            name: container.environment[name]
+            for name in DATABASE_NAMES
+            if container.environment.get(name)
+        }
+    holder = f"container {databases[0].name}" if databases else _database_volume(engine, stack)
+    return InUse(values, holder)
+
+
+def database_services(stack: "Stack") -> dict[str, "Service"]:
+    """Return the stack's PostgreSQL services: by what they mount, else by their settings."""
+    return {
+        name: service
+        for name, service in stack.services.items()
+        if any(mount.target.startswith(_DATA_FOLDER) for mount in service.mounts)
+        or "POSTGRES_PASSWORD" in service.environment
+    }
+
+
+def _is_database(container: "Container", services: Mapping[str, "Service"]) -> bool:
+    return container.service in services or any(
+        mount.destination.startswith(_DATA_FOLDER) for mount in container.mounts
+    )
+
+
+def _database_volume(engine: "Engine", stack: "Stack") -> str | None:
+    """Return the volume that the stack would give its PostgreSQL, if it is there already."""
+    wanted = {
+        stack.volumes[mount.source or ""].name
+        for service in database_services(stack).values()
+        for mount in service.mounts
+        if mount.source in stack.volumes and mount.target.startswith(_DATA_FOLDER)
+    }
+    with engine.translate("list the volumes"):
+        existing = {volume["Name"] for volume in engine.api.volumes().get("Volumes") or []}
+    found = sorted(wanted & existing)
+    return f"volume {found[0]}" if found else None
+
+
+# -- Which value a secret gets: the one in use before all others, a new one only where that is safe.
 
 
 @dataclass(frozen=True, slots=True)

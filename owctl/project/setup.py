@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING
 
 from owctl.errors import ConfigurationError, UsageError
 from owctl.project import private_file, shipped_files
-from owctl.project.compose_choice import ComposeChoice, choose_compose_files, split_list
 from owctl.project.environment_template import EnvironmentTemplate, read_template
-from owctl.project.in_use import DATABASE_NAMES, InUse, database_services, find_in_use
 from owctl.project.ownership import check_owner
-from owctl.project.secret_choice import Situation, choose_secret
-from owctl.project.secret_values import SECRET_NAMES, URL_NAMES, is_placeholder
-from owctl.project.setup_plan import PlannedFile, SetupPlan, SetupRequest
-from owctl.project.setup_settings import load_stack
+from owctl.project.secret_choice import (
+    DATABASE_NAMES,
+    SECRET_NAMES,
+    URL_NAMES,
+    InUse,
+    Situation,
+    choose_secret,
+    database_services,
+    find_in_use,
+    is_placeholder,
+)
+from owctl.project.setup_plan import PlannedFile, SetupPlan, SetupRequest, load_stack
+from owctl.project.shipped_files import ComposeChoice, choose_compose_files, split_list
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack

@@ -1,5 +1,7 @@
-"""What this owctl ships, against what a project has: owctl's changes told from the user's."""
+"""What a newer owctl would write in place of the files that setup wrote here."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, unified_diff
@@ -7,9 +9,156 @@ from pathlib import Path
 from typing import Literal
 
 from owctl.environment.secrets import is_secret_key
+from owctl.errors import OwctlError
 from owctl.project import shipped_files
-from owctl.project.example_variables import lines_that_set, mentioned, variables_of
-from owctl.project.shipped_record import Record, read_record, shipped_now
+from owctl.project.private_file import PRIVATE_MODE, cannot, create_file, replace_file
+
+# -- The variables that an example ``.env`` explains, also those that stand in a comment.
+
+
+_VARIABLE = re.compile(
+    r"^[ \t]*(?P<off>#[ \t]*)?(?:export[ \t]+)?(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)$"
+)
+_HEADING = re.compile(r"^# ---")
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleVariable:
+    """A variable of the example: its line, and the comment above it. ``value`` None: switched off."""
+
+    name: str
+    line: str
+    comment: tuple[str, ...]
+    value: str | None
+
+
+def variables_of(text: str) -> dict[str, ExampleVariable]:
+    """Return the variables of an example, by name, in their order."""
+    found: dict[str, ExampleVariable] = {}
+    comment: list[str] = []
+    for line in text.splitlines():
+        match = _VARIABLE.match(line)
+        if match is not None:
+            value = None if match["off"] else match["value"]
+            found[match["name"]] = ExampleVariable(match["name"], line, tuple(comment), value)
+            comment = []
+        elif line.startswith("#") and not _HEADING.match(line):
+            comment.append(line)
+        else:
+            comment = []
+    return found
+
+
+def mentioned(text: str) -> set[str]:
+    """Return the names that stand in an ``.env``, set or in a comment."""
+    return {match["name"] for line in text.splitlines() if (match := _VARIABLE.match(line))}
+
+
+def lines_that_set(text: str) -> dict[str, tuple[int, str]]:
+    """Return, by name, the number (from 1) and the value of the line that sets a variable last."""
+    found: dict[str, tuple[int, str]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _VARIABLE.match(line)
+        if match is not None and not match["off"]:
+            found[match["name"]] = (number, match["value"])
+    return found
+
+
+# -- What owctl had shipped when setup ran: the base that a later owctl's files are compared with.
+
+
+FOLDER = ".owctl"
+FILE = "shipped.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The texts that were shipped, by name (``.env.example`` among them), and by which version."""
+
+    version: str
+    texts: Mapping[str, str]
+
+
+def read_record(directory: Path) -> Record | None:
+    """Return the record of a project's folder, None if there is none; raises OwctlError."""
+    path = directory / FOLDER / FILE
+    try:
+        document = json.loads(path.read_bytes())
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"it has schema {document['schema']}, this owctl knows {SCHEMA}")
+        texts = {str(name): str(text) for name, text in document["texts"].items()}
+        return Record(str(document["owctl_version"]), texts)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise cannot("read", path, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OwctlError(
+            f"{path}, which tells what setup wrote, is damaged: {error}.",
+            hint=f"remove {path}; what is yours and what is owctl's is then not told apart",
+        ) from error
+
+
+def shipped_now(directory: Path) -> dict[str, str]:
+    """Return the texts that this owctl ships for the stack in a folder, by name.
+
+    The files that the demonstration's images are built from are not among them.
+    """
+    files = [*shipped_files.production_files()]
+    if (directory / shipped_files.DEMO_COMPOSE_FILE).exists():
+        files += [file for file in shipped_files.demo_files() if "/" not in file.path]
+    return {file.path: file.data.decode("utf-8") for file in files}
+
+
+def remember_shipped(directory: Path, version: str, *, new_environment: bool) -> None:
+    """Write down what of the project's files is as this owctl ships it; raises OwctlError.
+
+    ``new_environment`` says that ``.env`` was made just now. What differs keeps the base that it had.
+    """
+    before = read_record(directory)
+    texts = dict(before.texts) if before else {}
+    found = {
+        name: text
+        for name, text in shipped_now(directory).items()
+        if _recorded_text(directory / name) == text
+    }
+    if not found:
+        return  # the stack is not one of ours
+    if new_environment or (before is None and not _mentions_less(directory)):
+        found[shipped_files.EXAMPLE_FILE] = shipped_files.example_text()
+    if {**texts, **found} == texts:
+        return
+    document = {"schema": SCHEMA, "owctl_version": version, "texts": {**texts, **found}}
+    _write(directory / FOLDER / FILE, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _mentions_less(directory: Path) -> bool:
+
+    known = mentioned(_recorded_text(directory / ".env") or "")
+    return not variables_of(shipped_files.example_text()).keys() <= known
+
+
+def _recorded_text(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        before = path.read_bytes()
+    except FileNotFoundError:
+        create_file(path, data, mode=PRIVATE_MODE)
+    except OSError as error:
+        raise cannot("read", path, error) from error
+    else:
+        replace_file(path, data, expected=before)
+
+
+# -- What this owctl ships, against what a project has: owctl's changes told from the user's.
+
 
 # Who changed a file since setup wrote it; "unknown": there is no record; "missing": it is not here.
 FileStatus = Literal["same", "owctl", "you", "both", "unknown", "missing"]

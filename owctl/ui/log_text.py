@@ -1,4 +1,4 @@
-"""Log lines as bytes for stdout: with prefix and time, or as JSON lines; harmless, secrets masked."""
+"""A log line as it is shown: its service's colour, its text made harmless."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,7 +6,25 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from owctl.environment.harmless import harmless, harmless_line
-from owctl.ui.log_colors import paint, service_color
+
+# -- Colours of services.
+
+
+# Readable on dark and light backgrounds, and far from the red and yellow of messages.
+_PALETTE = ("36", "35", "32", "34", "33", "96", "95", "92", "94", "93")
+
+
+def service_color(index: int) -> str:
+    """Return the SGR code of the service at ``index``; every run gives it the same one."""
+    return _PALETTE[index % len(_PALETTE)]
+
+
+def paint(text: str, code: str) -> str:
+    """Return ``text`` in a colour."""
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+# -- Log lines as bytes for stdout: with prefix and time, or as JSON lines; harmless, secrets masked.
 
 
 class Origin(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console as Screen
 from rich.text import Text
 
-from owctl.ui.log_colors import paint
+from owctl.ui.log_text import paint
 from owctl.ui.table import Cell, Column, build
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from owctl.migrate.report_page import write_page
+from owctl.migrate.report.page import write_page
 from tests.e2e.test_demo_page import browser  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.e2e

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from owctl.backup.schedule_text import Call, service_unit
+from owctl.backup.schedule.schedule import Call, service_unit
 from tests.e2e.conftest import OWCTL, Project, clean_environment
 
 pytestmark = pytest.mark.e2e

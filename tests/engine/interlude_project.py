@@ -8,7 +8,7 @@ from pathlib import Path
 from backup_project import Project
 from engine_helpers import wait_until
 
-from owctl.backup.interlude.record import path_of
+from owctl.backup.create.interlude_record import path_of
 
 # Enough chats for a dump to be under way for a while.
 MORE = """

@@ -12,7 +12,7 @@ from engine_helpers import wait_until
 from owctl.engine.connection import Engine
 from owctl.engine.containers import create_container, inspect_container, start_container
 from owctl.health.target import Address, find_address
-from owctl.migrate.target import Target, connect
+from owctl.migrate.load.target import Target, connect
 
 SCHEMAS = Path(__file__).parents[2] / "compose" / "demo" / "rust-backend"
 IMAGE = "owctl-demo-postgres:latest"

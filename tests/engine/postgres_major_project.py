@@ -14,7 +14,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.settings import Flags, Settings
-from owctl.upgrade.postgres_major_journal import Journal, path_of, read_journal
+from owctl.upgrade.postgres.journal import Journal, path_of, read_journal
 from tests.json_documents import check_output
 
 # Not the demonstration's own, whose name goes to another image when that is built again.

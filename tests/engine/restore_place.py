@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from owctl.backup.manifest import Member
-from owctl.backup.restore.archive_digest import checksum_of
-from owctl.backup.restore.archive_edit import STAGING_PREFIX
-from owctl.backup.tar_header import SYMBOLIC_LINK
-from owctl.backup.tar_stream import TarStream
 from owctl.engine.archives import read_archive
 from owctl.engine.connection import Engine
 from owctl.engine.containers import create_container, remove_container, start_container
 from owctl.engine.execution import run
 from owctl.engine.images import image_id
 from owctl.engine.naming import PROJECT
+from owctl.volumes.archive_edit import STAGING_PREFIX, checksum_of
+from owctl.volumes.tar import SYMBOLIC_LINK, TarStream
 
 
 class Given:

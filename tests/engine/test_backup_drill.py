@@ -14,18 +14,18 @@ import zstandard
 from backup_project import DATABASE, Project
 from engine_helpers import wait_until
 
+from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
-from owctl.backup import verification
-from owctl.backup.create import create_backup
+from owctl.backup.create.capture import BackupRequest, CreatedBackup
+from owctl.backup.create.create import create_backup
 from owctl.backup.drill import DrillEvent, drill
 from owctl.backup.manifest import Manifest
 from owctl.backup.member_file import MemberFile
-from owctl.backup.request import BackupRequest, CreatedBackup
-from owctl.backup.throwaway import DRILL_LABEL, check_engine_room
 from owctl.backup.verify import verify_member
 from owctl.engine.connection import Engine
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import BackupInvalid, ImageMissing, OwctlError
+from owctl.postgres.throwaway import DRILL_LABEL, check_engine_room
 
 pytestmark = pytest.mark.engine
 OWCTL = Path(sys.executable).parent / "owctl"
@@ -196,7 +196,7 @@ def test_the_command_drills_and_writes_it_down(engine, project, created) -> None
     (backup,) = json.loads(output)["backups"]
     assert backup["status"] == "ok"
     assert (backup["drill"]["tables"], backup["drill"]["rows"]) == (3, 2052)
-    record = verification.read_record(created.path)
+    record = catalogue.read_record(created.path)
     assert record is not None
     assert record.drill
 
@@ -213,7 +213,7 @@ def test_a_failed_drill_is_7_and_stays_known(engine, project, created, tmp_path)
     _, complaints = process.communicate(timeout=110)
     assert process.returncode == 7, complaints
     assert "syntax error" in complaints
-    record = verification.read_record(folder)
+    record = catalogue.read_record(folder)
     assert record is not None
     assert (record.status, record.drill) == ("failed", True)
 

@@ -13,9 +13,9 @@ import pytest
 from backup_project import Project
 from engine_helpers import wait_until
 
-from owctl.backup.create import BackupRequest, create_backup
+from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.create.database import MEMBER_NAME
 from owctl.backup.events import BackupEvent, MemberProgress
-from owctl.backup.members.database import MEMBER_NAME
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
 from owctl.project.lock import project_lock

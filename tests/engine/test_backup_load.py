@@ -10,12 +10,12 @@ import pytest
 from backup_project import Project
 from engine_helpers import wait_until
 
-from owctl.backup.load import count_rows, load_dump
-from owctl.backup.psql import Server
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, inspect_container
 from owctl.engine.execution import run
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.postgres.load import count_rows, load_dump
+from owctl.postgres.psql import Server
 
 pytestmark = pytest.mark.engine
 ENVIRONMENT = {"PGUSER": "web", "PGPASSWORD": "correct-horse-battery", "PGDATABASE": "chats"}
@@ -121,7 +121,7 @@ def test_long_texts_are_compressed_with_lz4(server: Server) -> None:
 
 KILLED = """
 import os, sys, threading
-from owctl.backup.load import load_dump
+from owctl.postgres.load import load_dump
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
 

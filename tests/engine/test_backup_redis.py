@@ -7,7 +7,7 @@ import pytest
 from backup_project import Project
 from engine_helpers import wait_until
 
-from owctl.backup.members.redis import write_out
+from owctl.backup.create.redis import write_out
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, inspect_container
 from owctl.engine.execution import run

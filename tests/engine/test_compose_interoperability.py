@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from owctl.commands.config import printable_spec
 from owctl.compose.config_hash import config_hash
 from owctl.compose.loader import load
 from owctl.compose.model import Stack
-from owctl.compose.printed import printable_spec
 from owctl.engine.connection import Engine
 from owctl.settings import Flags, Settings
 

@@ -17,9 +17,9 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from owctl.commands.config import printable_spec
 from owctl.compose.config_hash import config_hash
 from owctl.compose.loader import load
-from owctl.compose.printed import printable_spec
 from owctl.environment.dotenv import parse_environment
 from owctl.environment.interpolation import InterpolationError, substitute
 from owctl.settings import Flags, Settings

@@ -9,8 +9,7 @@ import time
 import pytest
 from engine_helpers import AS_NOBODY
 
-from owctl.engine.connection import Engine
-from owctl.engine.version import version_key
+from owctl.engine.connection import Engine, version_key
 from owctl.errors import EngineUnavailable
 
 pytestmark = pytest.mark.engine

@@ -14,15 +14,14 @@ from engine_helpers import wait_until
 from owctl.compose.model import Service, Stack
 from owctl.doctor.data import check_data
 from owctl.doctor.database import check_database
-from owctl.doctor.finding import Finding
-from owctl.doctor.preflight import preflight
-from owctl.doctor.situation import look
+from owctl.doctor.examine import preflight
+from owctl.doctor.finding import Finding, look
 from owctl.engine.archives import write_archive
 from owctl.engine.containers import remove_container, stop_container
 from owctl.engine.execution import run
-from owctl.engine.one_off import HELPER_LABEL
 from owctl.errors import OwctlError
-from owctl.project.password_sync import sync_password
+from owctl.postgres.login import sync_password
+from owctl.volumes.one_off import HELPER_LABEL
 
 pytestmark = pytest.mark.engine
 NEW = 'it\'s a new "one" \\ $HOME grüße'

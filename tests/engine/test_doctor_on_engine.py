@@ -9,17 +9,15 @@ import pytest
 from engine_helpers import create, free_port, inspected, run
 
 from owctl.compose.model import Build, Mount, Port, Service
-from owctl.doctor.engine import check_engine, check_project_owner
-from owctl.doctor.finding import Finding
-from owctl.doctor.images import check_images
+from owctl.doctor.engine import check_engine, check_images, check_project_owner
+from owctl.doctor.examine import preflight
+from owctl.doctor.finding import Finding, look
 from owctl.doctor.ports import check_ports
-from owctl.doctor.preflight import preflight
 from owctl.doctor.resources import check_disk, check_memory
-from owctl.doctor.situation import look
+from owctl.engine.archives import read_start
 from owctl.engine.containers import remove_container, stop_container
-from owctl.engine.one_off import HELPER_LABEL, readable
-from owctl.engine.small_files import read_start
 from owctl.errors import OwctlError, PortTaken
+from owctl.volumes.one_off import HELPER_LABEL, readable
 
 pytestmark = pytest.mark.engine
 

@@ -20,8 +20,8 @@ from test_migrate_capture import Old
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
 from owctl.engine.execution import open_exec
-from owctl.migrate.export import choose, export_to
-from owctl.migrate.export_postgres import PostgresOrigin
+from owctl.migrate.export.form import choose, export_to
+from owctl.migrate.export.postgres import PostgresOrigin
 from tests.migrate_sources.builder import ADMIN, Builder
 
 pytestmark = pytest.mark.engine

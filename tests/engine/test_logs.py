@@ -15,8 +15,8 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import start_container
 from owctl.engine.logs import stream_logs
 from owctl.errors import EngineError
+from owctl.observe.log_filter import Window, log_sources
 from owctl.observe.log_read import read_logs
-from owctl.observe.logs import Window, log_sources
 
 pytestmark = pytest.mark.engine
 

@@ -17,9 +17,8 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import remove_container, stop_container
 from owctl.engine.logs import stream_logs
 from owctl.errors import EngineUnavailable
-from owctl.observe.log_filter import LineFilter
+from owctl.observe.log_filter import LineFilter, Window
 from owctl.observe.log_follow import LogFollower
-from owctl.observe.logs import Window
 
 pytestmark = pytest.mark.engine
 

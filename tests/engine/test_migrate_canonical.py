@@ -10,12 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from migrate_postgres import Server, server  # noqa: F401  # a fixture
 
-from owctl.migrate.canonical import RowHasher, digest_query
-from owctl.migrate.copying import copy_all
-from owctl.migrate.json_tree import TreeReader
-from owctl.migrate.model import TableMap
-from owctl.migrate.target import connect
-from owctl.migrate.verify import SEVERAL_PROCESSES, ask
+from owctl.migrate.convert.json_text import TreeReader
+from owctl.migrate.convert.model import TableMap
+from owctl.migrate.load.copying import copy_all
+from owctl.migrate.load.target import connect
+from owctl.migrate.load.verify import SEVERAL_PROCESSES, RowHasher, ask, digest_query
 
 pytestmark = pytest.mark.engine
 

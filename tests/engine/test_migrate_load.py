@@ -16,13 +16,13 @@ from engine_helpers import wait_until
 from migrate_postgres import Server, server  # noqa: F401  # a fixture
 
 from owctl.errors import Locked, OwctlError
-from owctl.migrate import preparation
-from owctl.migrate.load import LoadRequest, load
-from owctl.migrate.model import Options
-from owctl.migrate.results import LoadResult
-from owctl.migrate.source import open_source
-from owctl.migrate.target import Target, connect, look, refuse_without_tables
-from owctl.migrate.verify import VerificationFailed
+from owctl.migrate.convert.model import Options
+from owctl.migrate.load import preparation
+from owctl.migrate.load.load import LoadRequest, load
+from owctl.migrate.load.target import Target, connect, look, refuse_without_tables
+from owctl.migrate.load.verify import VerificationFailed
+from owctl.migrate.report.results import LoadResult
+from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, VERSIONS, Builder
 from tests.migrate_sources.traps import USER, build_with_traps
 
@@ -235,12 +235,12 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from owctl.health.target import Address
-from owctl.migrate.load import LoadRequest, load
-from owctl.migrate.model import Options
-from owctl.migrate.source import open_source
-from owctl.migrate.target import Target, connect, look
+from owctl.migrate.load.load import LoadRequest, load
+from owctl.migrate.convert.model import Options
+from owctl.migrate.source.database import open_source
+from owctl.migrate.load.target import Target, connect, look
 host, port, user, database, password, path, folder, table, row = sys.argv[1:]
-import owctl.migrate.load as module
+import owctl.migrate.load.load as module
 convert = module.convert
 def until(source, table_map, *rest):
     for number, result in enumerate(convert(source, table_map, *rest)):
@@ -350,10 +350,10 @@ LARGE = """
 import json, resource, sys
 from pathlib import Path
 from owctl.health.target import Address
-from owctl.migrate.load import LoadRequest, load
-from owctl.migrate.model import Options
-from owctl.migrate.source import open_source
-from owctl.migrate.target import Target, connect, look
+from owctl.migrate.load.load import LoadRequest, load
+from owctl.migrate.convert.model import Options
+from owctl.migrate.source.database import open_source
+from owctl.migrate.load.target import Target, connect, look
 host, port, user, database, password, path, folder = sys.argv[1:]
 target = Target(Address(host, int(port)), user, database, "postgres", password)
 def peak():

@@ -18,14 +18,12 @@ from hypothesis import strategies as st
 from owctl.engine.connection import Engine
 from owctl.engine.containers import create_container, inspect_container, start_container
 from owctl.health.target import find_address
-from owctl.migrate import json_repair
-from owctl.migrate.json_repair import JsonUnusable
-from owctl.migrate.json_text import clean_json
-from owctl.migrate.mapping import convert, plan_tables
-from owctl.migrate.model import Converted, Notes, TableMap
-from owctl.migrate.source import open_source
-from owctl.migrate.text import characters, clean_text
-from owctl.migrate.values import timestamp
+from owctl.migrate.convert import json_text
+from owctl.migrate.convert.json_text import JsonUnusable, clean_json
+from owctl.migrate.convert.mapping import convert, plan_tables
+from owctl.migrate.convert.model import Converted, Notes, TableMap
+from owctl.migrate.convert.values import characters, clean_text, timestamp
+from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import VERSIONS
 from tests.migrate_sources.mutation import mutate
 from tests.migrate_sources.targets import TARGETS, options
@@ -149,8 +147,8 @@ def test_the_limits_of_numeric_are_those_of_the_server(connection: psycopg.Conne
 
 def test_the_deepest_nesting_that_passes_is_taken(connection: psycopg.Connection):
     for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
-        text = opening * json_repair.MAXIMUM_DEPTH
-        text += b"1" + closing * json_repair.MAXIMUM_DEPTH
+        text = opening * json_text.MAXIMUM_DEPTH
+        text += b"1" + closing * json_text.MAXIMUM_DEPTH
         assert clean_json(text) == (text, ())
         assert isinstance(takes(connection, text), str)
 

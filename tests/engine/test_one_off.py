@@ -9,8 +9,8 @@ from restore_place import Place
 
 from owctl.engine.containers import create_container, inspect_container, start_container
 from owctl.engine.images import inspect_image
-from owctl.engine.one_off import HELPER_LABEL, readable, remove_helpers, volume_helper
 from owctl.errors import EngineError, NotFound, OwctlError
+from owctl.volumes.one_off import HELPER_LABEL, readable, remove_helpers, volume_helper
 
 pytestmark = pytest.mark.engine
 

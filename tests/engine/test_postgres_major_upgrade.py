@@ -13,9 +13,10 @@ from postgres_major_project import NEW_IMAGE, OLD_IMAGE, SCHEMA, STATE, Project
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.errors import OwctlError, ServiceFailed
-from owctl.upgrade import postgres_major_plan, postgres_major_run
-from owctl.upgrade.postgres_major_plan import UpgradeRequest, plan_upgrade
-from owctl.upgrade.postgres_major_run import upgrade_postgres
+from owctl.upgrade.postgres import plan as upgrade_plan
+from owctl.upgrade.postgres import run as upgrade_run
+from owctl.upgrade.postgres.plan import UpgradeRequest, plan_upgrade
+from owctl.upgrade.postgres.run import upgrade_postgres
 
 REQUEST = UpgradeRequest(120)
 # What scripts/postgres-image ends with where the Debian release cannot be had.
@@ -73,7 +74,7 @@ def assert_as_before(project: Project) -> None:
     assert ".owctl-postgres" not in project.data_folder()
 
 
-def plan(project: Project) -> postgres_major_plan.UpgradePlan:
+def plan(project: Project) -> upgrade_plan.UpgradePlan:
     return plan_upgrade(project.engine, project.stack, REQUEST)
 
 
@@ -134,7 +135,7 @@ def test_a_new_server_that_does_not_come_up(
         assert project.journal().phase == "swapped"
         raise ServiceFailed("postgres exited with code 1.")
 
-    monkeypatch.setattr(postgres_major_run, "start_database", fail)
+    monkeypatch.setattr(upgrade_run, "start_database", fail)
     with pytest.raises(ServiceFailed) as caught:
         upgrade_postgres(project.engine, project.stack, plan(project), REQUEST)
     assert caught.value.details[-1] == "Everything is as it was before."
@@ -201,7 +202,7 @@ def test_what_a_dump_does_not_take_along(
 
 
 def test_too_little_room(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_major_plan, "_RESERVE_BYTES", 10**15)
+    monkeypatch.setattr(upgrade_plan, "_RESERVE_BYTES", 10**15)
     with pytest.raises(OwctlError, match=r"1000\.\d TB are needed meanwhile"):
         plan(project)
 

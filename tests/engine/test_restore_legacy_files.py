@@ -8,11 +8,10 @@ import pytest
 from backup_project import Project
 
 from owctl.backup.restore.journal import advance, read_journal
+from owctl.backup.restore.legacy import open_source
+from owctl.backup.restore.pieces import finish_restore, undo_restore
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
-from owctl.backup.restore.resume import resume_restore
-from owctl.backup.restore.run import run_restore
-from owctl.backup.restore.sources import open_source
-from owctl.backup.restore.undo import finish_restore, undo_restore
+from owctl.backup.restore.run import resume_restore, run_restore
 from owctl.engine.archives import read_archive
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run

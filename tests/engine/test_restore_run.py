@@ -13,7 +13,7 @@ from backup_project import Project
 
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
-from owctl.backup.create import BackupRequest, create_backup
+from owctl.backup.create.create import BackupRequest, create_backup
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
 from owctl.backup.restore.events import (
     Receiver,
@@ -23,16 +23,15 @@ from owctl.backup.restore.events import (
     ignore,
 )
 from owctl.backup.restore.journal import path_of, read_journal
+from owctl.backup.restore.pieces import finish_restore, undo_restore
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
-from owctl.backup.restore.resume import resume_restore
-from owctl.backup.restore.run import RestoreOutcome, run_restore
-from owctl.backup.restore.services import Services
+from owctl.backup.restore.run import RestoreOutcome, resume_restore, run_restore
 from owctl.backup.restore.source import BackupSource
-from owctl.backup.restore.undo import finish_restore, undo_restore
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container, remove_container
 from owctl.engine.execution import open_exec
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.lifecycle.services import Services
 
 pytestmark = pytest.mark.engine
 REQUEST = RestoreRequest(parts=frozenset({"db"}), safety_backup=False, timeout_seconds=60)

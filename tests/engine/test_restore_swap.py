@@ -8,12 +8,12 @@ import pytest
 from engine_helpers import wait_until
 from restore_place import Given, Place, listing
 
-from owctl.backup.restore import swap
-from owctl.backup.restore.volumes import stage_volume, swap_volume, unswap_volume, volume_state
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container, remove_container
 from owctl.engine.execution import run
 from owctl.errors import OwctlError
+from owctl.volumes import swap
+from owctl.volumes.swap import stage_volume, swap_volume, unswap_volume, volume_state
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 

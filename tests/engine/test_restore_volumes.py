@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from restore_place import Given, Place, entry, listing, tar_of
 
-from owctl.backup.restore.volumes import (
+from owctl.engine.archives import write_archive
+from owctl.engine.connection import Engine
+from owctl.errors import BackupInvalid, OwctlError
+from owctl.volumes.swap import (
     discard_staging,
     stage_volume,
     swap_volume,
     unswap_volume,
     volume_state,
 )
-from owctl.engine.archives import write_archive
-from owctl.engine.connection import Engine
-from owctl.errors import BackupInvalid, OwctlError
 
 pytestmark = pytest.mark.engine
 
@@ -209,7 +209,7 @@ def test_what_was_unpacked_wrongly_is_noticed(place: Place, monkeypatch: pytest.
             write_archive(*arguments)  # type: ignore[arg-type]
             place.shell(f"cd {place.staging}/new; {script}")
 
-        monkeypatch.setattr("owctl.backup.restore.volumes.write_archive", spoiled)
+        monkeypatch.setattr("owctl.volumes.swap.write_archive", spoiled)
 
     for script, complaint in (
         ("printf NEW | dd of=file conv=notrunc status=none; touch -d @1700000000 file", "contents"),

@@ -7,12 +7,12 @@ import pytest
 
 from owctl.compose.loader import load
 from owctl.compose.model import Stack
+from owctl.engine.archives import write_files
 from owctl.engine.connection import Engine
 from owctl.engine.containers import create_container, inspect_container, start_container
 from owctl.engine.create_config import container_config
 from owctl.engine.drift import differences
 from owctl.engine.execution import run
-from owctl.engine.written_files import write_files
 from owctl.settings import Flags, Settings
 
 pytestmark = pytest.mark.engine

@@ -12,7 +12,7 @@ import pytest
 from engine_helpers import create, run, wait_until
 from typed_terminal import COMMAND, piped, terminal
 
-from owctl.commands.running_container import NotRunning, running_container
+from owctl.commands.shell import NotRunning, running_container
 from owctl.compose.model import Service, Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container

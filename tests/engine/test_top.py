@@ -224,7 +224,7 @@ def test_every_way_out_leaves_the_terminal_as_it_was(screen, way):
 @pytest.mark.parametrize(
     "broken",
     [
-        "from owctl.commands.top_feeds import Feeds as broken; name = '_ask_health'",
+        "from owctl.commands.top.feeds import Feeds as broken; name = '_ask_health'",
         "from owctl.ui.top_screen import TopScreen as broken; name = 'lines'",
     ],
     ids=["in a thread", "while drawing"],

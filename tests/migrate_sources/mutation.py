@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from owctl.migrate.identifiers import quoted
+from owctl.migrate.convert.values import quoted
 
 ODD_VALUES: list[object] = [
     None, 0, 1, -1, 2**63 - 1, -(2**63), 1e300, float("inf"), -0.0, "", " ", "null", "[]", "{}",

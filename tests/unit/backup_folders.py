@@ -8,7 +8,7 @@ from pathlib import Path
 
 from test_backup_dump_scan import dump
 
-from owctl.backup import manifest, verification
+from owctl.backup import catalogue, manifest
 from owctl.backup.manifest import Kind, Manifest, Member
 from owctl.backup.member_file import MemberFile
 
@@ -51,7 +51,7 @@ def make_backup(
     )
     (folder / "manifest.json").write_bytes(manifest.dump(made))
     if verified:
-        verification.write_record(folder, verification.now("ok"))
+        catalogue.write_record(folder, catalogue.now("ok"))
     return folder
 
 

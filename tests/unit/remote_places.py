@@ -17,8 +17,8 @@ from needed_programs import program
 from test_backup_dump_scan import dump
 from test_backup_verify import described, store, tar_of
 
+from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
-from owctl.backup import verification
 from owctl.backup.catalogue import Backup, look_at
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
 
@@ -43,7 +43,7 @@ def make_backup(
     created_at = f"2025-01-31T03:15:{int(backup_id[-2:], 16) % 60:02d}Z"
     manifest = Manifest(backup_id, "owls", created_at, 1000, members, stack={"parts": ["db"]})
     (folder / MANIFEST_NAME).write_bytes(manifests.dump(manifest))
-    verification.write_record(folder, verification.now("ok"))
+    catalogue.write_record(folder, catalogue.now("ok"))
     return look_at(folder)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from backup_folders import days_ago, make_backup
 
-from owctl.backup import manifest, verification
+from owctl.backup import catalogue, manifest
 from owctl.backup.catalogue import find_backup, list_backups
 from owctl.backup.manifest import Manifest
-from owctl.backup.restore.sources import Wanted
+from owctl.backup.restore.legacy import Wanted
 from owctl.errors import UsageError
 
 
@@ -41,7 +41,7 @@ def test_oldest_first_with_broken_ones_and_without_anything_else(tmp_path: Path)
 def test_a_record_counts_for_the_manifest_that_was_verified(tmp_path: Path) -> None:
     folder = make(tmp_path, "20250101T000000Z-aaaaaa")
     assert not list_backups(tmp_path)[0].is_verified
-    verification.write_record(folder, verification.now("ok", drill=True))
+    catalogue.write_record(folder, catalogue.now("ok", drill=True))
     (found,) = list_backups(tmp_path)
     assert found.is_verified
     assert found.verification is not None
@@ -49,7 +49,7 @@ def test_a_record_counts_for_the_manifest_that_was_verified(tmp_path: Path) -> N
     assert (folder / "verification.json").stat().st_mode & 0o777 == 0o600
     (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes() + b" ")
     assert not list_backups(tmp_path)[0].is_verified
-    verification.write_record(folder, verification.now("failed", problem="a bit"))
+    catalogue.write_record(folder, catalogue.now("failed", problem="a bit"))
     assert not list_backups(tmp_path)[0].is_verified
 
 
@@ -57,7 +57,7 @@ def test_a_record_counts_for_the_manifest_that_was_verified(tmp_path: Path) -> N
 def test_a_damaged_record_is_none(tmp_path: Path, text: str) -> None:
     folder = make(tmp_path, "20250101T000000Z-aaaaaa")
     (folder / "verification.json").write_text(text)
-    assert verification.read_record(folder) is None
+    assert catalogue.read_record(folder) is None
 
 
 def test_what_a_user_may_call_a_backup(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_a_user_may_call_a_backup(tmp_path: Path) -> None:
         f"backups/{second.name}": second,
     }.items():
         assert find_backup(parent, reference, tmp_path).path == expected
-    verification.write_record(second, verification.now("failed", problem="x"))
+    catalogue.write_record(second, catalogue.now("failed", problem="x"))
     assert find_backup(parent, "latest", tmp_path).path == first
     for reference, words in {
         "2025": "2 backups",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from owctl.backup.dump_scan import DumpScanner
 from owctl.errors import BackupInvalid
+from owctl.postgres.dump_scan import DumpScanner
 
 # What pg_dump writes behind the rows of a table.
 ROWS_END = b"\\.\n\n\n"

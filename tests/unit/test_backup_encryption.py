@@ -17,8 +17,7 @@ from test_backup_verify import described, tar_of
 from owctl.backup import manifest as manifests
 from owctl.backup.encryption import Encryption, Identity, load_identities, read_recipients
 from owctl.backup.manifest import Manifest, Member
-from owctl.backup.member_content import MemberContent
-from owctl.backup.member_file import MemberFile, Stored, write_small
+from owctl.backup.member_file import MemberContent, MemberFile, Stored, write_small
 from owctl.backup.verify import dump_head, verify_backup, verify_member
 from owctl.errors import BackupInvalid, ConfigurationError, Interrupted, OwctlError, UsageError
 

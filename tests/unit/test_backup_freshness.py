@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from owctl.backup import manifest as manifests
+from owctl.backup.catalogue import now as verified_now
+from owctl.backup.catalogue import write_record
 from owctl.backup.freshness import check_backups, newest_verified, readable_age
 from owctl.backup.manifest import Manifest
-from owctl.backup.schedule import Schedule, daily, weekly, write_schedule
-from owctl.backup.verification import now as verified_now
-from owctl.backup.verification import write_record
+from owctl.backup.schedule.schedule import Schedule, daily, weekly, write_schedule
 from owctl.compose.model import Stack
 
 NOW = datetime(2025, 3, 10, 12, 0, tzinfo=UTC)

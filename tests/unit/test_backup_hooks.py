@@ -12,7 +12,7 @@ import pytest
 
 from owctl.backup.notify import check_address, ping, run_command
 from owctl.cli import run
-from owctl.commands.backup_hooks import hooks
+from owctl.commands.backup.create import hooks
 from owctl.context import Context
 from owctl.errors import OwctlError, UsageError
 from owctl.project import history

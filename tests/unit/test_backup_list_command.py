@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from backup_folders import days_ago, flip_a_bit, make_backup, sqlite_member
 
-from owctl.backup import verification
-from owctl.backup.sqlite_check import check_sqlite_member
+from owctl.backup import catalogue
+from owctl.backup.drill import check_sqlite_member
 from owctl.cli import run
-from owctl.commands.backup_place import age
+from owctl.commands.backup.place import age
 
 COMPOSE = "services: {web: {image: web}}\n"
 
@@ -40,9 +40,9 @@ def document(capsys: pytest.CaptureFixture[str]) -> dict:
 def test_the_newest_is_on_top_and_broken_ones_are_shown(folder, capsys):
     backups = folder / "backups"
     old = make_backup(backups, days_ago(9), parts=("db", "config"), label="before the upgrade")
-    verification.write_record(old, verification.now("ok", drill=True))
+    catalogue.write_record(old, catalogue.now("ok", drill=True))
     damaged = make_backup(backups, days_ago(5))
-    verification.write_record(damaged, verification.now("failed", problem="a bit flipped"))
+    catalogue.write_record(damaged, catalogue.now("failed", problem="a bit flipped"))
     torn = make_backup(backups, days_ago(4))
     (torn / "config" / ".env").unlink()
     empty = backups / f"{days_ago(3):%Y%m%dT%H%M%SZ}-cccccc"
@@ -68,7 +68,7 @@ def test_the_newest_is_on_top_and_broken_ones_are_shown(folder, capsys):
 
 def test_the_table_fits_into_80_columns(folder, capsys):
     made = make_backup(folder / "backups", days_ago(300), parts=("db", "files", "config"))
-    verification.write_record(made, verification.now("ok", drill=True))
+    catalogue.write_record(made, catalogue.now("ok", drill=True))
     assert run(["backup", "list"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
@@ -116,17 +116,17 @@ def test_a_sound_backup_is_verified_and_that_is_kept(folder, capsys):
     made = make_backup(folder / "backups", days_ago(1), verified=False)
     assert run(["backup", "verify"]) == 0
     assert f"{made.name} is sound" in capsys.readouterr().out
-    record = verification.read_record(made)
+    record = catalogue.read_record(made)
     assert record is not None
     assert (record.status, record.drill) == ("ok", False)
 
 
 def test_a_drill_goes_on_counting(folder, capsys):
     made = make_backup(folder / "backups", days_ago(1))
-    verification.write_record(made, verification.now("ok", drill=True))
+    catalogue.write_record(made, catalogue.now("ok", drill=True))
     assert run(["backup", "verify", "--json"]) == 0
     assert document(capsys)["backups"][0]["status"] == "ok"
-    record = verification.read_record(made)
+    record = catalogue.read_record(made)
     assert record is not None
     assert record.drill
 
@@ -146,7 +146,7 @@ def test_every_damaged_member_is_named(folder, capsys):
     assert backup["status"] == "failed"
     assert len(backup["problems"]) == 2
     assert backup["extra_files"] == ["stray"]
-    record = verification.read_record(made)
+    record = catalogue.read_record(made)
     assert record is not None
     assert record.status == "failed"
     # The newest is the newest, damaged or not.
@@ -188,7 +188,7 @@ def test_a_verdict_is_given_on_a_read_only_medium(folder, capsys):
     captured = capsys.readouterr()
     assert "is sound" in captured.out
     assert "Read-only file system" in captured.err
-    assert verification.read_record(made) is None
+    assert catalogue.read_record(made) is None
 
 
 def test_what_cannot_be_meant_is_a_usage_error(folder, capsys):

@@ -7,17 +7,16 @@ from typing import Any, cast
 
 import pytest
 
-from owctl.backup import space
-from owctl.backup.inventory import Inventory, MountPoint, VolumeSource
+from owctl.backup.create.capture import configuration_files, store_configuration
+from owctl.backup.create.volumes import NamedFiles
 from owctl.backup.manifest import Member
-from owctl.backup.members.configuration import configuration_files, store_configuration
-from owctl.backup.named_files import NamedFiles
-from owctl.backup.parts import part_of
-from owctl.commands.backup_create import chosen_parts
+from owctl.commands.backup.create import chosen_parts
 from owctl.compose.loader import load
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError, UsageError
 from owctl.settings import Flags, Settings
+from owctl.volumes import space
+from owctl.volumes.inventory import Inventory, MountPoint, VolumeSource, part_of
 
 
 def inventory(**mounts: str) -> Inventory:

@@ -12,11 +12,10 @@ import pytest
 from backup_folders import days_ago, flip_a_bit, make_backup
 from test_backup_list_command import folder  # noqa: F401  # the fixture
 
-from owctl.backup import verification
+from owctl.backup import catalogue
 from owctl.backup.catalogue import list_backups
-from owctl.backup.prune import plan_prune, prune
 from owctl.backup.publish import find_leftovers, partial_folder, remove_backup
-from owctl.backup.retention import Rules
+from owctl.backup.retention import Rules, plan_prune, prune
 from owctl.cli import run
 from owctl.errors import BackupInvalid, OwctlError
 
@@ -108,7 +107,7 @@ def test_links_in_a_backup_are_removed_and_not_followed(tmp_path):
 
 def test_broken_ones_go_only_when_asked_and_never_the_last(tmp_path):
     broken = make_backup(tmp_path, days_ago(2))
-    verification.write_record(broken, verification.now("failed", problem="x"))
+    catalogue.write_record(broken, catalogue.now("failed", problem="x"))
     assert prune(plan_prune(tmp_path, "proj", Rules(), remove_broken=True)).removed == []
     make_backup(tmp_path, days_ago(1))
     assert pruned(tmp_path, last=1) == []

@@ -20,16 +20,13 @@ from remote_places import (
     use_environment,
 )
 
-from owctl.backup import verification
+from owctl.backup import catalogue
 from owctl.backup.catalogue import Backup, look_at
 from owctl.backup.manifest import MANIFEST_NAME
-from owctl.backup.remote.address import parse_address
-from owctl.backup.remote.contents import find_remote, list_remote
-from owctl.backup.remote.events import TransferProgress
-from owctl.backup.remote.parts import PARTS_NAME
+from owctl.backup.remote.parts import PARTS_NAME, find_remote, list_remote
 from owctl.backup.remote.pull import Pulled, pull_backup
 from owctl.backup.remote.push import Pushed, push_backup
-from owctl.backup.remote.store import Content, Store, open_store
+from owctl.backup.remote.store import Content, Store, TransferProgress, open_store, parse_address
 from owctl.errors import BackupInvalid, Locked, OwctlError, UsageError
 
 PARTS = 9
@@ -107,7 +104,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != verification.RECORD_NAME
+        if path.is_file() and path.name != catalogue.RECORD_NAME
     }
 
 
@@ -258,7 +255,7 @@ def test_a_backup_that_is_broken_here_is_not_pushed(
     path = backup.path / "volumes" / "data.tar.zst"
     data = path.read_bytes()
     if change == "record":
-        verification.write_record(backup.path, verification.now("failed", problem="bad."))
+        catalogue.write_record(backup.path, catalogue.now("failed", problem="bad."))
     elif change == "gone":
         path.unlink()
     else:

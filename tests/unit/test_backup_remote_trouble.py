@@ -22,11 +22,10 @@ from remote_places import (
     use_environment,
 )
 
-from owctl.backup.remote import persistence, s3_store, sftp_connection
-from owctl.backup.remote.address import Address, parse_address
-from owctl.backup.remote.contents import list_remote
+from owctl.backup.remote import parts, s3_store, sftp_store
+from owctl.backup.remote.parts import list_remote
 from owctl.backup.remote.push import push_backup
-from owctl.backup.remote.store import ConnectionLost, open_store
+from owctl.backup.remote.store import Address, ConnectionLost, open_store, parse_address
 from owctl.cli import run
 from owctl.errors import OwctlError, UsageError
 
@@ -57,7 +56,7 @@ def at_home(ssh: SshServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServ
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persistence, "PAUSES_SECONDS", (0.0,))
+    monkeypatch.setattr(parts, "PAUSES_SECONDS", (0.0,))
 
 
 def trouble(address: str, tmp_path: Path, **options: str) -> OwctlError:
@@ -172,7 +171,7 @@ def test_a_server_that_never_says_anything(
     monkeypatch: pytest.MonkeyPatch,
     impatient: None,
 ) -> None:
-    monkeypatch.setattr(sftp_connection, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(sftp_store, "CONNECT_SECONDS", 0.3)
     monkeypatch.setattr(s3_store, "_SILENCE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -350,7 +349,7 @@ def test_without_the_extra_the_way_to_it_is_named(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['s3fs'] = sys.modules['paramiko'] = None\n"
         "from pathlib import Path\n"
-        "from owctl.backup.remote.address import parse_address\n"
+        "from owctl.backup.remote.store import parse_address\n"
         "from owctl.backup.remote.store import open_store\n"
         "from owctl.errors import OwctlError\n"
         "for text in ('s3://bucket', 'sftp://host/x'):\n"

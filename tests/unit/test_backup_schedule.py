@@ -11,17 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from owctl.backup.schedule import (
+from owctl.backup.schedule.schedule import (
+    Call,
     Schedule,
+    crontab_line,
     daily,
+    is_ours,
     now_text,
     read_schedule,
     remove_schedule,
+    service_unit,
+    timer_unit,
     weekly,
     write_schedule,
 )
-from owctl.backup.schedule_systemd import Systemd, by_calendar, elapse_time, find_manager
-from owctl.backup.schedule_text import Call, crontab_line, is_ours, service_unit, timer_unit
+from owctl.backup.schedule.systemd import Systemd, by_calendar, elapse_time, find_manager
 from owctl.errors import OwctlError, UsageError
 
 # Whatever a shell, cron or systemd would take for something of its own.

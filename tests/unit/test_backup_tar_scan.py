@@ -6,8 +6,8 @@ import tarfile
 
 import pytest
 
-from owctl.backup.tar_scan import TarEntry, TarScanner
 from owctl.errors import BackupInvalid
+from owctl.volumes.tar_scan import TarEntry, TarScanner
 
 LONG = "uploads/" + "x" * 300 + "/ä file\n.txt"
 

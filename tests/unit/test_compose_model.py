@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from owctl.commands.config import printable_spec
 from owctl.compose.model import Attachment, Dependency, HealthCheck, Mount, Port, Stack
-from owctl.compose.order import dependency_order, dependents, find_cycle, start_levels
-from owctl.compose.printed import printable_spec
+from owctl.compose.references import dependency_order, dependents, find_cycle, start_levels
 from owctl.compose.services import resolve_services
 from owctl.compose.units import (
     format_duration,

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from owctl.migrate.copy_format import BinaryStream, TextStream, Unfit
+from owctl.migrate.load.copying import BinaryStream, TextStream, Unfit
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 

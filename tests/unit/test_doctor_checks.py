@@ -7,10 +7,10 @@ import pytest
 
 from owctl.compose.model import Port, Service, Stack
 from owctl.doctor.database import image_major
+from owctl.doctor.engine import is_pinned
 from owctl.doctor.environment import check_environment
 from owctl.doctor.examine import examine, run_checks
 from owctl.doctor.finding import CHECKS, START_CHECKS, Finding, Report, in_order
-from owctl.doctor.images import is_pinned
 from owctl.doctor.ports import check_exposure
 from owctl.doctor.resources import MEGABYTE, check_disk, judge_disk, judge_memory, size
 from owctl.engine.images import Image

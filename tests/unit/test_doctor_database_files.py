@@ -2,7 +2,7 @@
 
 import struct
 
-from owctl.doctor.database_files import file_node, verifiers, was_shut_down
+from owctl.postgres.files import file_node, verifiers, was_shut_down
 
 OLD, NEW, OTHER = (f"SCRAM-SHA-256$4096:{c * 22}==${c * 43}=:{c * 43}=" for c in "ABC")
 COMMITTED, ABORTED, FROZEN = 0x0100, 0x0200, 0x0300

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from owctl.doctor.engine import check_engine
-from owctl.engine.connection import Engine
+from owctl.engine.connection import Engine, negotiate
 from owctl.engine.images import PullProgress, pull_image
-from owctl.engine.version import negotiate
 from owctl.errors import EngineError, EngineUnavailable, ImageMissing
 
 VERSION = {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24"}

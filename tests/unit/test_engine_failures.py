@@ -5,8 +5,7 @@ import errno
 import pytest
 
 from owctl.engine.endpoint import Endpoint
-from owctl.engine.known_failures import engine_answer
-from owctl.engine.translation import translate_error
+from owctl.engine.failures import engine_answer, translate_error
 from owctl.errors import (
     EngineError,
     EnginePermissionDenied,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from owctl.engine.exec_failures import failure_of, may_be_failure
+from owctl.engine.terminal import failure_of, may_be_failure
 
 RUNC = "OCI runtime exec failed: exec failed: unable to start container process: "
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from owctl.migrate.export_form import PsqlLines, csv_line
+from owctl.migrate.export.form import PsqlLines, csv_line
 from tests.migrate_sources.builder import ADMIN, VERSIONS, Builder
 
 OWCTL = Path(sys.executable).parent / "owctl"

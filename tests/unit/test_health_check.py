@@ -11,8 +11,7 @@ from owctl.compose.model import Dependency, Probe, Service, Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, container_from_inspect
 from owctl.engine.endpoint import Endpoint
-from owctl.health.check import check_container
-from owctl.health.container import engine_verdict, own_check
+from owctl.health.check import check_container, engine_verdict, own_check
 from owctl.health.result import HealthReport, ServiceHealth, overall_status, printable
 from owctl.health.target import Address, find_address
 from tests.unit.health_servers import answering, refused_port, serve, silent

@@ -5,13 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from owctl.compose.model import Port, Probe, Service
-from owctl.health.choice import choose_probe
-from owctl.health.credentials import (
-    command_of,
-    container_environment,
-    postgres_login,
-    redis_password,
-)
+from owctl.compose.services import choose_probe
+from owctl.health.target import command_of, container_environment, postgres_login, redis_password
 
 
 @pytest.mark.parametrize(

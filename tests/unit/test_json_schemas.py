@@ -106,8 +106,8 @@ def test_a_time_that_is_not_utc_fails():
 
 
 def test_what_lies_on_the_disk_is_as_documented(tmp_path):
+    from owctl.backup.catalogue import now, write_record
     from owctl.backup.manifest import Manifest, Member, dump
-    from owctl.backup.verification import now, write_record
     from owctl.project.history import FILE as HISTORY_FILE
     from owctl.project.history import FOLDER as HISTORY_FOLDER
     from owctl.project.history import record

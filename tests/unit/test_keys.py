@@ -2,7 +2,7 @@
 
 import pytest
 
-from owctl.ui.keys import parse_keys
+from owctl.ui.full_screen import parse_keys
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ from owctl.engine.images import Image
 from owctl.errors import UsageError
 from owctl.lifecycle.observed import Observed
 from owctl.lifecycle.plan import Plan, Step
-from owctl.lifecycle.scale import Scale, check_scale
-from owctl.lifecycle.start_plan import StartOptions, plan_start
+from owctl.lifecycle.start_plan import Scale, StartOptions, check_scale, plan_start
 from owctl.lifecycle.stop_plan import plan_restart, plan_stop
 
 

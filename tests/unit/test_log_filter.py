@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from owctl.environment.secrets import Mask
-from owctl.observe.log_filter import LineFilter
-from owctl.observe.log_tail import TailStart, find_tail
-from owctl.observe.logs import Line, Source, Window
+from owctl.observe.log_filter import Line, LineFilter, Source, Window
+from owctl.observe.log_read import TailStart, find_tail
 from owctl.ui.log_text import Safety
 
 SHOWN = Safety(Mask(["s3cret-p4ssword", "two\nlines-of-it"]).mask_bytes).plain

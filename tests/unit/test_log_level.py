@@ -2,7 +2,7 @@
 
 import pytest
 
-from owctl.observe.log_level import LEVELS, LevelReader, own_level, parse_levels
+from owctl.observe.log_filter import LEVELS, LevelReader, own_level, parse_levels
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 import pytest
 
-from owctl.engine.frames import FrameSplitter
-from owctl.engine.log_lines import (
+from owctl.engine.logs import (
     HELD_BYTES,
     MAX_LINE_BYTES,
     PART_BYTES,
@@ -14,6 +13,7 @@ from owctl.engine.log_lines import (
     ns_stamp,
     stamp_ns,
 )
+from owctl.engine.wire import FrameSplitter
 from owctl.environment.secrets import Mask
 
 STAMP = b"2026-01-31T12:34:56.123456789Z"

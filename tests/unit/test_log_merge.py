@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from owctl.observe.log_merge import merge_by_time
-from owctl.observe.log_window import ReorderingWindow
-from owctl.observe.logs import Line, Source
+from owctl.observe.log_filter import Line, Source
+from owctl.observe.log_follow import ReorderingWindow
+from owctl.observe.log_read import merge_by_time
 
 
 def source(name: str) -> Source:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from owctl.engine.logs import LogEntry
-from owctl.observe.log_position import REMEMBERED_LINES, Position
+from owctl.observe.log_feed import REMEMBERED_LINES, Position
 
 
 def entry(moment: int, number: int = 0, stream: str = "stdout") -> LogEntry:

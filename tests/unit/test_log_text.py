@@ -5,7 +5,7 @@ import json
 import pytest
 
 from owctl.environment.secrets import Mask
-from owctl.observe.logs import Line, Source
+from owctl.observe.log_filter import Line, Source
 from owctl.ui.log_text import JsonFormat, Safety, TextFormat, service_colors
 
 STAMP = b"2026-01-31T12:34:56.123456789Z"

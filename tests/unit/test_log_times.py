@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from owctl.observe.log_times import parse_moment
+from owctl.observe.log_filter import parse_moment
 
 NOW = 1_769_862_896.0
 

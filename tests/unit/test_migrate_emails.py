@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from owctl.errors import OwctlError
-from owctl.migrate.mapping import convert, plan_tables
-from owctl.migrate.model import Converted, Notes, Options
-from owctl.migrate.source import open_source
+from owctl.migrate.convert.mapping import convert, plan_tables
+from owctl.migrate.convert.model import Converted, Notes, Options
+from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options
 

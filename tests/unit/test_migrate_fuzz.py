@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from owctl.migrate.explanations import CHANGES, REJECTIONS
-from owctl.migrate.mapping import convert, overflows, plan_tables
-from owctl.migrate.model import Notes, Options, Reject
-from owctl.migrate.rejects import to_json_line
-from owctl.migrate.report_model import describe
-from owctl.migrate.source import open_source
-from owctl.migrate.unmapped import unmapped
+from owctl.migrate.convert.mapping import convert, overflows, plan_tables
+from owctl.migrate.convert.model import Notes, Options, Reject
+from owctl.migrate.report.model import CHANGES, REJECTIONS, describe
+from owctl.migrate.report.rejects import to_json_line
+from owctl.migrate.report.results import unmapped
+from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, VERSIONS
 from tests.migrate_sources.mutation import mutate, mutate_schema
 from tests.migrate_sources.targets import TARGETS, options

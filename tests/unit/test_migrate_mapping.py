@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from owctl.migrate.mapping import convert, plan_tables
-from owctl.migrate.model import Converted, Notes, Options, Reject
-from owctl.migrate.rejects import is_secret
-from owctl.migrate.source import Source, open_source
-from owctl.migrate.unmapped import unmapped
+from owctl.migrate.convert.mapping import convert, plan_tables
+from owctl.migrate.convert.model import Converted, Notes, Options, Reject
+from owctl.migrate.report.rejects import is_secret
+from owctl.migrate.report.results import unmapped
+from owctl.migrate.source.database import Source, open_source
 from tests.migrate_sources.builder import ADMIN, NOW, VERSIONS, Builder
 from tests.migrate_sources.targets import TARGETS, options
 from tests.migrate_sources.traps import USER, build_with_traps

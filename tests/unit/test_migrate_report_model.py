@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from owctl.migrate.report_model import describe, meanings, source_document
-from owctl.migrate.source import open_source
+from owctl.migrate.report.model import describe, meanings, source_document
+from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options
 from tests.migrate_sources.traps import build_with_traps

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from owctl.migrate.mapping import plan_tables
-from owctl.migrate.passwords import hash_password
-from owctl.migrate.sign_in import document, foretell
-from owctl.migrate.source import open_source
+from owctl.migrate.convert.mapping import plan_tables
+from owctl.migrate.passwords import document, foretell, hash_password
+from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options
 

@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from owctl.errors import OwctlError
-from owctl.migrate.mapping import convert, plan_tables
-from owctl.migrate.model import Converted, Notes, Reject
-from owctl.migrate.results import unmapped_results
-from owctl.migrate.source import open_source
-from owctl.migrate.unmapped import unmapped
-from owctl.migrate.versions import HEAD_0_6_32, HEAD_0_6_43
+from owctl.migrate.convert.mapping import convert, plan_tables
+from owctl.migrate.convert.model import Converted, Notes, Reject
+from owctl.migrate.report.results import unmapped, unmapped_results
+from owctl.migrate.source.database import HEAD_0_6_32, HEAD_0_6_43, open_source
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options
 
@@ -355,11 +353,11 @@ def test_the_private_copy_is_removed(tmp_path: Path):
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from owctl.migrate.mapping import convert, plan_tables
-from owctl.migrate.model import Notes
-from owctl.migrate.results import unmapped_results
-from owctl.migrate.source import open_source
-from owctl.migrate.unmapped import unmapped
+from owctl.migrate.convert.mapping import convert, plan_tables
+from owctl.migrate.convert.model import Notes
+from owctl.migrate.report.results import unmapped_results
+from owctl.migrate.source.database import open_source
+from owctl.migrate.report.results import unmapped
 from tests.migrate_sources.targets import options
 
 def peak():

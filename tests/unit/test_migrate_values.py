@@ -10,11 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from owctl.migrate import json_repair
-from owctl.migrate.json_repair import JSONB_LIMIT_BYTES, JsonUnusable, is_plain, repair
-from owctl.migrate.json_text import clean_json
-from owctl.migrate.text import characters, clean_text, is_utf8
-from owctl.migrate.values import boolean, calendar_date, integer, nanoseconds, seconds, timestamp
+from owctl.migrate.convert import json_text
+from owctl.migrate.convert.json_text import (
+    JSONB_LIMIT_BYTES,
+    JsonUnusable,
+    clean_json,
+    is_plain,
+    repair,
+)
+from owctl.migrate.convert.values import (
+    boolean,
+    calendar_date,
+    characters,
+    clean_text,
+    integer,
+    is_utf8,
+    nanoseconds,
+    seconds,
+    timestamp,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]) | st.sampled_from('\0\\"u0d8\ud83d\ude00'))
 JSON_VALUES = st.recursive(
@@ -161,7 +175,7 @@ def test_what_jsonb_has_no_room_for_is_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(JsonUnusable) as caught:
         clean_json(b'["' + b"x" * JSONB_LIMIT_BYTES + b'"]')
     assert caught.value.reason == "json-too-large"
-    monkeypatch.setattr(json_repair, "JSONB_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr(json_text, "JSONB_LIMIT_BYTES", 100_000)
     with pytest.raises(JsonUnusable):  # small in text, large in jsonb
         repair(b"[" + b"1," * 10_000 + b"1]")
 

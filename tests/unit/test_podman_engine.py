@@ -8,12 +8,11 @@ import pytest
 
 from owctl.compose.model import Build
 from owctl.engine.build import _BuildFailed, _follow, command_environment
-from owctl.engine.connection import Engine
+from owctl.engine.connection import Engine, is_podman, negotiate
+from owctl.engine.containers import read_statistics
+from owctl.engine.drift import differences_on_podman, for_podman
 from owctl.engine.endpoint import Endpoint
 from owctl.engine.naming import SPEC_HASH
-from owctl.engine.podman import differences_on_podman, for_podman
-from owctl.engine.statistics import read_statistics
-from owctl.engine.version import is_podman, negotiate
 from owctl.errors import EngineError
 
 # Of Debian's Podman 4.3.1, shortened.

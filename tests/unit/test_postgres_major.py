@@ -8,6 +8,7 @@ import pytest
 
 from owctl.compose.model import Build, Mount, Service, Stack
 from owctl.errors import OwctlError, UsageError
+from owctl.postgres.compare import Contents, differences
 from owctl.project.upgrade_record import (
     Change,
     Held,
@@ -17,9 +18,7 @@ from owctl.project.upgrade_record import (
     read_record,
     write_record,
 )
-from owctl.upgrade.postgres_major_compare import Contents, differences
-from owctl.upgrade.postgres_major_complete import forget_images
-from owctl.upgrade.postgres_major_journal import (
+from owctl.upgrade.postgres.journal import (
     Journal,
     advance,
     path_of,
@@ -27,9 +26,9 @@ from owctl.upgrade.postgres_major_journal import (
     remove_journal,
     write_journal,
 )
-from owctl.upgrade.postgres_major_kept import check_kept
-from owctl.upgrade.postgres_major_place import Place, stack_with_image
-from owctl.upgrade.postgres_major_plan import check_versions, refuse_second
+from owctl.upgrade.postgres.place import Place, stack_with_image
+from owctl.upgrade.postgres.plan import check_versions, refuse_second
+from owctl.upgrade.postgres.swap import check_kept, forget_images
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("id", "project", "engine_id", "service", "folder", "new_volume", "old_image")

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from owctl.backup.manifest import Member
-from owctl.backup.restore.archive_check import ArchiveSummary, check_archive, check_volume
-from owctl.backup.tar_header import TarHeader, encode
-from owctl.backup.tar_stream import TarStream
 from owctl.errors import BackupInvalid
+from owctl.volumes.archive_check import ArchiveSummary, check_archive, check_volume
+from owctl.volumes.tar import TarHeader, TarStream, encode
 
 END = bytes(1024)
 FOLDER = TarHeader("./", b"5", mode=0o755)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from owctl.backup.restore.sql_scan import SqlScanner
 from owctl.errors import BackupInvalid
+from owctl.postgres.sql_scan import SqlScanner
 
 HEAD = b"""--
 -- PostgreSQL database dump

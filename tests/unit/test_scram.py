@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from owctl.project.scram import make_verifier, matches
+from owctl.postgres.login import make_verifier, matches
 
 # User "user", password "pencil": the keys that follow from RFC 7677's salt.
 PENCIL = (

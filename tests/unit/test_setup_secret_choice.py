@@ -1,8 +1,7 @@
 import pytest
 
 from owctl.errors import ConfigurationError
-from owctl.project.in_use import InUse
-from owctl.project.secret_choice import Situation, choose_secret
+from owctl.project.secret_choice import InUse, Situation, choose_secret
 
 NOTHING_THERE = InUse()
 VOLUME = InUse({}, "volume p_postgres_data")

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from owctl.project.secret_values import is_placeholder, new_secret
+from owctl.project.secret_choice import is_placeholder, new_secret
 
 
 @pytest.mark.parametrize(

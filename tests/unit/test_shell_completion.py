@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from owctl.cli import cli, run
-from owctl.commands.shell_completion import offers
+from owctl.commands.completion import offers
 from owctl.context import Context
 
 NEWEST, OLDER = "20250202T031500Z-9f3a1c", "20250131T031500Z-00ff00"

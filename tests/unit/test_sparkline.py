@@ -2,7 +2,7 @@
 
 import pytest
 
-from owctl.ui.sparkline import sparkline
+from owctl.ui.table import sparkline
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from owctl.engine import ssh_tunnel
-from owctl.engine.ssh_address import SshAddress, parse_ssh_address
+from owctl.engine.endpoint import SshAddress, parse_ssh_address
 from owctl.engine.ssh_failures import Far, connection_failure, forward_failure
 from owctl.errors import EnginePermissionDenied, EngineUnavailable
 

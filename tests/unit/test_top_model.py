@@ -2,8 +2,7 @@
 
 import pytest
 
-from owctl.commands.top_model import Action, TopModel
-from owctl.commands.top_rows import Row, matching, rows_of
+from owctl.commands.top.rows import Action, Row, TopModel, matching, rows_of
 from owctl.health.result import HealthReport, ServiceHealth
 from owctl.observe.sampling import ContainerUsage, Round
 from tests.unit.test_stats_table import row

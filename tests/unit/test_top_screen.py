@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.cells import cell_len
 
-from owctl.commands.top_model import KEYS, LOG_FOOTER, MAIN_FOOTER
-from owctl.commands.top_rows import detail, rows_of, table
+from owctl.commands.top.rows import KEYS, LOG_FOOTER, MAIN_FOOTER, detail, rows_of, table
 from owctl.observe.sampling import Round
 from owctl.ui.table import Cell
 from owctl.ui.top_screen import LogLine, TopScreen, TopView, first_row, plain

@@ -6,13 +6,11 @@ from pathlib import Path
 import pytest
 
 from owctl.compose.model import Attachment, Build, Mount, Port, Probe, Service
-from owctl.engine.images import Image
-from owctl.engine.kept_images import kept_name
+from owctl.engine.images import Image, kept_name
 from owctl.lifecycle.start_plan import StartOptions, plan_start
-from owctl.upgrade.acquire import Fetching, source_of
-from owctl.upgrade.columns import compare
-from owctl.upgrade.notes import note_of
-from owctl.upgrade.replacements import plan_replacements
+from owctl.upgrade.images.candidates import Fetching, note_of, source_of
+from owctl.upgrade.images.columns import compare
+from owctl.upgrade.images.roll import plan_replacements
 from tests.unit.test_lifecycle_plan import container, observed, same, service, stack
 
 BUILD = Build(Path("/x"))

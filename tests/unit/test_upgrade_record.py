@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from owctl.errors import OwctlError
-from owctl.lifecycle.missing_image import missing_image
+from owctl.lifecycle.actions import missing_image
 from owctl.project.upgrade_record import (
     Change,
     Held,

@@ -7,19 +7,31 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
-from owctl.backup import verification
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
 from owctl.backup.member_file import cannot_write, write_small
 from owctl.backup.publish import resumable_folder
-from owctl.backup.remote.contents import check_id, read_document
-from owctl.backup.remote.events import Receiver, Stage, TransferProgress, ignore
-from owctl.backup.remote.parts import PARTS_NAME, Part, Parts, parse_parts
-from owctl.backup.remote.persistence import persistently
-from owctl.backup.remote.store import MissingRemotely, Store
-from owctl.backup.space import check_reserve, free_bytes, readable
+from owctl.backup.remote.parts import (
+    PARTS_NAME,
+    Part,
+    Parts,
+    check_id,
+    parse_parts,
+    persistently,
+    read_document,
+)
+from owctl.backup.remote.store import (
+    MissingRemotely,
+    Receiver,
+    Stage,
+    Store,
+    TransferProgress,
+    ignore,
+)
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.volumes.space import check_reserve, free_bytes, readable
 
 # Removed by nobody but a later pull: `owctl backup` clears away only what ends with .partial.
 PULLING_SUFFIX = ".pulling"
@@ -66,7 +78,7 @@ def pull_backup(store: Store, backup_id: str, parent: Path, receive: Receiver = 
             receive(TransferProgress(member.name, "done", size, size))
         (arriving.folder / MANIFEST_NAME).unlink(missing_ok=True)
         write_small(arriving.folder, MANIFEST_NAME, manifest_data)
-        verification.write_record(arriving.folder, verification.now("ok"))
+        catalogue.write_record(arriving.folder, catalogue.now("ok"))
         path = arriving.publish()
     return Pulled(path, manifest, fetcher.fetched_parts, fetcher.fetched_bytes)
 

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from owctl.backup.restore.begun_note import has_begun_note, write_begun_note
 from owctl.backup.restore.events import Receiver, RestoreWarning, ServicesPlan, ignore
 from owctl.backup.restore.journal import path_of
+from owctl.backup.restore.pieces import finish_restore
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.run import RestoreOutcome, run_restore
 from owctl.backup.restore.source import Source
-from owctl.backup.restore.undo import finish_restore
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers

@@ -1,8 +1,4 @@
-"""Files of docker-manage.sh as a source: a dump in SQL text, an archive of uploads, or both.
-
-They have no manifest, so everything that is known of them is found by reading them once: that they
-are whole, what is in them, and their SHA-256, by which a second reading is known to be the same.
-"""
+"""What a user names to restore from; files of docker-manage.sh as a source of their own."""
 
 import hashlib
 import re
@@ -14,13 +10,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from owctl.backup.catalogue import find_backup, look_at
+from owctl.backup.encryption import Identity
 from owctl.backup.manifest import Kind, Member
-from owctl.backup.restore.archive_check import ArchiveSummary, check_archive
 from owctl.backup.restore.events import Receiver, RestoreProgress
-from owctl.backup.restore.source import ConfigContent, DatabaseContent, VolumeContent
-from owctl.backup.restore.sql_scan import SqlScanner
-from owctl.backup.space import readable
+from owctl.backup.restore.source import (
+    BackupSource,
+    ConfigContent,
+    DatabaseContent,
+    Source,
+    VolumeContent,
+)
 from owctl.errors import BackupInvalid, UsageError
+from owctl.postgres.sql_scan import SqlScanner
+from owctl.volumes.archive_check import ArchiveSummary, check_archive
+from owctl.volumes.space import readable
+
+# -- Files of docker-manage.sh as a source: a dump in SQL text, an archive of uploads, or both.
+# They have no manifest, so everything that is known of them is found by reading them once: that they
+# are whole, what is in them, and their SHA-256, by which a second reading is known to be the same.
+
 
 SQL_SUFFIX = ".sql"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
@@ -249,3 +258,48 @@ def _time_of(path: Path) -> str:
         local = None
     time = local.astimezone(UTC) if local else datetime.fromtimestamp(path.stat().st_mtime, UTC)
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+# -- What a user names to restore from: a backup of ours, or files of docker-manage.sh.
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a user named, and the keys to read it with.
+
+    ``references`` are an id, its beginning, ``latest``, a path, or files of the script; paths are
+    seen from ``working_dir``.
+    """
+
+    references: tuple[str, ...]
+    working_dir: Path
+    identities: tuple[Identity, ...] = ()
+
+    def find(self, parent: Path, project: str | None, *, record: bool = True) -> Source:
+        """Return it; ``parent`` is the folder of the backups. Raises as ``open_source``.
+
+        ``latest`` is the newest of ``project``, as several may share the folder; None: of any.
+        """
+        paths = [(self.working_dir / reference).resolve() for reference in self.references]
+        if len(paths) == 1 and not is_legacy(paths[0]):
+            paths = [self._find_backup(parent, project)]
+        return open_source(paths, record=record, identities=self.identities)
+
+    def _find_backup(self, parent: Path, project: str | None) -> Path:
+        return find_backup(parent, self.references[0], self.working_dir, project).path
+
+
+def open_source(
+    paths: Sequence[Path], *, record: bool = True, identities: Sequence[Identity] = ()
+) -> Source:
+    """Return what stands at the paths. Raises UsageError, and BackupInvalid for a bad manifest.
+
+    ``record``: whether to write down beside a backup how verifying it went.
+    """
+    if any(is_legacy(path) and not path.is_dir() for path in paths):
+        return LegacySource(paths)
+    if len(paths) != 1:
+        raise UsageError(
+            f"A restore takes one backup, and got {len(paths)}.", hint="owctl backup list"
+        )
+    return BackupSource(look_at(paths[0]), record=record, identities=identities)

@@ -1,20 +1,14 @@
-"""A restore: a safety backup, everything staged beside what is there, one swap, services again."""
+"""A restore: a safety backup, everything staged beside what is there, one swap, services again; and going on with one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-from owctl.backup.create import PARTS, BackupRequest, Part, create_backup
-from owctl.backup.inventory import take_inventory
-from owctl.backup.load import count_rows, load_dump
-from owctl.backup.psql import Server
-from owctl.backup.restore.archive_edit import STAGING_PREFIX
+from owctl.backup.create.create import BackupRequest, create_backup
 from owctl.backup.restore.begun_note import remove_begun_note
-from owctl.backup.restore.complete import start_again, swap
 from owctl.backup.restore.configuration import stage_files
-from owctl.backup.restore.content import Content
-from owctl.backup.restore.database import DatabaseSwap, database_names
 from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning, ignore
 from owctl.backup.restore.journal import (
     Journal,
@@ -25,16 +19,36 @@ from owctl.backup.restore.journal import (
     read_journal,
     write_journal,
 )
-from owctl.backup.restore.pieces import Pieces
-from owctl.backup.restore.plan import RestorePlan, RestoreRequest, VolumeTarget, with_server
-from owctl.backup.restore.services import Services
-from owctl.backup.restore.source import DatabaseContent
-from owctl.backup.restore.undo import undo_restore
-from owctl.backup.restore.volumes import stage_volume
-from owctl.backup.space import readable, volume_bytes
+from owctl.backup.restore.pieces import (
+    Pieces,
+    check_same_engine,
+    complete_swap,
+    finish_restore,
+    start_again,
+    swap,
+    undo_restore,
+)
+from owctl.backup.restore.plan import (
+    RestorePlan,
+    RestoreRequest,
+    VolumeTarget,
+    plan_restore,
+    with_server,
+)
+from owctl.backup.restore.source import DatabaseContent, Source
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.lifecycle.services import Services
+from owctl.postgres.load import count_rows, load_dump
+from owctl.postgres.psql import Server
+from owctl.postgres.swap import DatabaseSwap, database_names
+from owctl.volumes.archive_edit import STAGING_PREFIX, Content
+from owctl.volumes.inventory import PARTS, Part, take_inventory
+from owctl.volumes.space import readable, volume_bytes
+from owctl.volumes.swap import stage_volume
+
+# -- A restore: a safety backup, everything staged beside what is there, one swap, services again.
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,4 +308,44 @@ def _go_back(
     if isinstance(error, OwctlError):
         error.details = (*error.details, outcome)
         error.hint = hint
+    return None
+
+
+# -- Going on with an interrupted restore, from the phase that its journal names.
+
+
+def resume_restore(
+    engine: Engine,
+    stack: Stack,
+    journal: Journal,
+    open_source: Callable[[Sequence[Path]], Source],
+    request: RestoreRequest,
+    receive: Receiver = ignore,
+) -> RestoreOutcome | None:
+    """Bring a restore to the end that it was heading for.
+
+    What was only staged is staged afresh, from the same backup, and then returned as an outcome; an
+    interrupted swap, undo or finish is completed. The caller holds the project's lock. Raises what
+    these raise; then it can be called again.
+    """
+    check_same_engine(engine, stack, journal)
+    seconds = request.timeout_seconds
+    if journal.phase == "undoing":
+        undo_restore(engine, stack, journal, receive, timeout_seconds=seconds)
+    elif journal.phase == "finishing":
+        finish_restore(engine, stack, journal, receive, timeout_seconds=seconds)
+    elif journal.phase in ("swapping", "swapped"):
+        complete_swap(engine, stack, journal, receive, timeout_seconds=seconds)
+    else:
+        source = open_source([Path(path) for path in (journal.backup_path, *journal.other_paths)])
+        undo_restore(engine, stack, journal, receive, timeout_seconds=seconds)
+        parts = frozenset(cast("Part", part) for part in journal.parts)
+        request = replace(request, parts=parts)
+        plan = plan_restore(engine, stack, source, request, receive)
+        # What is to run in the end was settled at the beginning.
+        plan = replace(plan, running=journal.running)
+        for warning in plan.warnings:
+            receive(RestoreWarning(warning))
+        made = None if journal.safety_backup is None else Path(journal.safety_backup)
+        return run_restore(engine, stack, plan, request, receive, safety_backup=made)
     return None

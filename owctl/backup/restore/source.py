@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from owctl.backup import verification
+from owctl.backup import catalogue
 from owctl.backup.catalogue import Backup
 from owctl.backup.encryption import SUFFIX, Identity, identity_needed
-from owctl.backup.load import Form
 from owctl.backup.manifest import Manifest, Member
-from owctl.backup.member_content import MemberContent
-from owctl.backup.parts import VolumePart
-from owctl.backup.restore.archive_check import check_volume
-from owctl.backup.restore.content import Content
+from owctl.backup.member_file import MemberContent
 from owctl.backup.restore.events import Receiver, RestoreProgress
-from owctl.backup.space import readable
 from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.postgres.load import Form
+from owctl.volumes.archive_check import check_volume
+from owctl.volumes.archive_edit import Content
+from owctl.volumes.inventory import VolumePart
+from owctl.volumes.space import readable
 
 _ELSEWHERE = "elsewhere"
 
@@ -188,19 +188,19 @@ class BackupSource:
                 check(self.backup.path, member, identities=self.identities)
                 receive(RestoreProgress(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
-            self._record(verification.now("failed", problem=error.message))
+            self._record(catalogue.now("failed", problem=error.message))
             # Who restores has no use for a backup of what is there now.
             raise BackupInvalid(error.message, hint=_ANOTHER, details=error.details) from error
         before = self.backup.verification
         drilled = before is not None and before.status == "ok" and before.drill
-        self._record(verification.now("ok", drill=drilled))
+        self._record(catalogue.now("ok", drill=drilled))
 
-    def _record(self, found: verification.Verification) -> None:
+    def _record(self, found: catalogue.Verification) -> None:
         if not self.record:
             return
         # A backup on a disk that is read-only can be restored all the same.
         with suppress(OwctlError):
-            verification.write_record(self.backup.path, found)
+            catalogue.write_record(self.backup.path, found)
 
     def _members(self, kind: str) -> list[Member]:
         return [member for member in self.manifest.members if member.kind == kind]

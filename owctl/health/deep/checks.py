@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Probe, Service, Stack
+from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
-from owctl.health.choice import choose_probe
 from owctl.health.deep import frontend, postgres, redis, socketio
 from owctl.health.deep.result import DeepCheck, DeepStatus
 from owctl.health.deep.subject import Skipped, Subject

@@ -7,7 +7,7 @@ key is random and expires by itself, should owctl be stopped in between.
 import secrets
 
 from owctl.errors import TimedOut
-from owctl.health import credentials
+from owctl.health import target
 from owctl.health.deep.subject import Skipped, Subject
 from owctl.health.redis import command, sign_in
 from owctl.health.result import ProbeResult, printable
@@ -29,8 +29,8 @@ _ADVICE = {
 
 def set_get_delete(subject: Subject) -> ProbeResult:
     """Return healthy if a value comes back as it was written; raises Skipped, EngineError."""
-    password = credentials.redis_password(
-        subject.environment, credentials.command_of(subject.service, subject.container)
+    password = target.redis_password(
+        subject.environment, target.command_of(subject.service, subject.container)
     )
     if subject.found_address is None:
         return _through_client(subject, password)

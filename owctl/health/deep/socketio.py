@@ -4,7 +4,7 @@ import logging
 import threading
 from typing import Literal
 
-from owctl.engine.http_adapter import speak_through
+from owctl.engine.transport import speak_through
 from owctl.health.deep.subject import Skipped, Subject
 from owctl.health.parallel import within
 from owctl.health.result import ProbeResult, printable

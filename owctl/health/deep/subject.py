@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Probe, Service
-from owctl.health.credentials import container_environment
 from owctl.health.result import ServiceHealth
-from owctl.health.target import Address
+from owctl.health.target import Address, container_environment
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine

@@ -1,0 +1,1 @@
+"""Making a backup: what is captured, and what is stopped or started meanwhile."""

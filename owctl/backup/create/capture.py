@@ -1,0 +1,360 @@
+"""A backup's members captured one after the other: what is asked for, and everything it consists of."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from owctl import __version__
+from owctl.backup.create.database import MEMBER_NAME, Database, find_database, wait_for_answer
+from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
+from owctl.backup.create.redis import write_out
+from owctl.backup.create.sqlite import copy_database
+from owctl.backup.create.volumes import NamedFiles, archive_volume, reachable
+from owctl.backup.encryption import Encryption, stored_name
+from owctl.backup.events import BackupWarning, MemberProgress, Receiver
+from owctl.backup.manifest import Manifest, Member
+from owctl.backup.member_file import write_small
+from owctl.backup.publish import PartialBackup
+from owctl.backup.verify import BackgroundVerifier, NoVerifier
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.errors import OwctlError
+from owctl.volumes.inventory import PARTS, Inventory, Part, VolumeSource, take_inventory
+from owctl.volumes.space import check_estimate, volume_bytes
+
+# -- What is asked of `owctl backup`, and what comes of it.
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What to back up, and how.
+
+    ``parent`` is the folder of the backups, None for the project's own. ``quiesce`` stops what
+    writes for the while; without ``verify`` nothing is read back.
+    """
+
+    parent: Path | None = None
+    label: str | None = None
+    parts: frozenset[Part] = frozenset(PARTS)
+    quiesce: bool = False
+    verify: bool = True
+    encryption: Encryption | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedBackup:
+    """A backup that exists.
+
+    ``downtime_seconds`` is how long services stood still for it, None if none did. ``failures``
+    say what could not be started or stopped again afterwards; the backup itself is whole.
+    """
+
+    path: Path
+    manifest: Manifest
+    verified: bool = True
+    downtime_seconds: float | None = None
+    failures: tuple[OwctlError, ...] = ()
+
+
+# -- Where a backup comes from: which image each service ran, or would run.
+
+
+def describe_services(
+    engine: Engine, stack: Stack, inventory: Inventory
+) -> dict[str, dict[str, Any]]:
+    """Return image, image id and registry digests by service, in the order of their names.
+
+    For a service without a container they are those of the image that it would be made from; one
+    whose image is not on this machine is left out.
+    """
+    from owctl.engine.images import image_id
+
+    images: dict[str, tuple[str, str]] = {}
+    for service in stack.services.values():
+        reference = service.image_name(stack.project)
+        running = [c for c in inventory.containers if c.service == service.name]
+        if not running and (found := image_id(engine, reference)) is not None:
+            images[service.name] = (reference, found)
+    for container in sorted(inventory.containers, key=lambda item: item.number):
+        images.setdefault(container.service, (container.image, container.image_id))
+    return {
+        service: {"image": image, "image_id": identity, "image_digests": _digests(engine, identity)}
+        for service, (image, identity) in sorted(images.items())
+    }
+
+
+def _digests(engine: Engine, image_id: str) -> list[str]:
+    """Return ``name@sha256:…`` of an image; none for one that was built here."""
+    from owctl.engine.images import inspect_image
+
+    image = inspect_image(engine, image_id)
+    return list(image.digests) if image is not None else []
+
+
+# -- The configuration: compose files, ``.env`` and the files that they name, stored as they are.
+
+
+def configuration_files(stack: Stack) -> Iterator[tuple[str, Path]]:
+    """Yield (name of the member, file); files outside the project go to ``config/elsewhere/``."""
+    taken: set[str] = set()
+    files = (*stack.config_files, *stack.environment_files, *stack.named_files)
+    for path in dict.fromkeys(files):
+        if path.is_relative_to(stack.working_dir):
+            name = PurePosixPath("config") / path.relative_to(stack.working_dir).as_posix()
+        else:
+            name = PurePosixPath("config/elsewhere") / path.name
+        number = 1
+        while str(name) in taken:
+            number += 1
+            name = name.with_name(f"{number}-{path.name}")
+        taken.add(str(name))
+        yield str(name), path
+
+
+def store_configuration(
+    stack: Stack,
+    folder: Path,
+    warn: Callable[[str], None],
+    encryption: Encryption | None = None,
+) -> Iterator[Member]:
+    """Store the files in ``folder`` and yield their members; raises OwctlError.
+
+    ``warn`` is told of a secret or config that cannot be stored: the engine may read what this
+    user may not, and it may be a folder.
+    """
+    own = {*stack.config_files, *stack.environment_files}
+    for name, path in configuration_files(stack):
+        try:
+            content = _content(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if path not in own:
+                warn(f"{path}, which the compose files name, is not in the backup: {reason}.")
+                continue
+            raise OwctlError(
+                f"Cannot read {path}: {reason}.",
+                hint="owctl config --validate",
+            ) from error
+        stored = write_small(folder, name, content, encryption)
+        yield Member(
+            name=stored.name,
+            kind="configuration",
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            content_size_bytes=stored.content_size_bytes,
+            detail={"path": str(path)},
+        )
+
+
+def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is no file")
+    return path.read_bytes()
+
+
+# -- Capturing a stack: database snapshot first, then files, then configuration.
+
+
+Verifier = BackgroundVerifier | NoVerifier
+
+
+class Capture:
+    """One backup in the making; ``interlude`` tells afterwards what stood still for it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stack: Stack,
+        request: BackupRequest,
+        partial: PartialBackup,
+        receive: Receiver,
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.request = request
+        self.partial = partial
+        self.folder = partial.folder
+        self.receive = receive
+        self.encryption = request.encryption
+        self.identities = (self.encryption.read_back,) if self.encryption is not None else ()
+        self.members: list[Member] = []
+        self.warnings: list[str] = []
+        self.started = time.monotonic()
+        self.created_at = datetime.now(UTC)
+        self.interlude = Interlude(engine, stack, receive)
+
+    def run(self) -> Manifest:
+        """Write and verify every member; return the manifest."""
+        with self.interlude:
+            inventory = self._inventory()
+            with ExitStack() as opened:
+                database = self._prepare(inventory, opened)
+                verifier = self._verifier()
+                opened.enter_context(verifier)
+                if database is not None:
+                    self._database(database, verifier)
+                self._volumes(inventory, database, verifier)
+                # What comes now is done beside the services that are back at work.
+                self.interlude.resume()
+                self._configuration(verifier)
+                verifier.finish()
+            self.interlude.settle()
+        return self._manifest(inventory)
+
+    def _inventory(self) -> Inventory:
+        """Look at what there is, and start what is needed of it."""
+        inventory = take_inventory(self.engine, self.stack)
+        if self.request.parts != {"config"}:
+            check_something_exists(self.engine, self.stack, inventory)
+        if "db" in self.request.parts and wake_database(self.engine, inventory, self.interlude):
+            inventory = take_inventory(self.engine, self.stack)
+            # One whose port cannot be reached from here counts as ready as soon as it runs.
+            wait_for_answer(self.engine, find_database(inventory))
+        return inventory
+
+    def _prepare(self, inventory: Inventory, opened: ExitStack) -> Database | None:
+        """Check that there is room, stop what is to stand still, and take the snapshot."""
+        # Both ask in containers, which takes its time.
+        with ThreadPoolExecutor(1, "owctl-backup-sizes") as beside:
+            files_bytes = beside.submit(self._files_bytes, inventory)
+            database = self._open_database(inventory, opened)
+            check_estimate(
+                self.partial.parent,
+                database_bytes=database.size_bytes if database else 0,
+                files_bytes=files_bytes.result(),
+            )
+        if not self.request.quiesce:
+            return database
+        # The snapshot that counts is taken when nobody writes any more.
+        opened.close()
+        self.interlude.quiesce(writers(self.stack, inventory, self.request.parts))
+        return self._open_database(inventory, opened)
+
+    def _open_database(self, inventory: Inventory, opened: ExitStack) -> Database | None:
+        if "db" not in self.request.parts:
+            return None
+        return opened.enter_context(Database(self.engine, find_database(inventory)))
+
+    def _verifier(self) -> Verifier:
+        if not self.request.verify:
+            return NoVerifier()
+        return BackgroundVerifier(self.folder, self.receive, self.identities)
+
+    def _files_bytes(self, inventory: Inventory) -> int:
+        sources = inventory.volumes_of(self.request.parts)
+        return sum(self.engine.map(lambda source: volume_bytes(self.engine, source), sources))
+
+    def _database(self, database: Database, verifier: Verifier) -> None:
+        if not database.has_application_tables:
+            self._warn(
+                f"PostgreSQL's database {database.about['database']} has no tables of Open WebUI "
+                f"({len(database.tables)} tables in all): the application keeps its data elsewhere."
+            )
+        member = database.dump(self.folder, self._progress(MEMBER_NAME), self.encryption)
+        self._done(
+            member,
+            verifier,
+            lambda: database.check_with_pg_restore(self.folder, member, self.identities),
+        )
+
+    def _volumes(self, inventory: Inventory, database: Database | None, verifier: Verifier) -> None:
+        with_files = "files" in self.request.parts
+        paths = database.file_paths() if database is not None and with_files else ()
+        named_files = NamedFiles(inventory, paths)
+        for source in inventory.volumes_of(self.request.parts):
+            if source.redis is not None:
+                write_out(self.engine, source.redis)
+            self._volume(inventory, source, named_files, verifier)
+        if (missing := named_files.warning()) is not None:
+            self._warn(missing)
+        for service, path in inventory.bind_mounts if with_files else ():
+            self._warn(f"{path}, which {service} writes to, is not in the backup: no volume.")
+
+    def _configuration(self, verifier: Verifier) -> None:
+        if "config" in self.request.parts:
+            for member in store_configuration(self.stack, self.folder, self._warn, self.encryption):
+                self._done(member, verifier)
+
+    def _volume(
+        self,
+        inventory: Inventory,
+        source: VolumeSource,
+        named_files: NamedFiles,
+        verifier: Verifier,
+    ) -> None:
+        name = f"volumes/{source.key}.tar.zst"
+        with reachable(self.engine, inventory, source, self.stack.project) as place:
+            archived = archive_volume(
+                self.engine,
+                source,
+                place,
+                self.folder,
+                named_files,
+                self._progress(name),
+                self.encryption,
+            )
+            self._done(archived.member, verifier)
+            for path in archived.sqlite_files:
+                self._sqlite(place, path, source, verifier)
+
+    def _sqlite(
+        self, place: tuple[str, str], path: str, source: VolumeSource, verifier: Verifier
+    ) -> None:
+        copy = copy_database(self.engine, place, path, self.folder, source, self.encryption)
+        where = f"The SQLite database {path} in the volume {source.key}"
+        if copy is None:
+            self._warn(
+                f"{where} changed all the while: no consistent copy was had. What volumes/{source.key} "
+                "holds of it may be damaged; owctl backup --quiesce stops what writes to it meanwhile."
+            )
+            return
+        self._done(copy.member, verifier)
+        if copy.problems:
+            self._warn(f"{where} is damaged (PRAGMA integrity_check): {'; '.join(copy.problems)}")
+        elif copy.member.detail["rows"].get("user"):
+            users = copy.member.detail["rows"]["user"]
+            self._warn(
+                f"{where} holds Open WebUI's data ({users} users): the application runs on SQLite. "
+                f"A consistent, checked copy is in {copy.member.name}."
+            )
+
+    def _progress(self, member_name: str) -> Callable[[int], None]:
+        name = stored_name(member_name, self.encryption)
+        self.receive(MemberProgress(name, "writing", 0))
+        return lambda done: self.receive(MemberProgress(name, "writing", done))
+
+    def _done(
+        self, member: Member, verifier: Verifier, also: Callable[[], None] | None = None
+    ) -> None:
+        self.members.append(member)
+        self.receive(MemberProgress(member.name, "written", member.content_size_bytes))
+        verifier.submit(member, also)
+
+    def _warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self.receive(BackupWarning(text))
+
+    def _manifest(self, inventory: Inventory) -> Manifest:
+        return Manifest(
+            id=self.partial.id,
+            project=self.stack.project,
+            created_at=f"{self.created_at:%Y-%m-%dT%H:%M:%SZ}",
+            duration_ms=round((time.monotonic() - self.started) * 1000),
+            members=tuple(self.members),
+            label=self.request.label,
+            owctl_version=__version__,
+            engine={"version": self.engine.engine_version, "api_version": self.engine.api_version},
+            services=describe_services(self.engine, self.stack, inventory),
+            stack={
+                "working_dir": str(self.stack.working_dir),
+                "parts": [part for part in PARTS if part in self.request.parts],
+                "quiesced": list(self.interlude.quiesced),
+            },
+            warnings=tuple(self.warnings),
+            encryption=self.encryption.to_json() if self.encryption is not None else None,
+        )

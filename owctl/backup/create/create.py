@@ -1,0 +1,110 @@
+"""Makes a backup, or says beforehand what it would hold."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from owctl.backup import catalogue
+from owctl.backup import manifest as manifests
+from owctl.backup.catalogue import FOLDER_NAME
+from owctl.backup.create.capture import BackupRequest, Capture, CreatedBackup, configuration_files
+from owctl.backup.create.database import find_database
+from owctl.backup.create.interlude import check_something_exists, dormant_database, writers
+from owctl.backup.create.volumes import remove_helpers
+from owctl.backup.events import Receiver, ignore
+from owctl.backup.manifest import MANIFEST_NAME, Manifest
+from owctl.backup.member_file import write_small
+from owctl.backup.publish import new_id, partial_folder
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.errors import BackupInvalid
+from owctl.volumes.inventory import PARTS, Inventory, Part, take_inventory
+
+# -- What a backup would do, told before it is done.
+
+
+def foresee(engine: Engine, stack: Stack, request: BackupRequest) -> list[str]:
+    """Return one line for each thing that a backup would do, in order; changes nothing.
+
+    Raises OwctlError for what can be seen to fail.
+    """
+    inventory = take_inventory(engine, stack)
+    if request.parts != {"config"}:
+        check_something_exists(engine, stack, inventory)
+    before: list[str] = []
+    after: list[str] = []
+    if "db" in request.parts:
+        before, after = _waking(engine, inventory)
+    lines = [*before, *_captured(stack, request, inventory)]
+    if request.verify:
+        lines.append("read everything back")
+    return [*lines, *after]
+
+
+def _waking(engine: Engine, inventory: Inventory) -> tuple[list[str], list[str]]:
+    """Return what is done first and last, so that there is a database to dump."""
+    dormant = dormant_database(engine, inventory)
+    if isinstance(dormant, str):
+        return [f"create and start {dormant}"], [f"stop and remove {dormant} again"]
+    if dormant is not None:
+        return [f"start {dormant.name}"], [f"stop {dormant.name} again"]
+    # Raises where there is none.
+    find_database(inventory)
+    return [], []
+
+
+def _captured(stack: Stack, request: BackupRequest, inventory: Inventory) -> Iterator[str]:
+    halted = writers(stack, inventory, request.parts) if request.quiesce else []
+    for container in halted:
+        yield f"stop {container.name} for the while"
+    if "db" in request.parts:
+        yield f"dump the database of {inventory.database_service}"
+    for source in inventory.volumes_of(request.parts):
+        yield f"archive the volume {source.name} ({source.part})"
+    for container in halted:
+        yield f"start {container.name} again"
+    if "config" in request.parts:
+        for _, path in configuration_files(stack):
+            yield f"store {path}"
+
+
+# -- Making a backup: captured into a partial folder, which gets its name when it is whole.
+
+
+__all__ = ["FOLDER_NAME", "PARTS", "BackupRequest", "CreatedBackup", "Part", "create_backup"]
+
+
+def create_backup(
+    engine: Engine, stack: Stack, request: BackupRequest, receive: Receiver = ignore
+) -> CreatedBackup:
+    """Make a backup of the stack and return it once it is durable, and verified unless asked not to.
+
+    The caller holds the project's lock. Raises OwctlError; then nothing is left of it. Raises
+    BackupInvalid if what was written does not read back as what was captured. Services that were
+    stopped or started for the while are as before, or ``failures`` of the result says why not.
+    """
+    remove_helpers(engine, stack.project)
+    parent = request.parent or stack.working_dir / FOLDER_NAME
+    with partial_folder(parent, new_id(datetime.now(UTC))) as partial:
+        capture = Capture(engine, stack, request, partial, receive)
+        manifest = capture.run()
+        _store_manifest(partial.folder, manifest)
+        if request.verify:
+            catalogue.write_record(partial.folder, catalogue.now("ok"))
+        return CreatedBackup(
+            partial.publish(),
+            manifest,
+            verified=request.verify,
+            downtime_seconds=capture.interlude.downtime_seconds,
+            failures=tuple(capture.interlude.failures),
+        )
+
+
+def _store_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, the last file, and read it back."""
+    write_small(folder, MANIFEST_NAME, manifests.dump(manifest))
+    if manifests.read(folder) != manifest:
+        raise BackupInvalid(
+            f"{MANIFEST_NAME} does not read back as what was written.",
+            hint="owctl backup, with --output naming a folder on another disk",
+        )

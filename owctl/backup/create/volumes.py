@@ -1,0 +1,209 @@
+"""A volume: the engine's archive stream of its files, followed while it is stored."""
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from owctl.backup.encryption import Encryption, stored_name
+from owctl.backup.manifest import Member
+from owctl.backup.member_file import MemberFile, Stored
+from owctl.engine.connection import Engine
+from owctl.errors import BackupInvalid, OwctlError
+from owctl.volumes import one_off
+from owctl.volumes.inventory import Inventory, VolumeSource
+from owctl.volumes.one_off import read_folder
+from owctl.volumes.tar_scan import TarEntry, TarScanner
+
+# -- The files that the database names: each should turn up in the archive of a volume.
+
+
+_SHOWN = 3
+
+
+class NamedFiles:
+    """Uploaded files by volume, crossed off as the archives show them.
+
+    A path is one of a container's; which volume it lies in, the mounts tell. A relative one counts
+    from the container's working directory.
+    """
+
+    def __init__(self, inventory: Inventory, paths: Iterable[str] = ()) -> None:
+        self.total = 0
+        self._missing: dict[str, set[str]] = {}
+        self._elsewhere: list[str] = []
+        roots = _roots(inventory)
+        for path in paths:
+            self.total += 1
+            place = _place(path, roots)
+            if place is None:
+                self._elsewhere.append(path)
+            else:
+                self._missing.setdefault(place[0], set()).add(place[1])
+
+    def in_volume(self, volume_name: str) -> Callable[[str], None]:
+        """Return what is to be called with the name of each entry of that volume's archive."""
+        return self._missing.get(volume_name, set()).discard
+
+    def warning(self) -> str | None:
+        """Return what to tell the user when files are missing, None when all were there."""
+        missing = sorted(
+            [name for names in self._missing.values() for name in names] + self._elsewhere
+        )
+        if not missing:
+            return None
+        shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+        return (
+            f"{len(missing)} of {self.total} files that the database names are not in the backup: "
+            f"{shown}"
+        )
+
+
+def _roots(inventory: Inventory) -> list[tuple[str, str, str]]:
+    """Return (mount point, volume's name, working directory), the deepest mount point first."""
+    found = {
+        (
+            posixpath.normpath(point.destination),
+            source.name,
+            str((point.container.raw.get("Config") or {}).get("WorkingDir") or "/"),
+        )
+        for source in inventory.volumes
+        for point in source.mount_points
+    }
+    return sorted(found, key=lambda root: -len(root[0]))
+
+
+def _place(path: str, roots: list[tuple[str, str, str]]) -> tuple[str, str] | None:
+    for destination, volume, working_dir in roots:
+        whole = posixpath.normpath(posixpath.join(working_dir, path))
+        if whole.startswith(destination + "/"):
+            return volume, whole[len(destination) + 1 :]
+    return None
+
+
+# -- A volume: the engine's archive stream of its files, followed while it is stored.
+
+
+SQLITE_MAGIC = b"SQLite format 3\0"
+# A file that shrinks while it is read spoils the whole archive; the next try mostly succeeds.
+_ATTEMPTS = 3
+
+
+@dataclass(slots=True)
+class ArchivedVolume:
+    """What a volume's archive holds beyond its bytes."""
+
+    member: Member
+    sqlite_files: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def reachable(
+    engine: Engine, inventory: Inventory, source: VolumeSource, project: str
+) -> Iterator[tuple[str, str]]:
+    """Yield a container's id and the path at which it has the volume.
+
+    For a volume that no container mounts, a container that is never started is made for the while
+    from an image that is there; on Podman for each, and started, because tar has to run in it.
+    """
+    if source.mount_points and not engine.is_podman:
+        point = source.mount_points[0]
+        yield point.container.id, point.destination
+        return
+    if inventory.helper_image_id is None:
+        raise OwctlError(
+            f"Cannot read the volume {source.name}: the stack has neither a container nor an image "
+            "on this machine to read it through.",
+            hint="owctl start",
+        )
+    image_id = inventory.helper_image_id
+    with one_off.volume_helper(
+        engine, project, image_id, source.name, "backup", running=engine.is_podman
+    ) as helper:
+        yield helper.id, helper.path
+
+
+def remove_helpers(engine: Engine, project: str) -> None:
+    """Remove the containers that a killed backup left; the caller holds the project's lock."""
+    one_off.remove_helpers(engine, project, "backup")
+
+
+def archive_volume(
+    engine: Engine,
+    source: VolumeSource,
+    place: tuple[str, str],
+    folder: Path,
+    named_files: NamedFiles,
+    on_bytes: Callable[[int], None],
+    encryption: Encryption | None = None,
+) -> ArchivedVolume:
+    """Store the volume that ``place`` (container's id, path) shows; raises OwctlError."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _archive(engine, source, place, folder, named_files, on_bytes, encryption)
+        except BackupInvalid as error:
+            (folder / stored_name(_member_name(source), encryption)).unlink()
+            if attempt == _ATTEMPTS:
+                raise OwctlError(
+                    f"Cannot archive the volume {source.name}: {error.message}",
+                    hint="stop the services that write to it, and try again",
+                ) from error
+    raise AssertionError("unreachable")
+
+
+def _archive(
+    engine: Engine,
+    source: VolumeSource,
+    place: tuple[str, str],
+    folder: Path,
+    named_files: NamedFiles,
+    on_bytes: Callable[[int], None],
+    encryption: Encryption | None,
+) -> ArchivedVolume:
+    container_id, path = place
+    sqlite_files: list[str] = []
+    found = named_files.in_volume(source.name)
+
+    def look(entry: TarEntry) -> None:
+        name = entry.name.removeprefix("./").rstrip("/")
+        found(name)
+        if entry.head == SQLITE_MAGIC:
+            sqlite_files.append(name)
+
+    scanner = TarScanner(look)
+    with (
+        MemberFile(folder, _member_name(source), on_bytes=on_bytes, encryption=encryption) as file,
+        read_folder(engine, container_id, path) as stream,
+    ):
+        for data in stream:
+            file.write(data)
+            scanner.feed(data)
+        scanner.finish()
+        stored = file.finish()
+    return ArchivedVolume(_member(source, stored, scanner), sqlite_files)
+
+
+def _member(source: VolumeSource, stored: Stored, scanner: TarScanner) -> Member:
+    return Member(
+        name=stored.name,
+        kind="volume",
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
+        content_size_bytes=stored.content_size_bytes,
+        detail={
+            "volume": source.key,
+            "part": source.part,
+            "volume_name": source.name,
+            "mounted_at": [
+                {"service": point.container.service, "path": point.destination}
+                for point in source.mount_points
+            ],
+            "entries": scanner.entries,
+            "files_bytes": scanner.content_bytes,
+        },
+    )
+
+
+def _member_name(source: VolumeSource) -> str:
+    return str(PurePosixPath("volumes") / f"{source.key}.tar.zst")

@@ -1,0 +1,1 @@
+"""Backups by themselves, at set times: systemd timers and crontab lines."""

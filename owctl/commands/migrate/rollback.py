@@ -1,0 +1,63 @@
+"""``owctl migrate rollback``: back to the old container."""
+
+import click
+
+from owctl.commands.completers import complete_migration
+from owctl.commands.options import examples, format_option, lock_wait_option, pass_context
+from owctl.context import Context
+from owctl.errors import ConfirmationRequired, Interrupted
+
+_EXAMPLES = examples(
+    "owctl migrate rollback",
+    "owctl migrate rollback --yes",
+)
+
+
+@click.command("rollback", epilog=_EXAMPLES)
+@click.argument(
+    "migration", required=False, metavar="[MIGRATION]", shell_complete=complete_migration
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@lock_wait_option
+@format_option("table", "json")
+@pass_context
+def migrate_rollback(
+    context: Context,
+    migration: str | None,
+    yes: bool,
+    lock_wait_seconds: float,
+    output_format: str,
+) -> None:
+    """Stop the new stack, start the old container again.
+
+    The newest migration's, or that of the id. The data of the new stack stays where it is; what
+    was written to it since is not carried back.
+    """
+    from owctl.commands.migrate.report import MigrationDisplay
+    from owctl.commands.mutation import mutation
+    from owctl.migrate.folder import find_folder, read_journal
+    from owctl.migrate.run import go_back
+
+    stack = context.stack
+    journal = read_journal(find_folder(stack.working_dir, migration))
+    if not yes:
+        question = f"Stop {stack.project} and start {journal.origin['name']} again?"
+        answer = None if output_format == "json" else context.console.confirm(question)
+        if answer is None:
+            raise ConfirmationRequired(
+                "Going back stops the new stack, and there is no terminal to ask on.",
+                hint="owctl migrate rollback --yes",
+            )
+        if not answer:
+            raise Interrupted("Nothing was changed.")
+    with (
+        mutation(context, "migrate rollback", lock_wait_seconds),
+        context.console.progress("Going back") as progress,
+    ):
+        name = go_back(context.engine, stack, journal, MigrationDisplay(context, progress))
+    if output_format == "json":
+        context.console.json(
+            {"schema": 1, "project": stack.project, "id": journal.id, "container": name}
+        )
+    else:
+        context.console.result(f"{name} runs again; {stack.project} is stopped, its data is kept.")

@@ -1,0 +1,207 @@
+"""What a restore prints: its plan, its progress, its outcome."""
+
+from typing import TYPE_CHECKING, Any
+
+from owctl.commands.backup.place import BackupDisplay
+from owctl.commands.mutation import WORDS, StepDisplay
+from owctl.context import Context
+from owctl.lifecycle.plan import StepEvent
+
+if TYPE_CHECKING:
+    from owctl.backup.restore.events import RestoreEvent
+    from owctl.backup.restore.journal import Journal
+    from owctl.backup.restore.plan import RestorePlan
+    from owctl.backup.restore.run import RestoreOutcome
+    from owctl.ui.progress import Progress
+
+
+# -- A restore's events as progress and warnings.
+
+
+class RestoreDisplay:
+    """Draws the events of a restore in one progress display."""
+
+    def __init__(self, context: Context, progress: "Progress") -> None:
+        self.context = context
+        self.progress = progress
+        self.steps: StepDisplay | None = None
+        self.backup = BackupDisplay(context.console, progress, verify=True)
+
+    def __call__(self, event: "RestoreEvent") -> None:
+        """Receive one event."""
+        from owctl.backup.restore.events import RestoreProgress, RestoreWarning, ServicesPlan
+
+        if isinstance(event, RestoreWarning):
+            self.context.console.warn(event.text)
+        elif isinstance(event, RestoreProgress):
+            self.progress.update(event.subject, event.state, event.text)
+        elif isinstance(event, ServicesPlan):
+            self.steps = StepDisplay(self.progress, event.plan)
+        elif isinstance(event, StepEvent):
+            self._step(event)
+        else:
+            # The safety backup's.
+            self.backup(event)
+
+    def _step(self, event: StepEvent) -> None:
+        if self.steps is not None and event.step.subject in self.steps.last:
+            self.steps(event)
+            return
+        state = {"finished": "done", "failed": "failed"}.get(event.phase, "working")
+        text = event.detail or WORDS[event.step.kind]
+        self.progress.update(event.step.subject, state, text)  # type: ignore[arg-type]
+
+
+# -- What a restore would do and what it did, as text and as JSON.
+
+
+def plan_lines(plan: "RestorePlan") -> list[str]:
+    """Return what a restore would do, one line a thing."""
+    from owctl.volumes.space import readable
+
+    source = plan.source
+    lines = [f"Backup {source.id}, made {age(source.created_at)}"]
+    if plan.database is not None:
+        size = readable(plan.database.content_bytes)
+        rows = "" if plan.database.rows is None else f", {sum(plan.database.rows.values())} rows"
+        lines.append(f"replace  database: by the backup's ({size}{rows})")
+    lines += [
+        f"replace  volume {target.content.key}: by the backup's files "
+        f"({readable(target.content.files_bytes)})"
+        for target in plan.volumes
+    ]
+    lines += [f"replace  {file.path}" for file in plan.config if file.path is not None]
+    lines += [
+        f"room     {need.what}: {readable(need.needed_bytes)} needed, "
+        f"{readable(need.disk.free_bytes)} free"
+        for need in plan.needs
+    ]
+    lines += [f"stop     {name}; started again afterwards" for name in plan.stops]
+    return lines
+
+
+def plan_document(project: str, plan: "RestorePlan") -> dict[str, Any]:
+    """Return the plan as ``--dry-run --json`` prints it."""
+    database = plan.database
+    return {
+        "schema": 1,
+        "project": project,
+        "dry_run": True,
+        "backup": {"id": plan.source.id, "path": str(plan.source.paths[0])},
+        "parts": list(plan.parts),
+        "database": None
+        if database is None
+        else {
+            "content_size_bytes": database.content_bytes,
+            "rows": None if database.rows is None else dict(database.rows),
+        },
+        "volumes": [
+            {
+                "volume": target.content.key,
+                "volume_name": target.volume.name,
+                "files_bytes": target.content.files_bytes,
+            }
+            for target in plan.volumes
+        ],
+        "config": [file.path for file in plan.config if file.path is not None],
+        "room": [
+            {
+                "what": need.what,
+                "needed_bytes": need.needed_bytes,
+                "free_bytes": need.disk.free_bytes,
+            }
+            for need in plan.needs
+        ],
+        "stops": list(plan.stops),
+        "warnings": list(plan.warnings),
+    }
+
+
+def outcome_document(
+    project: str, outcome: "RestoreOutcome", *, finished: bool = False
+) -> dict[str, Any]:
+    """Return a restore that is done as ``--json`` prints it; ``finished``: nothing is kept."""
+    return {
+        "schema": 1,
+        "project": project,
+        "dry_run": False,
+        "restore": journal_document(outcome.journal),
+        "rows": outcome.rows,
+        "files_bytes": outcome.files_bytes,
+        "kept_database_bytes": outcome.kept_database_bytes,
+        "kept_files_bytes": outcome.kept_files_bytes,
+        "finished": finished,
+        "warnings": list(outcome.warnings),
+    }
+
+
+def journal_document(journal: "Journal") -> dict[str, Any]:
+    """Return a journal as ``--json`` prints it."""
+    document = journal.to_json()
+    for name in ("schema", "project", "engine_id", "had_containers"):
+        del document[name]
+    return document
+
+
+def show_outcome(context: Context, outcome: "RestoreOutcome", *, finished: bool = False) -> None:
+    """Say what was restored, what is kept, and the two ways on; ``finished``: nothing is kept."""
+    console, journal = context.console, outcome.journal
+    if console.quiet:
+        console.result(journal.id)
+        return
+    console.result(f"Restored {journal.backup_id}:")
+    for line in _restored(outcome):
+        console.result(f"  {line}")
+    if finished:
+        return
+    console.result("What was there before is kept:")
+    for line in _kept(outcome):
+        console.result(f"  {line}")
+    console.result("All is well: owctl restore finish   Back again: owctl restore undo")
+
+
+def age(created_at: str) -> str:
+    """Return a time with how long ago it was: ``2025-01-31T03:15:00Z, 2 days ago``."""
+    from datetime import UTC, datetime
+
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(created_at)).total_seconds()
+    except (ValueError, TypeError):
+        return created_at
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{created_at}, {count} {unit}{'s' if count > 1 else ''} ago"
+    return f"{created_at}, just now"
+
+
+def _restored(outcome: "RestoreOutcome") -> list[str]:
+    from owctl.volumes.space import readable
+
+    journal, lines = outcome.journal, []
+    if journal.database is not None:
+        rows = sum(outcome.rows.values())
+        lines.append(f"database {journal.database.live}: {rows} rows, counted")
+    lines += [
+        f"volume {key}: {readable(size)}, read back" for key, size in outcome.files_bytes.items()
+    ]
+    return lines + [f"{file.path}; owctl start applies it" for file in journal.config]
+
+
+def _kept(outcome: "RestoreOutcome") -> list[str]:
+    from owctl.volumes.space import readable
+
+    journal, lines = outcome.journal, []
+    if journal.database is not None:
+        size = outcome.kept_database_bytes
+        room = "" if size is None else f", {readable(size)}"
+        lines.append(f"database {journal.database.kept}{room}")
+    for volume in journal.volumes:
+        kept_bytes = outcome.kept_files_bytes.get(volume.key)
+        room = "" if kept_bytes is None else f", {readable(kept_bytes)}"
+        lines.append(f".owctl-restore-{journal.id} in the volume {volume.key}{room}")
+    if journal.config:
+        lines.append(f".owctl/restore-{journal.id}")
+    if journal.safety_backup is not None:
+        lines.append(f"and the backup {journal.safety_backup}")
+    return lines

@@ -1,0 +1,1 @@
+"""``owctl upgrade`` and ``owctl rollback``."""

@@ -1,0 +1,240 @@
+"""``owctl upgrade --postgres-major``: the database to another major version, and the ways on and back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from owctl.context import Context
+from owctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from owctl.compose.model import Stack
+    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.plan import UpgradePlan, UpgradeRequest
+
+COMMAND = "upgrade --postgres-major"
+ACTIONS = ("run", "status", "resume", "undo", "finish")
+
+postgres_major_option = click.option(
+    "--postgres-major",
+    "postgres_major",
+    is_flag=False,
+    flag_value="run",
+    type=click.Choice(ACTIONS),
+    metavar="[ACTION]",
+    help="Move the database to the major version of PostgreSQL whose image the compose files name; "
+    "ACTION is run (if none is given), status, resume, undo, or finish, which drops the old one.",
+)
+old_image_option = click.option(
+    "--old-image",
+    metavar="IMAGE",
+    help="With --postgres-major: an image of the old PostgreSQL, where it cannot be found.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the command line says beside the action."""
+
+    request: "UpgradeRequest"
+    yes: bool
+    dry_run: bool
+    lock_wait_seconds: float
+    output_format: str
+
+    @property
+    def as_json(self) -> bool:
+        """Whether the result is one JSON document."""
+        return self.output_format == "json"
+
+
+def refuse_other_options(
+    postgres_major: str | None,
+    *,
+    services: Sequence[str],
+    pull: bool | None,
+    no_backup: bool,
+    old_image: str | None,
+) -> None:
+    """Raise UsageError for options that belong to the other kind of upgrade."""
+    if postgres_major is None:
+        if old_image is not None:
+            raise UsageError(
+                "--old-image is of use with --postgres-major only.",
+                hint="owctl upgrade --postgres-major --old-image IMAGE",
+            )
+        return
+    if services or pull is not None or no_backup:
+        raise UsageError(
+            "--postgres-major is about the database alone: it takes no services, --pull, --no-pull "
+            "or --no-backup.",
+            hint="owctl upgrade --postgres-major --dry-run",
+        )
+
+
+def upgrade_postgres(
+    context: Context,
+    action: str,
+    *,
+    old_image: str | None,
+    yes: bool,
+    dry_run: bool,
+    timeout_seconds: float,
+    lock_wait_seconds: float,
+    output_format: str,
+) -> None:
+    """Do one of ACTIONS; raises OwctlError."""
+    from owctl.upgrade.postgres.plan import UpgradeRequest
+
+    request = UpgradeRequest(timeout_seconds=timeout_seconds, old_image=old_image)
+    call = Call(request, yes, dry_run, lock_wait_seconds, output_format)
+    actions: dict[str, Callable[[Context, Call], None]] = {
+        "run": _run,
+        "status": _status,
+        "resume": _resume,
+        "undo": _undo,
+        "finish": _finish,
+    }
+    actions[action](context, call)
+
+
+def _run(context: Context, call: Call) -> None:
+    from owctl.commands.mutation import mutation
+    from owctl.commands.options import confirm, require_answerable
+    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.upgrade.postgres_report import plan_lines, show_outcome, show_plan
+    from owctl.upgrade.postgres.run import upgrade_postgres as upgrade
+
+    stack, engine = _stack(context), context.engine
+    if call.dry_run:
+        show_plan(context, _plan(context, call), call.output_format)
+        return
+    what = "stops services for the upgrade"
+    require_answerable(call.yes, what)
+    with mutation(context, COMMAND, call.lock_wait_seconds):
+        plan = _plan(context, call)
+        for line in () if call.yes else plan_lines(plan):
+            context.console.info(line)
+        versions = f"PostgreSQL {plan.place.old_major} to {plan.place.new_major or 'the new one'}"
+        confirm(context, call.yes, f"Upgrade {stack.project} from {versions}?", what)
+        with context.console.progress(f"Upgrading {stack.project} from {versions}") as progress:
+            display = RestoreDisplay(context, progress)
+            outcome = upgrade(engine, stack, plan, call.request, display)
+    show_outcome(context, outcome, call.output_format)
+
+
+def _plan(context: Context, call: Call) -> "UpgradePlan":
+    from owctl.upgrade.postgres.plan import plan_upgrade
+
+    return plan_upgrade(context.engine, _stack(context), call.request)
+
+
+def _resume(context: Context, call: Call) -> None:
+    from owctl.commands.mutation import mutation
+    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.upgrade.postgres_report import show_journal, show_outcome
+    from owctl.upgrade.postgres.run import resume_upgrade
+
+    if call.dry_run:
+        show_journal(context, _journal(context), "would be resumed", call.output_format)
+        return
+    with mutation(context, COMMAND, call.lock_wait_seconds):
+        journal = _journal(context)
+        with context.console.progress(f"Resuming the {journal.name}") as progress:
+            display = RestoreDisplay(context, progress)
+            outcome = resume_upgrade(
+                context.engine, _stack(context), journal, call.request, display
+            )
+    if outcome is not None:
+        show_outcome(context, outcome, call.output_format)
+        return
+    words = {"undoing": "is undone", "finishing": "is finished"}
+    show_journal(context, journal, words.get(journal.phase, "is in place"), call.output_format)
+
+
+def _undo(context: Context, call: Call) -> None:
+    from owctl.commands.mutation import mutation
+    from owctl.commands.options import confirm, require_answerable
+    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.upgrade.postgres_report import show_journal
+    from owctl.upgrade.postgres.swap import undo_upgrade
+
+    if call.dry_run:
+        show_journal(context, _journal(context), "would be undone", call.output_format)
+        return
+    what = "drops the new database"
+    require_answerable(call.yes, what)
+    with mutation(context, COMMAND, call.lock_wait_seconds):
+        journal = _journal(context)
+        lost = "What was written since is lost. " if journal.phase == "swapped" else ""
+        question = f"{lost}Put the database of PostgreSQL {journal.old_major} back?"
+        confirm(context, call.yes, question, what)
+        with context.console.progress(f"Undoing the {journal.name}") as progress:
+            undo_upgrade(
+                context.engine,
+                _stack(context),
+                journal,
+                RestoreDisplay(context, progress),
+                timeout_seconds=call.request.timeout_seconds,
+            )
+    show_journal(context, journal, "is undone: the old database is back", call.output_format)
+    if not call.as_json:
+        context.console.info(
+            f"The compose files still name {journal.new_image}: name {journal.old_image} again "
+            "before the next owctl start, which refuses otherwise."
+        )
+
+
+def _finish(context: Context, call: Call) -> None:
+    from owctl.commands.mutation import mutation
+    from owctl.commands.options import confirm, require_answerable
+    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.upgrade.postgres_report import show_journal
+    from owctl.upgrade.postgres.swap import files_of, finish_upgrade
+    from owctl.volumes.space import readable
+
+    if call.dry_run:
+        show_journal(context, _journal(context), "would be finished", call.output_format)
+        return
+    what = "drops the old database"
+    require_answerable(call.yes, what)
+    with mutation(context, COMMAND, call.lock_wait_seconds):
+        journal = _journal(context)
+        if journal.phase == "swapped" and not call.yes:
+            size = readable(files_of(context.engine, _stack(context), journal).kept_bytes())
+            question = f"Drop the database of PostgreSQL {journal.old_major}, which frees {size}?"
+            confirm(context, call.yes, question, what)
+        with context.console.progress(f"Finishing the {journal.name}") as progress:
+            finish_upgrade(
+                context.engine, _stack(context), journal, RestoreDisplay(context, progress)
+            )
+    show_journal(context, journal, "is finished: the old database is gone", call.output_format)
+
+
+def _status(context: Context, call: Call) -> None:
+    from owctl.commands.upgrade.postgres_report import show_status
+    from owctl.upgrade.postgres.journal import read_journal
+
+    show_status(context, read_journal(context.stack.working_dir), call.output_format)
+
+
+def _stack(context: Context) -> "Stack":
+    """Return the stack with the database's image as the files name it, whatever it is held at."""
+    from owctl.project.upgrade_record import release_images
+    from owctl.upgrade.postgres.place import database_service
+
+    return release_images(context.stack, [database_service(context.stack).name])
+
+
+def _journal(context: Context) -> "Journal":
+    from owctl.upgrade.postgres.journal import read_journal
+
+    journal = read_journal(context.stack.working_dir)
+    if journal is None:
+        raise UsageError(
+            f"No upgrade of PostgreSQL of {context.stack.project} is under way.",
+            hint="owctl upgrade --postgres-major --dry-run",
+        )
+    return journal

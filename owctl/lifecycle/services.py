@@ -1,0 +1,125 @@
+"""The services around a restore: which run, stopping those that use the data, starting them again."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from owctl.backup.create.database import connection_environment, find_database
+from owctl.backup.restore.events import Receiver, ServicesPlan
+from owctl.compose.model import Stack
+from owctl.compose.services import choose_probe
+from owctl.engine.connection import Engine
+from owctl.engine.containers import list_containers
+from owctl.errors import OwctlError
+from owctl.lifecycle.observed import observe
+from owctl.lifecycle.plan import Plan
+from owctl.lifecycle.run import Prepared, prepare_stop, run
+from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
+from owctl.postgres.psql import Server
+from owctl.volumes.inventory import take_inventory
+
+_AT_WORK = ("running", "restarting", "paused")
+
+
+class Services:
+    """The stack's services; ``timeout_seconds`` is for each until it answers."""
+
+    def __init__(
+        self, engine: Engine, stack: Stack, receive: Receiver, timeout_seconds: float
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.receive = receive
+        self.timeout_seconds = timeout_seconds
+
+    @property
+    def database(self) -> str | None:
+        """The name of the PostgreSQL service, None for a stack without one."""
+        return next(iter(self.of_kind("postgres")), None)
+
+    def of_kind(self, kind: str) -> tuple[str, ...]:
+        """Return the services that are asked by a probe of that kind."""
+        services = self.stack.services.items()
+        return tuple(name for name, each in services if choose_probe(each).type == kind)
+
+    def running(self) -> tuple[str, ...]:
+        """Return the names of the services that run, in the order of the files."""
+        containers = list_containers(self.engine, self.stack.project)
+        at_work = {each.service for each in containers if each.state in _AT_WORK}
+        return tuple(name for name in self.stack.services if name in at_work)
+
+    def undisturbed(self, parts: Collection[str]) -> set[str]:
+        """Return the services that go on running while these parts of the data are swapped."""
+        if not {"db", "files", "redis"} & set(parts):
+            return set(self.stack.services)
+        keep = {self.database} if self.database is not None else set()
+        return keep if "redis" in parts else {*keep, *self.of_kind("redis")}
+
+    def have_containers(self) -> bool:
+        """Return whether the stack has any container, running or not."""
+        return bool(list_containers(self.engine, self.stack.project))
+
+    def stop(self, *, keep: Collection[str] = ()) -> None:
+        """Stop what runs, but for ``keep``; the containers stay, as far as they stay stopped.
+
+        One that the engine starts again by itself after a restart of its own is removed.
+        """
+        names = [name for name in self.running() if name not in keep]
+        prepared = prepare_stop(self.engine, self.stack, names)
+        always = {c.id for c in prepared.observed.containers if c.restart_policy == "always"}
+        at_work = {c.id for c in prepared.observed.containers if c.state in _AT_WORK}
+        wanted = {"stop": at_work, "remove": always}
+        steps = [s for s in prepared.plan.steps if s.container_id in wanted.get(s.kind, ())]
+        kept = {step.key for step in steps}
+        plan = Plan(tuple(replace(step, requires=step.requires & kept) for step in steps))
+        self._run(Prepared(plan, prepared.observed))
+
+    def start(self, names: Collection[str]) -> None:
+        """Start services with what they depend on, and wait until they answer.
+
+        Containers that are there are started as they are, as many as there are.
+        """
+        if not names:
+            return
+        observed = observe(self.engine, self.stack)
+        scale = Scale({name: len(observed.of(name)) or 1 for name in names})
+        options = StartOptions(scale=scale)
+        ordered = [name for name in self.stack.services if name in names]
+        plan = plan_start(self.stack, observed, ordered, options, lambda *_: ())
+        self._run(Prepared(plan, observed))
+
+    def remove_all(self) -> None:
+        """Remove every container and network of the stack: as it was before its first start."""
+        self._run(prepare_stop(self.engine, self.stack, list(self.stack.services)))
+
+    def server(self) -> Server:
+        """Return the running PostgreSQL; raises OwctlError if it does not run."""
+        container = find_database(take_inventory(self.engine, self.stack))
+        environment = connection_environment(self.engine, container)
+        return Server(self.engine, container, environment)
+
+    def server_if_running(self) -> Server | None:
+        """Return the running PostgreSQL, None if it does not run."""
+        return self.server() if self.database in self.running() else None
+
+    def start_database(self) -> Server:
+        """Return PostgreSQL, which is started if it does not run; raises OwctlError."""
+        name = self.database
+        if name is None:
+            raise OwctlError(
+                "The stack has no PostgreSQL service to restore the database into.",
+                hint="owctl restore BACKUP --only files",
+            )
+        if name not in self.running():
+            self.start([name])
+        return self.server()
+
+    def back_to(self, running: Collection[str], *, had_containers: bool = True) -> None:
+        """Stop what was started meanwhile: what is not in ``running``."""
+        if not running and not had_containers:
+            self.remove_all()
+        elif set(self.running()) - set(running):
+            self.stop(keep=running)
+
+    def _run(self, prepared: Prepared) -> None:
+        self.receive(ServicesPlan(prepared.plan))
+        run(self.engine, self.stack, prepared, self.receive, timeout_seconds=self.timeout_seconds)

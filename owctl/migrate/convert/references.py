@@ -1,0 +1,320 @@
+"""What rows refer to: accounts by id and by email address, and columns that are derived from others."""
+
+import time
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from owctl.errors import OwctlError
+from owctl.migrate.convert.model import Options
+from owctl.migrate.convert.values import Raw, characters, clean_text, integer, seconds
+from owctl.migrate.source.database import Source, Unreadable
+
+# -- Addresses that several accounts share: the target takes each only once, and in lower case.
+
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the source: its id, its address as written, when it was last active (seconds)."""
+
+    rowid: int
+    id: str
+    email: str
+    last_active_at: int
+
+
+def lowercase(email: str) -> str:
+    """Return the address as the new backend looks it up."""
+    return email.lower()
+
+
+def duplicate_emails(source: Source) -> dict[str, list[Account]]:
+    """Return the addresses (lower case) of more than one account, the account that keeps it first.
+
+    That is the one that was active last; of several, the first in the table.
+    """
+    accounts: dict[str, list[Account]] = {}
+    for account in _accounts(source):
+        accounts.setdefault(lowercase(account.email), []).append(account)
+    return {
+        email: sorted(sharing, key=lambda one: (-one.last_active_at, one.rowid))
+        for email, sharing in accounts.items()
+        if len(sharing) > 1
+    }
+
+
+def refuse_duplicates(duplicates: Mapping[str, Sequence[Account]]) -> None:
+    """Raise OwctlError if there are any, naming them."""
+    if not duplicates:
+        return
+    lines = [
+        f"{email}: {', '.join(account.id for account in sharing)}"
+        for email, sharing in sorted(duplicates.items())
+    ]
+    more = [f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    raise OwctlError(
+        f"{len(duplicates)} e-mail addresses belong to more than one account; the new database "
+        "takes each only once, whatever its case",
+        hint="correct them in the old backend, or --on-duplicate-email rename: the account that "
+        "was active last keeps the address",
+        details=[*lines[:_SHOWN], *more],
+    )
+
+
+def renamed_emails(source: Source) -> dict[str, str]:
+    """Return, by user id, the new addresses of those accounts that cannot keep theirs."""
+    duplicates = duplicate_emails(source)
+    if not duplicates:
+        return {}
+    taken = {lowercase(account.email) for account in _accounts(source)}
+    renamed: dict[str, str] = {}
+    for email, sharing in duplicates.items():
+        for account in sharing[1:]:
+            address = _free_address(email, account.id, taken)
+            taken.add(address)
+            renamed[account.id] = address
+    return renamed
+
+
+def _free_address(email: str, user_id: str, taken: set[str]) -> str:
+    local, at, domain = email.rpartition("@") if "@" in email else (email, "", "")
+    plain = "".join(letter for letter in user_id.lower() if letter.isalnum())[:8] or "account"
+    address = f"{local}+duplicate-{plain}{at}{domain}"
+    number = 2
+    while address in taken:
+        address = f"{local}+duplicate-{plain}-{number}{at}{domain}"
+        number += 1
+    return address
+
+
+def _accounts(source: Source) -> list[Account]:
+    if "user" not in source.columns:
+        return []
+    found: dict[bytes, Account] = {}
+    for row in source.rows("user", ("id", "email", "last_active_at")):
+        if isinstance(row, Unreadable):
+            continue
+        rowid, (user_id, email, active) = row
+        if user_id is None or email is None:
+            continue
+        key, address = clean_text(user_id)[0] or b"", clean_text(email)[0] or b""
+        # Of several rows with one id the first is the account.
+        account = Account(rowid, key.decode(), address.decode(), integer(active)[0] or 0)
+        found.setdefault(key, account)
+    return list(found.values())
+
+
+# -- Columns of the target that later versions of the old backend keep in tables of their own.
+# ``group.user_ids`` ← ``group_member``, ``knowledge.data.file_ids`` ← ``knowledge_file``,
+# ``user.api_key`` ← ``api_key``. Each row of these tables ends in a verdict: merged, or why not.
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a row of a table that is merged into another."""
+
+    rowid: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Values by the id of the row that they belong to, and a verdict for each row read."""
+
+    values: dict[bytes, list[bytes]]
+    verdicts: list[Verdict]
+
+
+def group_members(source: Source, groups: Container[bytes], users: Container[bytes]) -> Merged:
+    """Return user ids by group, in the order in which they joined."""
+    return _collected(
+        source, "group_member", ("group_id", "user_id"), (groups, users), ("group", "user"),
+        ("merged-group", "in user_ids of its group"),
+    )  # fmt: skip
+
+
+def knowledge_files(source: Source, knowledge: Container[bytes], files: Container[bytes]) -> Merged:
+    """Return file ids by knowledge, in the order in which they were added."""
+    return _collected(
+        source, "knowledge_file", ("knowledge_id", "file_id"), (knowledge, files),
+        ("knowledge", "file"), ("merged-knowledge", "in data.file_ids of its knowledge"),
+    )  # fmt: skip
+
+
+def api_keys(source: Source, users: Container[bytes], max_length: int | None) -> Merged:
+    """Return the newest key that has not expired, by user: the target has room for one.
+
+    ``max_length`` is what the target's column takes, in characters.
+    """
+    now = int(time.time())
+    newest: dict[bytes, tuple[int, int, bytes]] = {}
+    verdicts = []
+    rows = []
+    for rowid, (user_id, key, expires, created) in _readable(
+        source, "api_key", ("user_id", "key", "expires_at", "created_at")
+    ):
+        owner, value = clean_text(user_id)[0], clean_text(key)[0]
+        expiry = seconds(expires)[0]
+        if owner is None or owner not in users:
+            verdicts.append(Verdict(rowid, "orphan-user", "its user is not in the new database"))
+        elif not value:
+            verdicts.append(Verdict(rowid, "empty-api-key", "the key is empty"))
+        elif max_length is not None and characters(value) > max_length:
+            verdicts.append(Verdict(rowid, "too-long", f"the key is longer than {max_length}"))
+        elif expiry is not None and expiry <= now:
+            verdicts.append(Verdict(rowid, "expired-api-key", "expired; it would be valid again"))
+        else:
+            rows.append((rowid, owner, value, integer(created)[0] or 0))
+    for rowid, owner, value, created_at in rows:
+        newest[owner] = max(
+            newest.get(owner, (created_at, rowid, value)), (created_at, rowid, value)
+        )
+    for rowid, owner, _value, _created in rows:
+        verdicts.append(
+            Verdict(rowid, "merged-user", "api_key of its user")
+            if newest[owner][1] == rowid
+            else Verdict(
+                rowid, "superseded-api-key", "its user has a newer key; there is room for one"
+            )
+        )
+    return Merged({owner: [value] for owner, (_, _, value) in newest.items()}, verdicts)
+
+
+def _collected(
+    source: Source,
+    table: str,
+    columns: tuple[str, str],
+    existing: tuple[Container[bytes], Container[bytes]],
+    names: tuple[str, str],
+    merged: tuple[str, str],
+) -> Merged:
+    values: dict[bytes, list[tuple[int, int, bytes]]] = {}
+    verdicts = []
+    for rowid, (owner_raw, member_raw, created) in _readable(
+        source, table, (*columns, "created_at")
+    ):
+        owner, member = clean_text(owner_raw)[0] or b"", clean_text(member_raw)[0] or b""
+        missing = [
+            name
+            for name, value, known in zip(names, (owner, member), existing, strict=True)
+            if value not in known
+        ]
+        if missing:
+            detail = f"its {missing[0]} is not in the new database"
+            verdicts.append(Verdict(rowid, f"orphan-{missing[0]}", detail))
+            continue
+        values.setdefault(owner, []).append((integer(created)[0] or 0, rowid, member))
+        verdicts.append(Verdict(rowid, *merged))
+    ordered = {
+        owner: list(dict.fromkeys(member for _, _, member in sorted(members)))
+        for owner, members in values.items()
+    }
+    return Merged(ordered, verdicts)
+
+
+def _readable(
+    source: Source, table: str, columns: tuple[str, ...]
+) -> Iterator[tuple[int, tuple[Raw, ...]]]:
+    """Yield the rows that can be read; the others are reported where the table is."""
+    if table not in source.columns:
+        return
+    for row in source.rows(table, columns):
+        if not isinstance(row, Unreadable):
+            yield row
+
+
+# -- Which ids the target will have, and what rows take from other rows: worked out once a run.
+# Nothing here depends on the order in which tables are converted, so that a table can be converted
+# again, alone, with the same result.
+
+
+class References:
+    """Answers the questions that a row has about other rows.
+
+    ``ids_of`` converts a table and returns id and rowid of the rows that the target gets.
+    """
+
+    def __init__(
+        self, source: Source, options: Options, ids_of: Callable[[str], dict[bytes, int]]
+    ) -> None:
+        self._source = source
+        self._options = options
+        self._ids_of = ids_of
+        self._ids: dict[str, dict[bytes, int]] = {}
+
+    def ids(self, table: str) -> dict[bytes, int]:
+        """Return the ids that the target's table will have, each with its source row's rowid."""
+        if table not in self._ids:
+            known = table in self._source.columns and table in self._options.target_columns
+            self._ids[table] = self._ids_of(table) if known else {}
+        return self._ids[table]
+
+    @cached_property
+    def renamed_emails(self) -> dict[str, str]:
+        """New addresses by user id, for accounts that cannot keep theirs."""
+        return renamed_emails(self._source)
+
+    @cached_property
+    def users(self) -> dict[bytes, tuple[bytes | None, int, int]]:
+        """(address as in the target, created_at, updated_at) by user id."""
+        found: dict[bytes, tuple[bytes | None, int, int]] = {}
+        for row in self._source.rows("user", ("id", "email", "created_at", "updated_at")):
+            if isinstance(row, Unreadable):
+                continue
+            raw_id, raw_email, raw_created, raw_updated = row[1]
+            user_id, email = clean_text(raw_id)[0] or b"", clean_text(raw_email)[0]
+            created, updated = seconds(raw_created)[0], seconds(raw_updated)[0]
+            created = created if created is not None else updated or 0
+            renamed = self.renamed_emails.get(user_id.decode())
+            address = renamed or (email.decode().lower() if email is not None else None)
+            found.setdefault(
+                user_id,
+                (
+                    address.encode() if address is not None else None,
+                    created,
+                    created if updated is None else updated,
+                ),
+            )
+        return found
+
+    @cached_property
+    def folder_owners(self) -> dict[bytes, bytes]:
+        """The user of each folder that the target gets, by the folder's id."""
+        return {folder: owner for folder, (owner, _) in self.folders.items()}
+
+    @cached_property
+    def folders(self) -> dict[bytes, tuple[bytes, bytes | None]]:
+        """(user, parent as in the source) of each folder that the target gets, by its id."""
+        kept, users = self.ids("folder"), self.ids("user")
+        heir = (self._options.orphans or "").encode()
+        found: dict[bytes, tuple[bytes, bytes | None]] = {}
+        if not kept:
+            return found
+        for row in self._source.rows("folder", ("id", "user_id", "parent_id")):
+            if isinstance(row, Unreadable):
+                continue
+            folder, owner, parent = (clean_text(raw)[0] for raw in row[1])
+            if folder is not None and kept.get(folder) == row[0]:
+                found[folder] = (owner if owner is not None and owner in users else heir, parent)
+        return found
+
+    @cached_property
+    def members(self) -> Merged:
+        """User ids by group, from ``group_member``."""
+        return group_members(self._source, self.ids("group"), self.ids("user"))
+
+    @cached_property
+    def knowledge_files(self) -> Merged:
+        """File ids by knowledge, from ``knowledge_file``."""
+        return knowledge_files(self._source, self.ids("knowledge"), self.ids("file"))
+
+    @cached_property
+    def api_keys(self) -> Merged:
+        """The key of each user, from ``api_key``."""
+        column = self._options.target_columns["user"].get("api_key")
+        limit = column.max_length if column and self._options.on_overflow == "reject" else None
+        return api_keys(self._source, self.ids("user"), limit)

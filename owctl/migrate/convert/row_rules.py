@@ -1,0 +1,365 @@
+"""Rules that look at a whole row: what it refers to, folders as a tree, what is shared."""
+
+import json
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from owctl.errors import OwctlError
+from owctl.migrate.convert.json_text import PARSED_BYTES, JsonUnusable, clean_json, parsed
+from owctl.migrate.convert.model import Notes, Options, Value
+from owctl.migrate.convert.references import References
+from owctl.migrate.convert.values import Raw
+from owctl.migrate.report.rejects import Rejected
+from owctl.migrate.source.database import Source
+
+# -- One row on its way: what was read, what it becomes, what is noted about it.
+
+
+@dataclass(slots=True)
+class Row:
+    """``raw`` by source column, ``values`` by target column; rules change ``values`` in place."""
+
+    rowid: int
+    raw: dict[str, Raw]
+    values: dict[str, Value]
+    note: Callable[[str, str], None]
+
+    def text(self, column: str) -> bytes | None:
+        """Return a text value."""
+        value = self.values.get(column)
+        return value if isinstance(value, bytes) else None
+
+
+@dataclass(slots=True)
+class Context:
+    """What the rules of a table may ask.
+
+    ``seen`` remembers the unique values of the rows that the target gets, ``claimed`` those of the
+    row at hand, which may still be rejected.
+    """
+
+    source: Source
+    options: Options
+    references: References
+    notes: Notes
+    seen: dict[str, set[bytes]] = field(default_factory=dict)
+    claimed: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def first(self, name: str, value: bytes) -> bool:
+        """Tell whether no row before has the value, and claim it for the row at hand."""
+        if value in self.seen.setdefault(name, set()):
+            return False
+        self.claimed.append((name, value))
+        return True
+
+    def settle(self, *, accepted: bool) -> None:
+        """Take note that the row at hand is accepted, with what it claims, or rejected."""
+        if accepted:
+            for name, value in self.claimed:
+                self.seen[name].add(value)
+        self.claimed.clear()
+
+
+# -- Folders refer to folders: parents that are missing, of another user, or in a circle.
+
+
+def settled_parent(
+    folder: bytes, parent: bytes | None, folders: Mapping[bytes, tuple[bytes, bytes | None]]
+) -> tuple[bytes | None, str | None]:
+    """Return the parent that the folder gets, and the code of why it is not the one it had.
+
+    ``folders``: (user, parent) by id of every folder that the target gets. A circle is cut at the
+    folder with the smallest id in it, so that the result does not depend on any order.
+    """
+    if parent is None or parent == b"":
+        return None, None
+    if parent not in folders:
+        return None, "parent-missing"
+    if folder in folders and folders[parent][0] != folders[folder][0]:
+        return None, "parent-of-other-user"
+    circle = _circle_through(folder, folders)
+    if circle and folder == min(circle):
+        return None, "circle-cut"
+    return parent, None
+
+
+def _circle_through(
+    folder: bytes, folders: Mapping[bytes, tuple[bytes, bytes | None]]
+) -> set[bytes]:
+    """Return the folders of the circle that the folder is part of; empty if it is in none."""
+    met: set[bytes] = set()
+    at: bytes | None = folder
+    while at is not None and at not in met and at in folders:
+        met.add(at)
+        at = folders[at][1]
+    return met if at == folder else set()
+
+
+# -- Shared chats: the old backend showed a snapshot, the new one shows the chat itself.
+# A link may survive only where both are the same; otherwise what was written after sharing would
+# become public. The snapshots themselves, rows of a user ``shared-<chat id>``, have no place.
+
+
+SNAPSHOT_OWNER = b"shared-"
+
+
+def settle_share_link(row: Row, context: Context) -> None:
+    """Set ``share_id`` to NULL where the link would show more than it did, and note it."""
+    share_id = row.text("share_id")
+    if share_id is None:
+        return
+    if share_id == b"":
+        row.values["share_id"] = None
+        return
+    if not context.options.keep_share_links:
+        snapshot = _snapshot(context, share_id)
+        if not snapshot:
+            row.values["share_id"] = None
+            row.note("share_id", "share-without-snapshot")
+            return
+        if not _same(snapshot, (row.raw.get("title"), row.raw.get("chat"))):
+            row.values["share_id"] = None
+            row.note("share_id", "share-differs")
+            return
+    if not context.first("share_id", share_id):
+        row.values["share_id"] = None
+        row.note("share_id", "duplicate-to-null")
+
+
+def _snapshot(context: Context, share_id: bytes) -> tuple[Raw, ...] | None:
+    try:
+        rows = context.source.query(
+            "SELECT title, chat FROM chat WHERE id = ? AND substr(user_id, 1, 7) = 'shared-'",
+            (share_id.decode(),),
+        )
+    except OwctlError:  # on a damaged page
+        return None
+    return rows[0] if rows else None
+
+
+def _same(snapshot: tuple[Raw, ...], chat: tuple[Raw, ...]) -> bool:
+    if snapshot == chat:
+        return True
+    if snapshot[0] != chat[0]:
+        return False
+    try:
+        left, right = (clean_json(content)[0] for content in (snapshot[1], chat[1]))
+        if left is None or right is None or max(len(left), len(right)) > PARSED_BYTES:
+            return left == right
+        return bool(json.loads(left) == json.loads(right))
+    except (JsonUnusable, RecursionError, ValueError):
+        return False
+
+
+# -- What single tables ask for beyond the rules of their columns. Each may raise Rejected.
+
+
+ROLES = frozenset((b"admin", b"user", b"pending"))
+_OLD_UPLOADS = "/data/uploads/"
+
+
+def rewritten_path(path: str, upload_dir: str) -> str:
+    """Return the path of an upload as the new backend sees it; other paths (``s3://``) stay."""
+    directory, name = posixpath.split(path)
+    if path.startswith("/") and name and f"{directory}/".endswith(_OLD_UPLOADS):
+        return posixpath.join(upload_dir, name)
+    return path
+
+
+def _user(row: Row, context: Context) -> None:
+    email = row.text("email")
+    if row.values["name"] is None and email is not None:
+        row.values["name"] = email
+        row.note("name", "name-from-email")
+    user_id = row.text("id") or b""
+    if email is not None:
+        renamed = context.references.renamed_emails.get(user_id.decode())
+        _set_email(row, email, renamed)
+        if not context.first("email", row.text("email") or b""):
+            raise Rejected("duplicate-email", "another account has this address")
+    if row.text("role") not in ROLES:
+        row.note("role", "role-unknown")
+    _take_oauth(row)
+    for column in ("api_key", "oauth_sub"):
+        _unique_or_null(row, context, column)
+
+
+def _set_email(row: Row, email: bytes, renamed: str | None) -> None:
+    lower = email.decode().lower().encode()
+    if renamed is not None:
+        row.note("email", "duplicate-renamed")
+        lower = renamed.encode()
+    elif lower != email:
+        row.note("email", "lower-cased")
+    row.values["email"] = lower
+
+
+def _take_oauth(row: Row) -> None:
+    """Fill ``oauth_sub`` (provider@sub) from the ``oauth`` object of later versions."""
+    if row.raw.get("oauth") is None or row.text("oauth_sub"):
+        return
+    try:
+        providers = parsed(clean_json(row.raw["oauth"])[0])
+    except (JsonUnusable, RecursionError):
+        providers = None
+    names = list(providers) if isinstance(providers, dict) else []
+    for name in names:
+        account = providers.get(name) if isinstance(providers, dict) else None
+        sub = account.get("sub") if isinstance(account, dict) else None
+        if sub:
+            row.values["oauth_sub"] = f"{name}@{sub}".replace("\0", "").encode("utf-8", "replace")
+            if len(names) > 1:
+                row.note("oauth_sub", "only-first-provider")
+            return
+    row.note("oauth_sub", "oauth-unreadable")
+
+
+def _unique_or_null(row: Row, context: Context, column: str) -> None:
+    value = row.text(column)
+    if value == b"":
+        row.values[column] = None
+    elif value is not None and not context.first(column, value):
+        row.values[column] = None
+        row.note(column, "duplicate-to-null")
+
+
+def _auth(row: Row, context: Context) -> None:
+    user_id = row.text("id") or b""
+    address, created, updated = context.references.users.get(user_id, (None, 0, 0))
+    email = row.text("email")
+    lower = email.decode().lower().encode() if email is not None else address
+    renamed = context.references.renamed_emails.get(user_id.decode())
+    row.values["email"] = lower
+    if renamed is not None and address is not None:
+        row.values["email"] = address
+        row.note("email", "duplicate-renamed")
+    elif lower != email:
+        row.note("email", "lower-cased" if email is not None else "email-from-user")
+    if not context.first("email", row.text("email") or b""):
+        if address is None or not context.first("email", address):
+            raise Rejected("duplicate-email", "another account signs in with this address")
+        row.values["email"] = address
+        row.note("email", "email-from-user")
+    row.values["created_at"], row.values["updated_at"] = created, updated
+    passwords = context.options.passwords
+    if passwords is not None and user_id.decode() in passwords:
+        row.values["password"] = passwords[user_id.decode()].encode()
+        row.note("password", "new-password")
+
+
+def _folder(row: Row, context: Context) -> None:
+    folder = row.text("id") or b""
+    parent, why = settled_parent(folder, row.text("parent_id"), context.references.folders)
+    row.values["parent_id"] = parent
+    if why is not None:
+        row.note("parent_id", why)
+
+
+def _chat(row: Row, context: Context) -> None:
+    settle_share_link(row, context)
+    folder = row.text("folder_id")
+    if folder is not None and context.references.folder_owners.get(folder) != row.text("user_id"):
+        row.values["folder_id"] = None
+        row.note("folder_id", "folder-missing")
+
+
+def refuse_snapshot(row: Row, _context: Context) -> None:
+    """Reject the snapshot of a shared chat before it is taken for an orphan."""
+    owner = row.raw.get("user_id")
+    if isinstance(owner, bytes) and owner.startswith(SNAPSHOT_OWNER):
+        raise Rejected(
+            "shared-snapshot", "snapshot of a shared chat; the new backend shows the chat itself"
+        )
+
+
+def refuse_channel_message(_row: Row, context: Context) -> None:
+    """Reject messages where the target's ``message`` wants a chat and a role."""
+    columns = context.options.target_columns["message"]
+    demanded = [
+        name for name in ("chat_id", "role") if name in columns and not columns[name].nullable
+    ]
+    if demanded:
+        raise Rejected(
+            "target-too-old",
+            f"this version of the new backend demands {' and '.join(demanded)} of a message, which "
+            "messages in channels do not have; its migration 009 drops that",
+        )
+
+
+def _reference(column: str, table: str) -> Callable[[Row, Context], None]:
+    def check(row: Row, context: Context) -> None:
+        value = row.text(column)
+        if value is None or value not in context.references.ids(table):
+            raise Rejected(f"orphan-{table}", f"its {table} is not in the new database")
+
+    return check
+
+
+def _file(row: Row, context: Context) -> None:
+    path = (row.text("path") or b"").decode()
+    rewritten = rewritten_path(path, context.options.upload_dir)
+    if rewritten != path:
+        row.values["path"] = rewritten.encode()
+        row.note("path", "path-rewritten")
+    elif path:
+        row.note("path", "path-kept")
+
+
+def _knowledge(row: Row, context: Context) -> None:
+    if "knowledge_file" not in context.source.columns:
+        return
+    files = context.references.knowledge_files.values.get(row.text("id") or b"")
+    if not files:
+        return
+    names = json.dumps([file.decode() for file in files], ensure_ascii=False)
+    row.values["data"] = _with_key(row.text("data"), "file_ids", names).encode()
+    row.note("data", "file-ids-merged")
+
+
+def _with_key(json_object: bytes | None, key: str, value: str) -> str:
+    """Return the object's text with a key more; of two with the same name the last counts."""
+    text = (json_object or b"{}").decode().strip()
+    if not text.startswith("{"):
+        text = "{}"
+    rest = text[:-1].rstrip()
+    return f'{rest}{"" if rest == "{" else ", "}"{key}": {value}}}'
+
+
+def _group(row: Row, context: Context) -> None:
+    if "group_member" in context.source.columns:
+        members = context.references.members.values.get(row.text("id") or b"", [])
+        names = [member.decode() for member in members]
+        row.values["user_ids"] = json.dumps(names, ensure_ascii=False).encode()
+        row.note("user_ids", "members-merged")
+
+
+def take_api_key(row: Row, context: Context) -> None:
+    """Give the user the newest key of the ``api_key`` table, where the source has one."""
+    keys = context.references.api_keys.values.get(row.text("id") or b"")
+    if keys and not row.text("api_key"):
+        row.values["api_key"] = keys[0]
+        _unique_or_null(row, context, "api_key")
+
+
+# Asked before anything else, with nothing converted yet.
+EARLY_RULES: dict[str, Callable[[Row, Context], None]] = {
+    "chat": refuse_snapshot,
+    "message": refuse_channel_message,
+}
+# What decides whether the target gets the row.
+RULES: dict[str, Callable[[Row, Context], None]] = {
+    "user": _user,
+    "auth": _auth,
+    "channel_member": _reference("channel_id", "channel"),
+    "message_reaction": _reference("message_id", "message"),
+    "file": _file,
+}
+# What only fills columns, and may ask for the ids of its own table.
+LATE_RULES: dict[str, Callable[[Row, Context], None]] = {
+    "user": take_api_key,
+    "folder": _folder,
+    "chat": _chat,
+    "knowledge": _knowledge,
+    "group": _group,
+}

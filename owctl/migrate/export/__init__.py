@@ -1,0 +1,1 @@
+"""Tables of either database as files."""

@@ -1,0 +1,1 @@
+"""Into this stack's PostgreSQL, and whether all of it arrived."""

@@ -1,0 +1,1 @@
+"""The Python backend's database, as it is found."""

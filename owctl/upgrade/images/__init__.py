@@ -1,0 +1,1 @@
+"""New images with a way back."""

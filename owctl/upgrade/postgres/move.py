@@ -1,0 +1,231 @@
+"""Everything of the old server into a new one beside it, compared, and its files beside the old ones."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning, ServicesPlan
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.engine.images import image_id
+from owctl.engine.naming import PROJECT, VOLUME_OWNER
+from owctl.engine.volumes import create_volume
+from owctl.errors import ImageMissing, OwctlError
+from owctl.lifecycle.plan import Plan
+from owctl.lifecycle.run import Prepared, prepare_start
+from owctl.lifecycle.run import run as run_steps
+from owctl.lifecycle.services import Services
+from owctl.lifecycle.start_plan import StartOptions
+from owctl.postgres.compare import Contents, contents_of, differences
+from owctl.postgres.psql import Server
+from owctl.postgres.server import Cluster, cluster_server, dumper
+from owctl.postgres.transfer import (
+    ClusterFacts,
+    check_successor,
+    look_at,
+    move_databases,
+    move_roles,
+    move_settings,
+)
+from owctl.upgrade.postgres.journal import Journal, advance
+from owctl.upgrade.postgres.place import was_shut_down
+from owctl.upgrade.postgres.plan import (
+    UpgradePlan,
+    UpgradeRequest,
+    kept_running,
+    refuse_users,
+    with_image,
+)
+from owctl.upgrade.postgres.swap import files_of, keep_old_image, remove_others
+from owctl.volumes.space import readable
+
+_SHOWN_DIFFERENCES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was compared and found equal, and which settings of the old server's files were taken."""
+
+    contents: Contents
+    settings: tuple[str, ...]
+
+
+class Move:
+    """One upgrade up to the moment at which the new files are put in place."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stack: Stack,
+        plan: UpgradePlan,
+        request: UpgradeRequest,
+        receive: Receiver,
+        services: Services,
+    ) -> None:
+        self.engine = engine
+        self.stack = stack
+        self.plan = plan
+        self.request = request
+        self.receive = receive
+        self.services = services
+        self.stopped_at = time.monotonic()
+
+    def prepare(self, journal: Journal) -> Journal:
+        """Get the new image and make a verified backup, while everything runs."""
+        self._get_image()
+        self.plan = with_image(self.plan, self.engine, self.stack, self.request)
+        place = self.plan.place
+        changes = {"new_major": place.new_major, "old_image": place.old_image}
+        journal = advance(self.stack.working_dir, journal, "preparing", **changes)
+        keep_old_image(self.engine, journal)
+        # One that was made of the new image already cannot read the data.
+        if not place.is_running:
+            remove_others(self.engine, self.stack, journal, journal.old_image)
+        if journal.backup is not None:
+            return journal
+        label = f"before PostgreSQL {journal.new_major}"
+        request = BackupRequest(label=label, parts=frozenset({"db", "config"}))
+        try:
+            made = create_backup(self.engine, place.old_stack(self.stack), request, self.receive)
+        except OwctlError as error:
+            raise type(error)(
+                f"The backup failed, so nothing was upgraded: {error.message}",
+                hint=error.hint or "owctl backup, which shows what is wrong",
+                details=error.details,
+            ) from error
+        if made.failures:
+            raise made.failures[0]
+        return advance(self.stack.working_dir, journal, "preparing", backup=str(made.path))
+
+    def carry_over(self, journal: Journal) -> tuple[Journal, Proof]:
+        """Bring everything into a new server of its own, compare, and copy its files beside."""
+        labels = {PROJECT: self.stack.project, VOLUME_OWNER: str(self.stack.working_dir)}
+        create_volume(self.engine, journal.new_volume, labels)
+        with ExitStack() as opened:
+            old, facts = self._facts(journal, opened)
+            new = opened.enter_context(self._new_server(journal, facts))
+            check_successor(new, facts)
+            self._tell(f"PostgreSQL {journal.new_major}", "has what the database needs", done=True)
+            if old is None:
+                journal = self._stop(journal)
+                old = opened.enter_context(self._old_server(journal))
+                # Somebody may have made a database or an extension since.
+                facts = look_at(old)
+                check_successor(new, facts)
+            proof = self._transfer(old, new, facts, journal)
+        self._check_clean(journal)
+        self._tell("database", "copying it beside the old one")
+        files_of(self.engine, self.stack, journal).stage(journal.new_volume)
+        self._tell("database", "copied beside the old one, and read back", done=True)
+        return advance(self.stack.working_dir, journal, "moving"), proof
+
+    def _facts(self, journal: Journal, opened: ExitStack) -> tuple[Server | None, ClusterFacts]:
+        """Return what the old server has; also the server itself, where it had to be started."""
+        if self.plan.place.is_running:
+            return None, look_at(self.services.server())
+        self._stop(journal)
+        old = opened.enter_context(self._old_server(journal))
+        return old, look_at(old)
+
+    def _stop(self, journal: Journal) -> Journal:
+        """Stop what uses the database, and the database itself: nobody can write from here on."""
+        journal = advance(self.stack.working_dir, journal, "moving")
+        self.stopped_at = time.monotonic()
+        self.services.stop(keep=kept_running(self.services))
+        return journal
+
+    def _transfer(self, old: Server, new: Server, facts: ClusterFacts, journal: Journal) -> Proof:
+        whole = readable(facts.size_bytes)
+
+        def tell(name: str, done_bytes: int) -> None:
+            self._tell("database", f"loading {name}: {readable(done_bytes)} of about {whole}")
+
+        with dumper(self.engine, self.stack.project, new.container.image_id, old) as source:
+            self._tell("database", "making the roles")
+            move_roles(source, new)
+            move_databases(source, new, facts, tell)
+        self._tell("database", "comparing every row")
+        contents = self._compare(old, new, facts)
+        settings, warnings = move_settings(old, new)
+        for warning in warnings:
+            self.receive(RestoreWarning(warning))
+        rows = f"{contents.rows} rows in {len(contents.tables)} tables"
+        self._tell("database", f"the same in PostgreSQL {journal.new_major}: {rows}")
+        return Proof(contents, tuple(settings))
+
+    def _compare(self, old: Server, new: Server, facts: ClusterFacts) -> Contents:
+        names = [each.name for each in facts.databases]
+        before, now_there = self.engine.map(lambda server: contents_of(server, names), [old, new])
+        if found := differences(before, now_there):
+            more = len(found) - _SHOWN_DIFFERENCES
+            raise OwctlError(
+                "The new database is not the same as the old one.",
+                hint="owctl backup verify --drill; and report what differs",
+                details=[*found[:_SHOWN_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])],
+            )
+        return now_there
+
+    def _check_clean(self, journal: Journal) -> None:
+        """Raise OwctlError unless both servers have written everything out."""
+        image, folder = self.plan.place.old_image_id, journal.folder
+        for volume in (journal.volume, journal.new_volume):
+            if not was_shut_down(self.engine, self.stack.project, image, volume, folder):
+                raise OwctlError(
+                    f"PostgreSQL did not shut down in order in the volume {volume}.",
+                    hint="the same command again",
+                )
+
+    @contextmanager
+    def _old_server(self, journal: Journal) -> Iterator[Server]:
+        self._tell("database", f"starting PostgreSQL {journal.old_major} for us alone")
+        # Two servers on the same files would destroy them.
+        refuse_users(self.engine, journal.volume)
+        image = self.plan.place.old_image_id
+        cluster = Cluster("old", image, journal.volume, instead_of=journal.volume)
+        with self._server(cluster) as server:
+            yield server
+
+    @contextmanager
+    def _new_server(self, journal: Journal, facts: ClusterFacts) -> Iterator[Server]:
+        subject = f"PostgreSQL {journal.new_major}"
+        self._tell(subject, "beginning a new database")
+        image = image_id(self.engine, journal.new_image)
+        if image is None:
+            raise ImageMissing(f"The image {journal.new_image} is gone.", hint="the command again")
+        libraries = facts.preloaded_libraries
+        cluster = Cluster(
+            "new",
+            image,
+            journal.new_volume,
+            instead_of=journal.volume,
+            settings=(f"shared_preload_libraries={libraries}",) if libraries else (),
+            initdb_arguments="--data-checksums" if facts.has_checksums else "",
+        )
+        with self._server(cluster) as server:
+            yield server
+
+    @contextmanager
+    def _server(self, cluster: Cluster) -> Iterator[Server]:
+        service = self.stack.services[self.plan.place.service.name]
+        seconds = self.request.timeout_seconds
+        with cluster_server(
+            self.engine, self.stack, service, cluster, timeout_seconds=seconds
+        ) as server:
+            yield server
+
+    def _get_image(self) -> None:
+        """Pull or build the new image, if it is not here."""
+        name = self.plan.place.service.name
+        alone = replace(self.stack, services={name: self.stack.services[name]})
+        if image_id(self.engine, self.plan.place.new_image) is not None:
+            return
+        prepared = prepare_start(self.engine, alone, [name], StartOptions())
+        steps = tuple(step for step in prepared.plan.steps if step.kind in ("pull", "build"))
+        plan = Plan(steps)
+        self.receive(ServicesPlan(plan))
+        run_steps(self.engine, alone, Prepared(plan, prepared.observed), self.receive)
+
+    def _tell(self, subject: str, text: str, *, done: bool = False) -> None:
+        self.receive(RestoreProgress(subject, "done" if done else "working", text))
