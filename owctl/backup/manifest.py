@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 
 from owctl.errors import BackupInvalid
 
+Part = Literal["db", "files", "redis", "config"]
+PARTS: tuple[Part, ...] = get_args(Part)
 MANIFEST_NAME = "manifest.json"
 SCHEMA = 1
 Kind = Literal["database", "volume", "sqlite", "configuration"]
@@ -176,3 +178,15 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
     return value
+
+
+def part_of(member: Member) -> Part:
+    """Return the part that a member belongs to.
+
+    In backups of owctl's first format a volume does not say so: all of them were ``files``.
+    """
+    if member.kind == "database":
+        return "db"
+    if member.kind == "configuration":
+        return "config"
+    return "redis" if member.detail.get("part") == "redis" else "files"

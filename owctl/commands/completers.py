@@ -113,7 +113,7 @@ def complete_parts(
     ctx: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete the last of parts with commas between: ``db,files``."""
-    from owctl.volumes.inventory import PARTS
+    from owctl.backup.manifest import PARTS
 
     before, comma, last = incomplete.rpartition(",")
     named = before.split(",")

@@ -97,3 +97,10 @@ Receiver = Callable[[StepEvent], None]
 def keys(steps: Iterable[Step]) -> frozenset[str]:
     """Return the keys of steps, for ``requires``."""
     return frozenset(step.key for step in steps)
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesPlan:
+    """Services are about to be stopped or started: the events of these steps follow."""
+
+    plan: Plan

@@ -1,19 +1,18 @@
 """The services around a restore: which run, stopping those that use the data, starting them again."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from owctl.backup.create.database import connection_environment, find_database
-from owctl.backup.restore.events import Receiver, ServicesPlan
 from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
 from owctl.errors import OwctlError
 from owctl.lifecycle.observed import observe
-from owctl.lifecycle.plan import Plan
+from owctl.lifecycle.plan import Plan, ServicesPlan, StepEvent
 from owctl.lifecycle.run import Prepared, prepare_stop, run
 from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
+from owctl.postgres.database import connection_environment, find_database
 from owctl.postgres.psql import Server
 from owctl.volumes.inventory import take_inventory
 
@@ -24,7 +23,11 @@ class Services:
     """The stack's services; ``timeout_seconds`` is for each until it answers."""
 
     def __init__(
-        self, engine: Engine, stack: Stack, receive: Receiver, timeout_seconds: float
+        self,
+        engine: Engine,
+        stack: Stack,
+        receive: Callable[[ServicesPlan | StepEvent], None],
+        timeout_seconds: float,
     ) -> None:
         self.engine = engine
         self.stack = stack

@@ -94,7 +94,7 @@ def _recorded(raw: bytes | float | None) -> int:
 
 
 def _free_in(engine: "Engine", server: "Container") -> int | None:
-    from owctl.backup.restore.plan import disk_of
+    from owctl.volumes.space import disk_of
 
     disk = disk_of(engine, server, server.environment.get("PGDATA") or _DATA_FOLDER)
     return None if disk is None else disk.free_bytes

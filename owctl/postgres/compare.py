@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from owctl.backup.create.database import TABLES_QUERY, Table
+from owctl.postgres.database import TABLES_QUERY, Table
 from owctl.postgres.psql import Server, SnapshotSession
 
 # So that a value has one text, whatever the servers' own settings are.

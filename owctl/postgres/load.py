@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal
 
-from owctl.backup.create.database import TABLES_QUERY, Table, count_query
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, inspect_container
 from owctl.engine.execution import ExecStream, open_exec
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.postgres.database import TABLES_QUERY, Table, count_query
 from owctl.postgres.psql import Server, SnapshotSession
 
 # -- A dump in SQL text, as ``pg_dump`` writes it without ``-F``: made one transaction, or none.

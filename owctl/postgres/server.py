@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from owctl.backup.create.database import connection_environment
 from owctl.compose.model import Service, Stack
 from owctl.engine.archives import write_archive, write_files
 from owctl.engine.connection import Engine
@@ -24,6 +23,7 @@ from owctl.engine.execution import open_exec, run
 from owctl.engine.naming import ONEOFF, PROJECT, SERVICE
 from owctl.errors import EngineError, OwctlError, TimedOut
 from owctl.observe.evidence import how_it_ended, last_words
+from owctl.postgres.database import connection_environment
 from owctl.postgres.psql import Server
 from owctl.volumes.one_off import HELPER_LABEL, IDLE
 

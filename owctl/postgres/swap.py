@@ -1,9 +1,9 @@
 """The database of a restore: a new one beside the live one, swapped by names in one transaction."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-from owctl.backup.restore.journal import DatabaseNames
 from owctl.errors import OwctlError
 from owctl.postgres.psql import Server
 
@@ -53,6 +53,16 @@ UNION ALL SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', :'staged')
 FROM pg_database WHERE datname = :'live' AND datacl IS NOT NULL
 ORDER BY 1 DESC \gexec
 """
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseNames:
+    """The three databases of a restore: the application's, the new one, and the one that was."""
+
+    service: str
+    live: str
+    staged: str
+    kept: str
 
 
 def database_names(server: Server, restore_id: str) -> DatabaseNames:

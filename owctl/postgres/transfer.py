@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from owctl.backup.restore.plan import disk_of
 from owctl.engine.execution import open_exec, run
 from owctl.errors import OwctlError
 from owctl.postgres.load import load_dump
 from owctl.postgres.psql import Server
+from owctl.volumes.space import disk_of
 
 # -- What a server has that the next one must have, too: databases, roles, extensions, locales.
 

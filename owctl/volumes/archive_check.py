@@ -5,13 +5,9 @@ ask for things that no backup has, makes it invalid. A symbolic link by itself i
 it leads; an entry behind one is not.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from owctl.backup.encryption import Identity
-from owctl.backup.manifest import Member
-from owctl.backup.member_file import MemberContent
 from owctl.errors import BackupInvalid
 from owctl.volumes import tar
 from owctl.volumes.tar import DIRECTORY, FIFO, HARD_LINK, SYMBOLIC_LINK, TarHeader, TarStream
@@ -104,42 +100,6 @@ def check_archive(pieces: Iterable[bytes]) -> ArchiveSummary:
     for header in TarStream(pieces):
         check.look(header)
     return check.summary
-
-
-def check_volume(
-    folder: Path,
-    member: Member,
-    *,
-    identities: Sequence[Identity] = (),
-    cancelled: Callable[[], bool] = lambda: False,
-) -> ArchiveSummary:
-    """Read a volume's member back, as ``verify_member`` does, and refuse what would do harm.
-
-    ``identities`` decrypt an encrypted one. It must unpack to just what the manifest says, for which there is room. ``cancelled`` is asked
-    now and then; Interrupted is raised when it says so. Raises BackupInvalid.
-    """
-    try:
-        with MemberContent(folder, member, identities=identities, cancelled=cancelled) as content:
-            try:
-                found = check_archive(content)
-            except BackupInvalid:
-                # A damaged file explains whatever was found in it.
-                content.finish()
-                raise
-            content.finish()
-        said = member.detail.get("entries"), member.detail.get("files_bytes")
-        if said not in ((None, None), (found.entries, found.files_bytes)):
-            raise BackupInvalid(
-                f"it unpacks to {found.entries} entries with {found.files_bytes} bytes, the "
-                f"manifest says {said[0]} and {said[1]}."
-            )
-    except BackupInvalid as error:
-        named = error.message.startswith(member.name)
-        raise BackupInvalid(
-            error.message if named else f"{member.name}: {error.message}",
-            hint=error.hint or "owctl backup list, for another one",
-        ) from error
-    return found
 
 
 def _check_kind(header: TarHeader) -> None:

@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 from zlib import crc32
 
-from owctl.backup.manifest import Member
 from owctl.errors import BackupInvalid
 from owctl.volumes import tar
 from owctl.volumes.archive_check import EntryCheck, plain
@@ -15,11 +14,27 @@ from owctl.volumes.tar import DIRECTORY, FIFO, HARD_LINK, SYMBOLIC_LINK, TarHead
 # -- What a restore reads a member through.
 
 
+class Stored(Protocol):
+    """What is known of a member before it is read: its name, and how long its content is."""
+
+    @property
+    def name(self) -> str:
+        """The member's name in its backup."""
+
+    @property
+    def content_size_bytes(self) -> int:
+        """The content's length, uncompressed."""
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        """What its kind adds, for example the numbers of entries and bytes that a volume unpacks to."""
+
+
 class Content(Protocol):
     """A member's content: iterate for it once; ``finish`` tells whether it was what was stored."""
 
     @property
-    def member(self) -> Member:
+    def member(self) -> Stored:
         """What the manifest says of it."""
 
     def __iter__(self) -> Iterator[bytes]:

@@ -1,42 +1,21 @@
-"""What data there is: the stack's containers, their volumes, who mounts them, and which service is what."""
+"""What data there is: the stack's containers, their volumes, who mounts them, and which service is what.
+
+Volumes are found through the mounts of containers and through labels, never by guessing names.
+"""
 
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal, get_args
+from typing import Literal
 
-from owctl.backup.manifest import Member
 from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
 from owctl.engine.volumes import inspect_volume, list_volumes
 
-# -- The parts of a backup that one can ask for, and which of them a member belongs to.
-
-
-Part = Literal["db", "files", "redis", "config"]
-PARTS: tuple[Part, ...] = get_args(Part)
 VolumePart = Literal["files", "redis"]
-
-
-def part_of(member: Member) -> Part:
-    """Return the part that a member belongs to.
-
-    In backups of owctl's first format a volume does not say so: all of them were ``files``.
-    """
-    if member.kind == "database":
-        return "db"
-    if member.kind == "configuration":
-        return "config"
-    return "redis" if member.detail.get("part") == "redis" else "files"
-
-
-# -- What there is to back up: the stack's containers, their volumes, and which service is what.
-# Volumes are found through the mounts of containers and through labels, never by guessing names.
-
-
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _DEFAULT_PGDATA = "/var/lib/postgresql/data"
 

@@ -1,9 +1,13 @@
 """Room on the disk: refusing early what cannot fit, and never filling it up."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owctl.engine.connection import Engine
+from owctl.engine.containers import Container
+from owctl.engine.execution import run
 from owctl.errors import OwctlError, TimedOut
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ FILES_SHARE = 0.3
 _RESERVE_BYTES = 64 * 1024 * 1024
 _RESERVE_SHARE = 0.05
 _DU_SECONDS = 10
+_DF_SECONDS = 60
 
 
 def free_bytes(folder: Path) -> int:
@@ -83,3 +88,22 @@ def volume_bytes(engine: "Engine", source: "VolumeSource", folder: str = "") -> 
         return 0
     size = answer.stdout.split(b"\t")[0].strip()
     return int(size) * 1024 if size.isdigit() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk as a container sees it; two places on the same one have the same ``identity``."""
+
+    identity: tuple[str, ...]
+    free_bytes: int
+
+
+def disk_of(engine: Engine, container: Container, folder: str) -> Disk | None:
+    """Return the disk that a folder of a running container is on, None where it cannot be asked."""
+    answer = run(engine, container.id, ["df", "-Pk", folder], timeout_seconds=_DF_SECONDS)
+    lines = answer.stdout.decode("utf-8", "replace").splitlines()
+    words = lines[-1].split() if answer.exit_code == 0 and len(lines) > 1 else []
+    # Filesystem, blocks, used, available, capacity, mounted on; the last may have blanks.
+    if len(words) < 6 or not words[3].isdigit():
+        return None
+    return Disk((words[0], words[1], words[2]), int(words[3]) * 1024)

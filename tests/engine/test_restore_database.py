@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 from backup_project import Project
 
-from owctl.backup.restore.journal import DatabaseNames
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
 from owctl.engine.execution import open_exec
 from owctl.errors import OwctlError
 from owctl.postgres.psql import Server
-from owctl.postgres.swap import DatabaseSwap
+from owctl.postgres.swap import DatabaseNames, DatabaseSwap
 
 pytestmark = pytest.mark.engine
 ENVIRONMENT = {"PGUSER": "web", "PGPASSWORD": "correct-horse-battery", "PGDATABASE": "chats"}

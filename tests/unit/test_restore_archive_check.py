@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from owctl.backup.manifest import Member
+from owctl.backup.member_file import check_volume
 from owctl.errors import BackupInvalid
-from owctl.volumes.archive_check import ArchiveSummary, check_archive, check_volume
+from owctl.volumes.archive_check import ArchiveSummary, check_archive
 from owctl.volumes.tar import TarHeader, TarStream, encode
 
 END = bytes(1024)

@@ -11,7 +11,6 @@ from owctl.backup.restore.begun_note import has_begun_note, write_begun_note
 from owctl.backup.restore.empty_machine import was_begun
 from owctl.backup.restore.journal import (
     ConfigFile,
-    DatabaseNames,
     Journal,
     VolumeName,
     advance,
@@ -22,6 +21,7 @@ from owctl.backup.restore.journal import (
 )
 from owctl.backup.restore.plan import refuse_second
 from owctl.errors import OwctlError
+from owctl.postgres.swap import DatabaseNames
 
 JOURNAL = Journal(
     id="0123abcd",

@@ -10,21 +10,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from owctl import __version__
-from owctl.backup.create.database import MEMBER_NAME, Database, find_database, wait_for_answer
+from owctl.backup.create.database import MEMBER_NAME, Database
 from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
 from owctl.backup.create.redis import write_out
 from owctl.backup.create.sqlite import copy_database
 from owctl.backup.create.volumes import NamedFiles, archive_volume, reachable
 from owctl.backup.encryption import Encryption, stored_name
 from owctl.backup.events import BackupWarning, MemberProgress, Receiver
-from owctl.backup.manifest import Manifest, Member
+from owctl.backup.manifest import PARTS, Manifest, Member, Part
 from owctl.backup.member_file import write_small
 from owctl.backup.publish import PartialBackup
 from owctl.backup.verify import BackgroundVerifier, NoVerifier
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
-from owctl.volumes.inventory import PARTS, Inventory, Part, VolumeSource, take_inventory
+from owctl.postgres.database import find_database, wait_for_answer
+from owctl.volumes.inventory import Inventory, VolumeSource, take_inventory
 from owctl.volumes.space import check_estimate, volume_bytes
 
 # -- What is asked of `owctl backup`, and what comes of it.

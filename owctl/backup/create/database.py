@@ -1,8 +1,6 @@
 """The database: dumped by the container's own pg_dump, from a snapshot in which rows are counted."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +11,20 @@ from owctl.backup.verify import dump_head
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, inspect_container
 from owctl.engine.execution import open_exec, run
-from owctl.errors import BackupInvalid, OwctlError, TimedOut
+from owctl.errors import BackupInvalid, OwctlError
+from owctl.postgres.database import (
+    APPLICATION_TABLES,
+    TABLES_QUERY,
+    Table,
+    connection_environment,
+    count_query,
+)
 from owctl.postgres.psql import SnapshotSession
-from owctl.volumes.inventory import Inventory
 
 MEMBER_NAME = "postgres.dump.zst"
 LOCK_WAIT_MILLISECONDS = 300_000
-# The tables without which there is no Open WebUI in a database.
-APPLICATION_TABLES = ("user", "chat")
 _COMPLAINT_BYTES = 8192
 _KILLED = 137
-_POLL_SECONDS = 0.1
-# Tables of extensions are made by CREATE EXTENSION; pg_dump leaves their rows out.
-TABLES_QUERY = """
-SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema'
-  AND n.nspname !~ '^pg_' AND NOT EXISTS (
-    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-    AND d.deptype = 'e')
-ORDER BY 1, 2
-"""
 _ABOUT = """
 SELECT current_setting('server_version'), current_setting('server_version_num'),
   current_database(), current_user, pg_encoding_to_char(encoding), datcollate,
@@ -45,20 +36,6 @@ SELECT n.nspname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relname = 'file' AND c.relkind = 'r' AND a.attname = 'path' AND n.nspname = 'public'
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the database; ``sql_name`` is quoted."""
-
-    schema: str
-    name: str
-    sql_name: str
-
-    @property
-    def key(self) -> str:
-        """The table's name in the manifest."""
-        return f"{self.schema}.{self.name}"
 
 
 class Database:
@@ -188,60 +165,3 @@ class Database:
                 f"{MEMBER_NAME}: pg_restore cannot read it.",
                 details=listing.stderr.decode("utf-8", "replace").splitlines()[-5:],
             )
-
-
-def count_query(tables: Sequence[Table]) -> str:
-    """Return the query for (position in ``tables``, number of rows); empty for no tables."""
-    return " UNION ALL ".join(
-        f"SELECT {number}, count(*) FROM ONLY {table.sql_name}"  # noqa: S608  # quoted by the server
-        for number, table in enumerate(tables)
-    )
-
-
-def find_database(inventory: Inventory) -> Container:
-    """Return the running container of the database; raises OwctlError if there is none."""
-    service = inventory.database_service
-    if service is None:
-        raise OwctlError(
-            "The stack has no PostgreSQL service to back up.",
-            hint="owctl backup --only files,redis,config",
-        )
-    containers = inventory.database_containers()
-    for container in containers:
-        if container.is_running:
-            return container
-    state = f"is {containers[0].state}" if containers else "does not exist"
-    raise OwctlError(
-        f"Cannot back up the database: the container of {service} {state}.",
-        hint=f"owctl start {service}",
-    )
-
-
-def wait_for_answer(engine: Engine, container: Container, timeout_seconds: float = 300.0) -> None:
-    """Wait until PostgreSQL takes sessions, asked within its container; raises TimedOut."""
-    deadline = time.monotonic() + timeout_seconds
-    while run(engine, container.id, ["pg_isready", "-q"], timeout_seconds=30).exit_code:
-        if time.monotonic() > deadline:
-            raise TimedOut(
-                f"PostgreSQL in {container.name} takes no sessions after {timeout_seconds:.0f} s.",
-                hint=f"owctl logs {container.service}",
-            )
-        time.sleep(_POLL_SECONDS)
-
-
-def connection_environment(engine: Engine, container: Container) -> dict[str, str]:
-    """Return libpq's variables for the database that the container was made with."""
-    user = _variable(engine, container, "POSTGRES_USER") or "postgres"
-    database = _variable(engine, container, "POSTGRES_DB") or user
-    password = _variable(engine, container, "POSTGRES_PASSWORD")
-    environment = {"PGUSER": user, "PGDATABASE": database, "PGCLIENTENCODING": "UTF8"}
-    return {**environment, "PGPASSWORD": password} if password else environment
-
-
-def _variable(engine: Engine, container: Container, name: str) -> str | None:
-    value = container.environment.get(name)
-    path = container.environment.get(f"{name}_FILE")
-    if value or not path:
-        return value
-    found = run(engine, container.id, ["cat", path], timeout_seconds=30)
-    return found.stdout.decode("utf-8", "replace").strip() if found.exit_code == 0 else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from owctl.backup.restore.begun_note import has_begun_note, write_begun_note
-from owctl.backup.restore.events import Receiver, RestoreWarning, ServicesPlan, ignore
+from owctl.backup.restore.events import Receiver, RestoreWarning, ignore
 from owctl.backup.restore.journal import path_of
 from owctl.backup.restore.pieces import finish_restore
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
@@ -19,7 +19,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
 from owctl.engine.volumes import list_volumes
 from owctl.errors import BackupInvalid, OwctlError, UsageError
-from owctl.lifecycle.plan import Plan
+from owctl.lifecycle.plan import Plan, ServicesPlan
 from owctl.lifecycle.run import Prepared, prepare_start, run
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.project.ownership import FOLDER

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from owctl.backup.events import BackupEvent
-from owctl.lifecycle.plan import Plan, StepEvent
+from owctl.lifecycle.plan import ServicesPlan, StepEvent
 
 State = Literal["working", "done"]
 
@@ -24,13 +24,6 @@ class RestoreWarning:
     """Something that the user must know, and that does not stop the restore."""
 
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ServicesPlan:
-    """Services are about to be stopped or started: the events of these steps follow."""
-
-    plan: Plan
 
 
 RestoreEvent = RestoreProgress | RestoreWarning | ServicesPlan | StepEvent | BackupEvent

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from owctl.backup.restore.begun_note import remove_begun_note
 from owctl.errors import OwctlError
+from owctl.postgres.swap import DatabaseNames
 from owctl.project.ownership import FOLDER
 
 FILE = "restore.json"
@@ -22,16 +23,6 @@ SCHEMA = 1
 Phase = Literal["staging", "staged", "swapping", "swapped", "undoing", "finishing"]
 # Half of the data is swapped, perhaps: nothing may run on it.
 HALF_DONE: frozenset[Phase] = frozenset({"swapping", "undoing"})
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseNames:
-    """The three databases of a restore: the application's, the new one, and the one that was."""
-
-    service: str
-    live: str
-    staged: str
-    kept: str
 
 
 @dataclass(frozen=True, slots=True)

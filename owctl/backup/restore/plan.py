@@ -3,33 +3,24 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.configuration import differing_files, session_key_differs
 from owctl.backup.restore.events import Receiver, ignore
 from owctl.backup.restore.journal import Journal, read_journal
 from owctl.backup.restore.source import ConfigContent, DatabaseContent, Source, VolumeContent
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
-from owctl.engine.containers import Container
-from owctl.engine.execution import run
 from owctl.errors import OwctlError, UsageError
 from owctl.lifecycle.services import Services
 from owctl.postgres.psql import Server
 from owctl.project.ownership import check_owner
-from owctl.volumes.inventory import PARTS, Part, VolumeSource, take_inventory
-from owctl.volumes.space import readable
+from owctl.volumes.inventory import VolumeSource, take_inventory
+from owctl.volumes.space import Disk, disk_of, readable
 
 # -- Whether there is room for what is restored: what was there stays beside it for a while.
 
 
 _SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """A disk as a container sees it; two places on the same one have the same ``identity``."""
-
-    identity: tuple[str, ...]
-    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +62,6 @@ def check_room(needs: list[Need]) -> None:
                 hint="make room on the disk of the engine's volumes, or restore one part at a "
                 "time: --only db, owctl restore finish, --only files",
             )
-
-
-def disk_of(engine: Engine, container: Container, folder: str) -> Disk | None:
-    """Return the disk that a folder of a running container is on, None where it cannot be asked."""
-    answer = run(engine, container.id, ["df", "-Pk", folder], timeout_seconds=_SECONDS)
-    lines = answer.stdout.decode("utf-8", "replace").splitlines()
-    words = lines[-1].split() if answer.exit_code == 0 and len(lines) > 1 else []
-    # Filesystem, blocks, used, available, capacity, mounted on; the last may have blanks.
-    if len(words) < 6 or not words[3].isdigit():
-        return None
-    return Disk((words[0], words[1], words[2]), int(words[3]) * 1024)
 
 
 # -- What a restore would do: which parts of which source go where, and what is in the way.

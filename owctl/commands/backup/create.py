@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from owctl.backup.create.capture import BackupRequest, CreatedBackup
     from owctl.backup.encryption import Encryption
+    from owctl.backup.manifest import Part
     from owctl.backup.retention import Rules
-    from owctl.volumes.inventory import Part
 
 
 # -- ``--on-failure`` and ``--ping``: somebody learns how a backup ended, also when nobody looks.
@@ -243,7 +243,7 @@ def _encryption(values: tuple[str, ...], working_dir: Path) -> "Encryption | Non
 
 def chosen_parts(only: str | None) -> "frozenset[Part]":
     """Return the parts that ``--only`` names, all without it; raises UsageError."""
-    from owctl.volumes.inventory import PARTS
+    from owctl.backup.manifest import PARTS
 
     if only is None:
         return frozenset(PARTS)

@@ -115,8 +115,8 @@ def _show(context: Context, backups: "list[Backup]", project: str | None) -> Non
 
 
 def _row(backup: "Backup") -> "list[str | Cell]":
+    from owctl.backup.manifest import PARTS
     from owctl.ui.table import Cell
-    from owctl.volumes.inventory import PARTS
     from owctl.volumes.space import readable
 
     manifest, seen = backup.manifest, backup.verification

@@ -29,7 +29,8 @@ class RestoreDisplay:
 
     def __call__(self, event: "RestoreEvent") -> None:
         """Receive one event."""
-        from owctl.backup.restore.events import RestoreProgress, RestoreWarning, ServicesPlan
+        from owctl.backup.restore.events import RestoreProgress, RestoreWarning
+        from owctl.lifecycle.plan import ServicesPlan
 
         if isinstance(event, RestoreWarning):
             self.context.console.warn(event.text)

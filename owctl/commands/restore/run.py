@@ -21,10 +21,10 @@ from owctl.context import Context
 from owctl.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
+    from owctl.backup.manifest import Part
     from owctl.backup.restore.legacy import Wanted
     from owctl.backup.restore.plan import RestorePlan, RestoreRequest
     from owctl.backup.restore.source import Source
-    from owctl.volumes.inventory import Part
 
 
 # -- ``owctl restore BACKUP`` where there is nothing yet: the configuration first, then everything.
@@ -289,7 +289,7 @@ def _show_plan(context: Context, plan: "RestorePlan", output_format: str) -> Non
 
 
 def _parts(only: str | None) -> "frozenset[Part] | None":
-    from owctl.volumes.inventory import PARTS
+    from owctl.backup.manifest import PARTS
 
     if only is None:
         return None

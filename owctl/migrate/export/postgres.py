@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Self
 
-from owctl.backup.create.database import TABLES_QUERY, Table, connection_environment, count_query
 from owctl.compose.services import choose_probe
 from owctl.engine.containers import list_containers
 from owctl.engine.execution import open_exec
@@ -17,6 +16,7 @@ from owctl.migrate.export.form import (
     Write,
     Written,
 )
+from owctl.postgres.database import TABLES_QUERY, Table, connection_environment, count_query
 from owctl.postgres.psql import SnapshotSession
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from owctl.backup.create.database import APPLICATION_TABLES
 from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
 from owctl.health.target import Address, find_address
 from owctl.migrate.convert.model import ColumnInfo
+from owctl.postgres.database import APPLICATION_TABLES
 
 if TYPE_CHECKING:
     import psycopg
@@ -102,8 +102,8 @@ def find_target(engine: "Engine", stack: Stack) -> Target:
 
     The published port is used, else the container's own address.
     """
-    from owctl.backup.create.database import connection_environment
     from owctl.engine.containers import list_containers
+    from owctl.postgres.database import connection_environment
 
     names = [name for name, s in stack.services.items() if choose_probe(s).type == "postgres"]
     if not names:

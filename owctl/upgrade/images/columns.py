@@ -41,7 +41,7 @@ def read_columns(engine: Engine, stack: Stack) -> tuple[str, ...] | None:
 
     None where it cannot be asked.
     """
-    from owctl.backup.create.database import connection_environment, find_database
+    from owctl.postgres.database import connection_environment, find_database
     from owctl.postgres.psql import Server
     from owctl.volumes.inventory import take_inventory
 

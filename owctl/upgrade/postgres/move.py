@@ -6,14 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from owctl.backup.create.create import BackupRequest, create_backup
-from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning, ServicesPlan
+from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.images import image_id
 from owctl.engine.naming import PROJECT, VOLUME_OWNER
 from owctl.engine.volumes import create_volume
 from owctl.errors import ImageMissing, OwctlError
-from owctl.lifecycle.plan import Plan
+from owctl.lifecycle.plan import Plan, ServicesPlan
 from owctl.lifecycle.run import Prepared, prepare_start
 from owctl.lifecycle.run import run as run_steps
 from owctl.lifecycle.services import Services

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from owctl.backup.create.database import wait_for_answer
 from owctl.backup.restore.events import Receiver, RestoreProgress, ignore
 from owctl.compose.model import Stack
 from owctl.doctor.finding import Finding
@@ -19,6 +18,7 @@ from owctl.engine.images import image_id, remove_image, tag_image
 from owctl.engine.volumes import inspect_volume, remove_volume
 from owctl.errors import EngineError, ImageMissing, NotFound, OwctlError
 from owctl.lifecycle.services import Services
+from owctl.postgres.database import wait_for_answer
 from owctl.postgres.psql import Server
 from owctl.postgres.server import PURPOSE
 from owctl.project.upgrade_record import read_record, write_record
