@@ -75,7 +75,10 @@ def forget_upgrades(context: Context, prepared: "PreparedClean") -> None:
 
 
 def _journals(context: Context) -> tuple[Path, ...]:
-    folder = context.stack.working_dir / ".owctl"
+    from owctl.project.state import FOLDER, check_folder
+
+    check_folder(context.stack.working_dir)
+    folder = context.stack.working_dir / FOLDER
     return folder / "restore.json", folder / "postgres-upgrade.json"
 
 

@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,15 @@ def test_what_root_writes_first_belongs_to_the_folders_owner(tmp_path: Path) -> 
     assert owner_of(NOTE.path(tmp_path)) == OWNER
 
 
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that other users reach: pytest's own are closed to them by each new run."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 CALLS = {
     "NOTE.read(folder)": "Cannot read {folder}/.owctl/note.json: ",
     "NOTE.exists(folder)": "Cannot read {folder}/.owctl/note.json: ",
@@ -153,9 +164,6 @@ CALLS = {
 
 def as_other(folder: Path, *calls: str) -> list[list[str]]:
     """Return for each call how it ended for another user: its error's kind, code, message, hint."""
-    for above in (folder, *folder.parents):
-        if above != Path("/tmp") and above.is_relative_to("/tmp"):
-            above.chmod(0o755)
     # All is imported before, as that user may not read where owctl lies.
     script = f"""
 import json, os, pathlib
@@ -180,34 +188,34 @@ print(json.dumps(ends))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_folder_that_root_made_is_told_with_the_way_out(tmp_path: Path) -> None:
-    NOTE.write(tmp_path, "root's")
-    os.chown(tmp_path, *OWNER)
+def test_a_folder_that_root_made_is_told_with_the_way_out(shared: Path) -> None:
+    NOTE.write(shared, "root's")
+    os.chown(shared, *OWNER)
 
-    way_out = f"sudo chown -R 12345:12346 {tmp_path}/.owctl"
-    why = f"Permission denied; {tmp_path}/.owctl belongs to root, this is user 12345."
-    for end, what in zip(as_other(tmp_path, *CALLS), CALLS.values(), strict=True):
-        assert end == ["StateRefused", "1", what.format(folder=tmp_path) + why, way_out]
+    way_out = f"sudo chown -R 12345:12346 {shared}/.owctl"
+    why = f"Permission denied; {shared}/.owctl belongs to root, this is user 12345."
+    for end, what in zip(as_other(shared, *CALLS), CALLS.values(), strict=True):
+        assert end == ["StateRefused", "1", what.format(folder=shared) + why, way_out]
     subprocess.run(way_out.split()[1:], check=True)
-    assert as_other(tmp_path, *CALLS) == [["root's"], ["True"], ["None"], ["None"], ["None"]]
+    assert as_other(shared, *CALLS) == [["root's"], ["True"], ["None"], ["None"], ["None"]]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_single_file_that_root_made_is_named(tmp_path: Path) -> None:
-    os.chown(tmp_path, *OWNER)
-    NOTE.write(tmp_path, "root's")
-    os.chown(NOTE.path(tmp_path), 0, 0)
+def test_a_single_file_that_root_made_is_named(shared: Path) -> None:
+    os.chown(shared, *OWNER)
+    NOTE.write(shared, "root's")
+    os.chown(NOTE.path(shared), 0, 0)
 
-    refused, looked = as_other(tmp_path, "NOTE.read(folder)", "check_folder(folder)")
+    refused, looked = as_other(shared, "NOTE.read(folder)", "check_folder(folder)")
 
     assert refused[0] == "StateRefused"
-    assert f"{NOTE.path(tmp_path)} belongs to root" in refused[2]
-    assert refused[3] == f"sudo chown -R 12345:12346 {tmp_path}/.owctl"
+    assert f"{NOTE.path(shared)} belongs to root" in refused[2]
+    assert refused[3] == f"sudo chown -R 12345:12346 {shared}/.owctl"
     assert looked == ["None"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_in_somebody_elses_project_it_is_theirs_to_run(tmp_path: Path) -> None:
-    NOTE.write(tmp_path, "root's")
-    (end,) = as_other(tmp_path, "NOTE.read(folder)")
-    assert end[3] == f"the command as root, who owns {tmp_path}"
+def test_in_somebody_elses_project_it_is_theirs_to_run(shared: Path) -> None:
+    NOTE.write(shared, "root's")
+    (end,) = as_other(shared, "NOTE.read(folder)")
+    assert end[3] == f"the command as root, who owns {shared}"
