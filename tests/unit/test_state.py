@@ -7,13 +7,25 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from owctl.backup import catalogue
+from owctl.backup.create import interlude_record
+from owctl.backup.manifest import MANIFEST_NAME
+from owctl.backup.member_file import write_small
+from owctl.backup.publish import partial_folder
+from owctl.backup.restore.begun_note import write_begun_note
+from owctl.backup.restore.configuration import stage_files
+from owctl.backup.restore.source import ConfigContent
+from owctl.backup.schedule.schedule import Schedule, daily, now_text, write_schedule
 from owctl.errors import OwctlError
-from owctl.project import private_file
+from owctl.migrate.folder import new_folder, write_document
+from owctl.project import history, private_file, setup_diff, upgrade_record
+from owctl.project.ownership import remember_adoption
+from owctl.project.setup_diff import SHIPPED
 from owctl.project.state import StateFile
 
 NOTE = StateFile[str](
@@ -142,6 +154,53 @@ def test_what_root_writes_first_belongs_to_the_folders_owner(tmp_path: Path) -> 
     NOTE.write(tmp_path, "second")
     assert owner_of(tmp_path / ".owctl") == OWNER
     assert owner_of(NOTE.path(tmp_path)) == OWNER
+
+
+def publish_backup(folder: Path) -> None:
+    with partial_folder(folder / "backups", "20250101T000000Z-aaaaaa") as backup:
+        (backup.folder / "volumes").mkdir(mode=0o700)
+        write_small(backup.folder, "volumes/uploads.tar", b"")
+        (backup.folder / MANIFEST_NAME).touch(mode=0o600)
+        catalogue.write_record(backup.publish(), catalogue.now("ok"))
+
+
+def migrate(folder: Path) -> None:
+    migration = new_folder(folder)
+    write_document(migration / "journal.json", {})
+
+
+def interlude(folder: Path) -> None:
+    changed = interlude_record.Changed("id", "p-web-1", "web")
+    interlude_record.write_record(folder, interlude_record.Record("p", "e", stopped=(changed,)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: history.record(folder, "start", "done"),
+        lambda folder: remember_adoption(folder, "p", ["/elsewhere"]),
+        lambda folder: upgrade_record.write_record(folder, upgrade_record.Record()),
+        lambda folder: SHIPPED.write(folder, setup_diff.Record("1", {})),
+        lambda folder: write_schedule(
+            folder, Schedule("p", daily("02:00"), "crontab", ("owctl",), None, (), now_text())
+        ),
+        write_begun_note,
+        lambda folder: stage_files(folder, "id", [ConfigContent(".env", ".env", lambda: b"")]),
+        interlude,
+        publish_backup,
+        migrate,
+    ],
+)
+def test_all_that_root_makes_first_is_the_users_alone(
+    tmp_path: Path, write: Callable[[Path], object]
+) -> None:
+    os.chown(tmp_path, *OWNER)
+    write(tmp_path)
+    made = list(tmp_path.rglob("*"))
+    assert made
+    assert {path: owner_of(path) for path in made} == dict.fromkeys(made, OWNER)
+    assert {path: mode_of(path) & 0o077 for path in made} == dict.fromkeys(made, 0)
 
 
 @pytest.fixture
