@@ -74,7 +74,7 @@ def check_data(situation: Situation) -> tuple[Finding, ...]:
     if in_postgres:
         detail = f"{what}; PostgreSQL has data too ({_counts(rows)})"
         hint = "find out which of them the backend uses before you rely on either"
-        return (Finding("data", "warning", detail, hint),)
+        return (Finding("data", "warning", detail, hint, subject=file.service),)
     state = "cannot be asked now" if rows is None else "has no application data"
     return (
         Finding(
@@ -82,6 +82,7 @@ def check_data(situation: Situation) -> tuple[Finding, ...]:
             "warning",
             f"{what}; PostgreSQL {state}",
             "the data is in that file: owctl backup covers it; a dump of PostgreSQL alone does not",
+            subject=file.service,
         ),
     )
 
