@@ -1,14 +1,21 @@
-"""PostgreSQL's files, read while no server runs: its version, and whose password it knows."""
+"""PostgreSQL without its server: of which version an image is, where the files are, and what they tell."""
 
 import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from owctl.compose.model import Service
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
+    from owctl.engine.images import Image
 
+DEFAULT_FOLDER = "/var/lib/postgresql/data"
+_PROGRAMS = re.compile(r"/postgresql/(\d+)/bin")
+_OFFICIAL = re.compile(r"(?:^|/)(?:postgres|postgis|pgvector|timescaledb)[^/:]*:(?:pg)?(\d{2})\b")
 _PAGE_BYTES = 8192
 _PAGE_HEADER = struct.Struct("<8x4xHH2xH")  # lower, upper, page size and layout version
 _LAYOUT = _PAGE_BYTES | 4
@@ -23,6 +30,34 @@ _STATE_OFFSET = 16
 _SECRET = re.compile(
     rb"SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]{44}|md5[0-9a-f]{32}"
 )
+
+
+def image_major(reference: str, image: "Image | None") -> str | None:
+    """Return the PostgreSQL major of an image by its variables, else by an official name's tag."""
+    variables = image_variables(image) if image else {}
+    for name in ("PG_MAJOR", "PG_VERSION", "POSTGRESQL_VERSION"):
+        found = re.match(r"\d+", variables.get(name, ""))
+        if found:
+            return found[0]
+    found = _PROGRAMS.search(variables.get("PATH", ""))
+    if found:
+        return found[1]
+    tag = _OFFICIAL.search(reference)
+    return tag[1] if tag else None
+
+
+def image_variables(image: "Image") -> dict[str, str]:
+    """Return an image's environment."""
+    lines = (image.raw.get("Config") or {}).get("Env") or []
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def data_folder(service: Service, image: "Image | None") -> PurePosixPath:
+    """Return where in its container a service keeps the data."""
+    variables = image_variables(image) if image else {}
+    return PurePosixPath(
+        service.environment.get("PGDATA") or variables.get("PGDATA") or DEFAULT_FOLDER
+    )
 
 
 @dataclass(frozen=True, slots=True)

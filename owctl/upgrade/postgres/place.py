@@ -3,20 +3,23 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 from owctl.compose.model import Mount, Service, Stack
-from owctl.compose.services import choose_probe
-from owctl.doctor.database import image_major, image_variables
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
 from owctl.engine.images import Image, inspect_image
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import OwctlError
-from owctl.postgres.files import read_database_files
+from owctl.postgres.files import (
+    DEFAULT_FOLDER,
+    data_folder,
+    image_major,
+    image_variables,
+    read_database_files,
+)
+from owctl.postgres.place import require_database
 from owctl.volumes.one_off import readable
 
-DEFAULT_FOLDER = "/var/lib/postgresql/data"
 # Where the data may be otherwise, from the top of the volume.
 _ELSEWHERE = ("", "data", "pgdata", "docker")
 
@@ -62,7 +65,7 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
 
     ``old_image`` names an image of the old PostgreSQL, where it cannot be found.
     """
-    service = database_service(stack)
+    service = require_database(stack, "to upgrade", hint="owctl config").service
     container = _container(engine, stack, service)
     wanted = service.image_name(stack.project)
     image = inspect_image(engine, wanted)
@@ -96,14 +99,6 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
     )
 
 
-def database_service(stack: Stack) -> Service:
-    """Return the stack's PostgreSQL service; raises OwctlError if it has none."""
-    for service in stack.services.values():
-        if choose_probe(service).type == "postgres":
-            return service
-    raise OwctlError("The stack has no PostgreSQL service to upgrade.", hint="owctl config")
-
-
 def _container(engine: Engine, stack: Stack, service: Service) -> Container | None:
     found = list_containers(engine, stack.project, services=[service.name])
     if len(found) > 1:
@@ -116,10 +111,7 @@ def _container(engine: Engine, stack: Stack, service: Service) -> Container | No
 
 def _mount(service: Service, image: Image | None) -> tuple[Mount, str]:
     """Return the volume that the new server keeps its data in, and where in it."""
-    variables = image_variables(image) if image else {}
-    data = PurePosixPath(
-        service.environment.get("PGDATA") or variables.get("PGDATA") or DEFAULT_FOLDER
-    )
+    data = data_folder(service, image)
     mounts = [mount for mount in service.mounts if mount.type != "tmpfs"]
     for mount in sorted(mounts, key=lambda each: -len(each.target)):
         if not data.is_relative_to(mount.target):
