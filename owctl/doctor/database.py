@@ -31,7 +31,8 @@ class _Store:
 
     name: str
     container_id: str
-    folders: tuple[str, ...]
+    root: str
+    folders: tuple[str, ...] = ("",)
 
 
 def check_database(
@@ -53,7 +54,7 @@ def check_database(
             return tuple(Finding(name, "ok", why) for name in ("password", "postgres-version"))
         running = any(container.is_running for container in situation.of(service.name))
         files = read_database_files(
-            situation.engine, store.container_id, store.folders, users=not running
+            situation.engine, store.container_id, store.root, store.folders, users=not running
         )
     return (
         _password(situation, place, store, files, starting),
@@ -72,7 +73,7 @@ def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
             yield None
             return
         folder = containers[0].environment.get("PGDATA") or DEFAULT_FOLDER
-        yield _Store(f"data of the container {containers[0].name}", containers[0].id, (folder,))
+        yield _Store(f"data of the container {containers[0].name}", containers[0].id, folder)
         return
     volume = situation.stack.volumes.get(mount.source or "")
     source = volume.name if volume else (mount.source or "")
@@ -84,7 +85,7 @@ def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
     for container in situation.containers:
         for each in container.mounts:
             if source in (each.name, each.source):
-                yield _Store(name, container.id, _joined(each.destination, inside))
+                yield _Store(name, container.id, each.destination, inside)
                 return
     image = next(iter(situation.images.values()), None)
     if image is None:
@@ -94,7 +95,7 @@ def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
 
     raw = {"Type": mount.type, "Source": source}
     with readable(situation.engine, situation.stack.project, image.id, raw) as (helper, path):
-        yield _Store(name, helper, _joined(path, inside))
+        yield _Store(name, helper, path, inside)
 
 
 def _data_mount(situation: Situation, service: Service) -> Mount | None:
@@ -112,10 +113,6 @@ def _inside(situation: Situation, service: Service, mount: Mount) -> tuple[str, 
     data, target = data_folder(service, situation.image(service)), PurePosixPath(mount.target)
     likely = str(data.relative_to(target)) if data.is_relative_to(target) else "."
     return tuple(dict.fromkeys(("" if likely == "." else likely, *_FOLDERS)))
-
-
-def _joined(root: str, inside: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{root.rstrip('/')}/{folder}".rstrip("/") for folder in inside)
 
 
 def _password(

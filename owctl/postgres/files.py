@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -72,16 +72,18 @@ class DatabaseFiles:
 
 
 def read_database_files(
-    engine: "Engine", container_id: str, folders: tuple[str, ...], *, users: bool
+    engine: "Engine", container_id: str, root: str, folders: Sequence[str], *, users: bool
 ) -> DatabaseFiles | None:
     """Return what the first of the folders that holds a database says, None if none does.
 
-    ``folders`` are absolute paths in the container, which need not run. ``users`` asks for the
-    verifiers, too: they are worth something only while no server runs. Raises the engine's errors.
+    ``folders`` are in ``root``, a path in the container, which need not run; "" is itself. ``users``
+    asks for the verifiers, too: they are worth something only while no server runs. Raises the
+    engine's errors.
     """
     from owctl.engine.archives import read_start
 
-    for folder in folders:
+    for inside in folders:
+        folder = f"{root.rstrip('/')}/{inside}".rstrip("/")
         version = read_start(engine, container_id, f"{folder}/PG_VERSION", 64)
         if version is None:
             continue
@@ -95,6 +97,23 @@ def read_database_files(
         table = read_start(engine, container_id, f"{folder}/global/{node}") or b""
         return DatabaseFiles(major, was_shut_down(control), verifiers(table))
     return None
+
+
+def read_volume_files(
+    engine: "Engine",
+    project: str,
+    image_id: str,
+    volume: str,
+    folders: Sequence[str],
+    *,
+    users: bool = False,
+) -> DatabaseFiles | None:
+    """Return the same of a volume that no container need have, through one that is never started."""
+    from owctl.volumes.one_off import readable
+
+    mount = {"Type": "volume", "Source": volume}
+    with readable(engine, project, image_id, mount) as (helper, root):
+        return read_database_files(engine, helper, root, folders, users=users)
 
 
 def was_shut_down(control: bytes) -> bool:

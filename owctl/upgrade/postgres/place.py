@@ -1,7 +1,5 @@
 """Where the database's files are, of which PostgreSQL they are, and which images are concerned."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from owctl.compose.model import Mount, Service, Stack
@@ -12,13 +10,13 @@ from owctl.engine.volumes import inspect_volume
 from owctl.errors import OwctlError
 from owctl.postgres.files import (
     DEFAULT_FOLDER,
+    DatabaseFiles,
     data_folder,
     image_major,
     image_variables,
-    read_database_files,
+    read_volume_files,
 )
 from owctl.postgres.place import require_database
-from owctl.volumes.one_off import readable
 
 # Where the data may be otherwise, from the top of the volume.
 _ELSEWHERE = ("", "data", "pgdata", "docker")
@@ -133,12 +131,13 @@ def _mount(service: Service, image: Image | None) -> tuple[Mount, str]:
 
 
 def _major_of_files(engine: Engine, stack: Stack, volume: str, folder: str, image_id: str) -> str:
-    with _look(engine, stack, volume, image_id) as (helper, root):
-        files = read_database_files(engine, helper, (_joined(root, folder),), users=False)
-        if files is not None:
-            return files.major
-        others = tuple(_joined(root, each) for each in _ELSEWHERE)
-        other = read_database_files(engine, helper, others, users=False)
+    def read(*folders: str) -> DatabaseFiles | None:
+        return read_volume_files(engine, stack.project, image_id, volume, folders)
+
+    files = read(folder)
+    if files is not None:
+        return files.major
+    other = read(*_ELSEWHERE)
     if other is None:
         raise OwctlError(
             f"There is no database to upgrade: the volume {volume} is empty.",
@@ -149,25 +148,6 @@ def _major_of_files(engine: Engine, stack: Stack, volume: str, folder: str, imag
         f"image looks for it ({folder or 'its root'}).",
         hint="the same PGDATA as before in the environment of the service",
     )
-
-
-@contextmanager
-def _look(engine: Engine, stack: Stack, volume: str, image_id: str) -> Iterator[tuple[str, str]]:
-    mount = {"Type": "volume", "Source": volume}
-    with readable(engine, stack.project, image_id, mount) as found:
-        yield found
-
-
-def was_shut_down(engine: Engine, project: str, image_id: str, volume: str, folder: str) -> bool:
-    """Return whether the files in a volume were left in order by their server."""
-    mount = {"Type": "volume", "Source": volume}
-    with readable(engine, project, image_id, mount) as (helper, root):
-        files = read_database_files(engine, helper, (_joined(root, folder),), users=True)
-    return files is not None and files.is_clean
-
-
-def _joined(root: str, folder: str) -> str:
-    return f"{root}/{folder}".rstrip("/")
 
 
 def _image_of(engine: Engine, container: Container | None, major: str) -> str | None:
