@@ -9,13 +9,13 @@ import pytest
 
 from owctl.backup.create.capture import configuration_files, store_configuration
 from owctl.backup.create.volumes import NamedFiles
+from owctl.backup.inventory import Inventory, MountPoint, VolumeSource
 from owctl.commands.backup.create import chosen_parts
 from owctl.compose.loader import load
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError, UsageError
 from owctl.settings import Flags, Settings
 from owctl.volumes import space
-from owctl.volumes.inventory import Inventory, MountPoint, VolumeSource
 
 
 def inventory(**mounts: str) -> Inventory:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from owctl.compose.model import Port, Service, Stack
-from owctl.doctor.database import image_major
 from owctl.doctor.engine import is_pinned
 from owctl.doctor.environment import check_environment
 from owctl.doctor.examine import examine, run_checks
@@ -15,6 +14,7 @@ from owctl.doctor.ports import check_exposure
 from owctl.doctor.resources import MEGABYTE, check_disk, judge_disk, judge_memory, size
 from owctl.engine.images import Image
 from owctl.errors import OwctlError
+from owctl.postgres.files import image_major
 from owctl.settings import Settings
 
 GOOD = "Zk3f8sQp1LmW9xTb7VcR"
