@@ -20,9 +20,10 @@ from owctl.engine.execution import run
 from owctl.engine.images import Image
 from owctl.engine.naming import ONEOFF, PROJECT
 from owctl.errors import EngineError, OwctlError, TimedOut
+from owctl.figures import readable
 from owctl.observe.evidence import how_it_ended, last_words
 from owctl.postgres.psql import Server
-from owctl.volumes.space import free_bytes, readable
+from owctl.volumes.space import free_bytes
 
 DRILL_LABEL = "io.owctl.drill"
 START_SECONDS = 120.0

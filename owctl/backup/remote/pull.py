@@ -31,7 +31,8 @@ from owctl.backup.remote.store import (
 )
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
-from owctl.volumes.space import check_reserve, free_bytes, readable
+from owctl.figures import readable
+from owctl.volumes.space import check_reserve, free_bytes
 
 # Removed by nobody but a later pull: `owctl backup` clears away only what ends with .partial.
 PULLING_SUFFIX = ".pulling"
