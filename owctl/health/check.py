@@ -245,18 +245,9 @@ def _verdict_on_state(
     if container.state == "created":
         reason = f": {container.error}" if container.error else ""
         return "stopped", f"created, but never started{reason}"
-    if container.exit_code == 0 and container.state == "exited" and _is_job(stack, service):
+    if container.exit_code == 0 and container.state == "exited" and stack.is_one_shot(service.name):
         return "healthy", "completed"
     return "stopped", ended or container.state
-
-
-def _is_job(stack: Stack, service: Service) -> bool:
-    """Whether another service waits for this one to complete."""
-    return any(
-        edge.service == service.name and edge.condition == "service_completed_successfully"
-        for other in stack.services.values()
-        for edge in other.depends_on
-    )
 
 
 def _ask(

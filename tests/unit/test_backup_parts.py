@@ -9,7 +9,6 @@ import pytest
 
 from owctl.backup.create.capture import configuration_files, store_configuration
 from owctl.backup.create.volumes import NamedFiles
-from owctl.backup.manifest import Member, part_of
 from owctl.commands.backup.create import chosen_parts
 from owctl.compose.loader import load
 from owctl.compose.model import Stack
@@ -134,18 +133,6 @@ def test_files_that_the_compose_files_name_are_stored(tmp_path: Path) -> None:
     (warning,) = warnings
     assert "folder" in warning
     assert "is no file" in warning
-
-
-def test_which_part_a_member_belongs_to() -> None:
-    def member(kind: str, **detail: str) -> Member:
-        return Member("x", cast("Any", kind), 0, "0" * 64, 0, detail)
-
-    assert part_of(member("database")) == "db"
-    assert part_of(member("configuration")) == "config"
-    assert part_of(member("volume", part="redis")) == "redis"
-    assert part_of(member("sqlite", part="files")) == "files"
-    # As owctl wrote them before volumes told their part.
-    assert part_of(member("volume")) == "files"
 
 
 def test_parts() -> None:

@@ -119,11 +119,9 @@ def find_candidates(
 
 def _counts(stack: Stack, observed: Observed, name: str) -> bool:
     """Return whether a service is at work, or did its work and ended as it should."""
-    from owctl.lifecycle.actions import is_one_shot
-
     containers = observed.of(name)
     return bool(containers) and (
-        is_one_shot(stack, name)
+        stack.is_one_shot(name)
         or any(each.state in ("running", "restarting", "paused") for each in containers)
     )
 
