@@ -17,12 +17,13 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
 from owctl.engine.images import Image, inspect_image, pull_image
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.figures import readable
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.server import DRILL, empty_server
 from owctl.scratch_folder import ScratchFolder, remove_abandoned
 from owctl.volumes.one_off import remove_helpers
-from owctl.volumes.space import check_reserve, free_bytes, readable
+from owctl.volumes.space import check_reserve, free_bytes
 
 # -- A stored SQLite database, taken out of its backup for a while and checked by SQLite itself.
 

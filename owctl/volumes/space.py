@@ -8,6 +8,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import Container
 from owctl.engine.execution import run
 from owctl.errors import OwctlError
+from owctl.figures import readable
 
 # A database that is dumped and compressed shrinks to less than half of its size on disk; files may
 # not shrink at all, but often do. A refusal must be certain, so these are the hopeful figures.
@@ -48,16 +49,6 @@ def check_estimate(folder: Path, *, database_bytes: int, files_bytes: int) -> No
             f"at least {readable(least)}.",
             hint="make room there, or name a folder on another disk with --output",
         )
-
-
-def readable(size_bytes: int) -> str:
-    """Return a size for people: ``512 B``, ``1.4 MB``."""
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from owctl.backup.member_file import MemberContent, check_volume
 from owctl.backup.restore.events import Receiver, RestoreProgress
 from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.figures import readable
 from owctl.postgres.load import Form
 from owctl.volumes.archive_edit import Content
-from owctl.volumes.space import readable
 
 _ELSEWHERE = "elsewhere"
 

@@ -8,6 +8,7 @@ import click
 
 from owctl.context import Context
 from owctl.errors import UsageError
+from owctl.figures import readable
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
@@ -193,7 +194,6 @@ def _finish(context: Context, call: Call) -> None:
     from owctl.commands.restore.report import RestoreDisplay
     from owctl.commands.upgrade.postgres_report import show_journal
     from owctl.upgrade.postgres.swap import files_of, finish_upgrade
-    from owctl.volumes.space import readable
 
     if call.dry_run:
         show_journal(context, _journal(context), "would be finished", call.output_format)

@@ -13,6 +13,7 @@ from owctl.engine.images import image_id
 from owctl.engine.naming import PROJECT, VOLUME_OWNER
 from owctl.engine.volumes import create_volume
 from owctl.errors import ImageMissing, OwctlError
+from owctl.figures import readable
 from owctl.lifecycle.plan import Plan, ServicesPlan
 from owctl.lifecycle.run import Prepared, prepare_start
 from owctl.lifecycle.run import run as run_steps
@@ -39,7 +40,6 @@ from owctl.upgrade.postgres.plan import (
     with_image,
 )
 from owctl.upgrade.postgres.swap import files_of, keep_old_image, remove_others
-from owctl.volumes.space import readable
 
 _SHOWN_DIFFERENCES = 20
 
