@@ -110,7 +110,7 @@ def _run(
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MINIMUM_GRACE_SECONDS = 10.0
-# Probes that send nothing secret.
+# Probes that send nothing secret; they speak HTTP.
 _OPEN = ("http", "socketio")
 
 
@@ -162,6 +162,9 @@ def check_containers(
     gating: bool = False,
 ) -> HealthReport:
     """Probe the containers of the services, as they were listed, at once."""
+    if any(choose_probe(service).type in _OPEN for service in services):
+        # Now, so that it delays no probe: the first to be asked would load it beside the others.
+        import owctl.http_client  # noqa: F401
     started = time.monotonic()
     checked_at = datetime.now(UTC)
     checks = []
