@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from owctl.compose.model import Probe, Service, Stack
 from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
-from owctl.health import http, postgres, redis, socketio, target
+from owctl.health import http, postgres, redis, target
 from owctl.health.parallel import at_once
 from owctl.health.result import HealthReport, ProbeResult, ServiceHealth, ServiceStatus, printable
 from owctl.health.target import Address, find_address
@@ -299,7 +299,7 @@ def _speak(
     if probe.type == "http":
         return http.probe(host, port, path=path, **way)
     if probe.type == "socketio":
-        return socketio.probe(host, port, path=path, gating=gating, **way)
+        return http.probe_socketio(host, port, path=path, gating=gating, **way)
     environment = target.container_environment(service, container)
     if probe.type == "redis":
         command = target.command_of(service, container)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # until it is reloaded.
 
 
-GATEWAY_ERRORS = (502, 503, 504)
 ATTEMPTS = 20
 # While nginx reloads, its old workers go on taking requests for a moment.
 SUCCESSES_IN_A_ROW = 4
@@ -114,7 +113,7 @@ def _failure(
 def _ask(engine: "Engine", service: Service, container: "Container", path: str) -> str | None:
     """Return why the path is not served, None if it is; what cannot be asked counts as served."""
     from owctl.compose.services import choose_probe
-    from owctl.health.http import converse
+    from owctl.health.http import GATEWAY_ERRORS, converse
     from owctl.health.result import ProbeResult
     from owctl.health.target import find_address
 

@@ -13,7 +13,7 @@ import pytest
 
 from owctl.backup.notify import ping
 from owctl.errors import OwctlError
-from owctl.health import http, postgres, redis, socketio
+from owctl.health import http, postgres, redis
 from owctl.health.parallel import at_once
 from owctl.health.target import Address
 from owctl.migrate.prove import BackendApi
@@ -281,7 +281,7 @@ def probe_of(probe: Callable[..., http.ProbeResult], **options: str) -> Ask:
 
 PROBES = [
     probe_of(http.probe),
-    probe_of(socketio.probe),
+    probe_of(http.probe_socketio),
     probe_of(redis.probe),
     probe_of(postgres.probe, user="u"),
 ]

@@ -6,15 +6,14 @@ from urllib.parse import urlsplit
 
 from owctl.health import http
 from owctl.health.deep.subject import Subject
+from owctl.health.http import shake_hands
 from owctl.health.result import ProbeResult, printable
-from owctl.health.socketio import shake_hands
 
 # A backend that does not have the first may have the second.
 _API_PATHS = ("/api/version", "/api/config")
 _BACKENDS = ("rust-backend", "backend")
 _BRIDGES = ("socketio-bridge", "socketio")
 _NOT_FOUND = 404
-_GATEWAY_ERRORS = ("HTTP 502", "HTTP 503", "HTTP 504")
 
 
 def reach_api(subject: Subject) -> ProbeResult:
@@ -63,22 +62,17 @@ def _through(
     result = http.converse(
         address.host, address.port, subject.timeout_seconds, exchange, address.through
     )
-    gateway_failed = any(error in result.detail for error in _GATEWAY_ERRORS)
+    gateway_failed = result.http_status in http.GATEWAY_ERRORS
     if result.status == "healthy":
         return result
     if result.answered and not gateway_failed:
         return result
-    what = _first_words(result.detail) if gateway_failed else result.detail
+    what = f"HTTP {result.http_status}" if gateway_failed else result.detail
     return ProbeResult(
         "unhealthy",
         f"{what} from the frontend: {_why(subject, variable, usual_names)}",
         result.latency_ms,
     )
-
-
-def _first_words(detail: str) -> str:
-    start = detail.index("HTTP ")
-    return detail[start : start + len("HTTP 502")]
 
 
 def _why(subject: Subject, variable: str, usual_names: tuple[str, ...]) -> str:
