@@ -15,6 +15,7 @@ from owctl.health import http, postgres, redis, socketio, target
 from owctl.health.parallel import at_once
 from owctl.health.result import HealthReport, ProbeResult, ServiceHealth, ServiceStatus, printable
 from owctl.health.target import Address, find_address
+from owctl.postgres.place import credentials_of
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -109,7 +110,7 @@ def _run(
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MINIMUM_GRACE_SECONDS = 10.0
-# Probes that send nothing secret.
+# Probes that send nothing secret; they speak HTTP.
 _OPEN = ("http", "socketio")
 
 
@@ -161,6 +162,9 @@ def check_containers(
     gating: bool = False,
 ) -> HealthReport:
     """Probe the containers of the services, as they were listed, at once."""
+    if any(choose_probe(service).type in _OPEN for service in services):
+        # Now, so that it delays no probe: the first to be asked would load it beside the others.
+        import owctl.http_client  # noqa: F401
     started = time.monotonic()
     checked_at = datetime.now(UTC)
     checks = []
@@ -301,8 +305,8 @@ def _speak(
         command = target.command_of(service, container)
         password = target.redis_password(environment, command)
         return redis.probe(host, port, password=password, **way)
-    user, database = target.postgres_login(environment)
-    return postgres.probe(host, port, user=user, database=database, **way)
+    login = credentials_of(environment)
+    return postgres.probe(host, port, user=login.user, database=login.database, **way)
 
 
 def _target(probe: Probe, address: Address) -> str:

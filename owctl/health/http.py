@@ -1,22 +1,26 @@
 """The HTTP probe: one GET, healthy if the answer is 2xx and complete.
 
-It reads answers with the standard library's http.client over our own deadline, not with httpx:
-httpx costs 130 ms to import, more than all probes of a healthy stack together, and its timeouts are
-per read. Redirects are not followed: they would prove another server's health.
+Redirects are not followed: they would prove another server's health. Nor is a proxy of the
+environment asked: a stack on this machine is not behind it.
 """
 
-import http.client
-import socket
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from owctl.health.result import ProbeResult, printable
-from owctl.health.wire import ClosedEarlyError, Wire, WrongProtocolError, converse
+from owctl.health.wire import WrongProtocolError, verdict
+from owctl.network import Deadline
+
+if TYPE_CHECKING:
+    from owctl.http_client import HttpClient
 
 MAX_BODY_BYTES = 64 * 1024
 _KEPT_IN_PATHS = "/%?&=:@!$'()*+,;~"
+_TEXT = {"Content-Type": "text/plain;charset=UTF-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,53 @@ class Answer:
         return 200 <= self.status < 300
 
 
+class Server:
+    """A server that is asked, by a client whose deadline holds for all questions together."""
+
+    def __init__(self, host: str, port: int, client: "HttpClient") -> None:
+        self._origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._client = client
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """Send one request, over a connection of its own, and read the answer.
+
+        Raises OSError when the connection fails, WrongProtocolError when the answer is not HTTP.
+        """
+        from owctl.http_client import NotHttpError, read_body
+
+        # As a target of its own: in a URL, httpx would normalise it.
+        target = quote(path, safe=_KEPT_IN_PATHS)
+        headers = _TEXT if body is not None else {}
+        try:
+            with self._client.answer(
+                method, self._origin, target=target, headers=headers, content=body
+            ) as response:
+                content = read_body(response, MAX_BODY_BYTES)
+        except NotHttpError as error:
+            raise WrongProtocolError(f"not HTTP: answered {printable(str(error), 60)}") from None
+        location = response.headers.get("Location", "")
+        return Answer(response.status_code, response.reason_phrase, location, content)
+
+
+def converse(
+    host: str,
+    port: int,
+    timeout_seconds: float,
+    exchange: Callable[[Server], ProbeResult],
+    through: Path | None = None,
+) -> ProbeResult:
+    """Let ``exchange`` ask and judge, and turn whatever fails into a verdict.
+
+    Returns the verdict with its latency; never raises for anything a server can do.
+    """
+    # Before the time runs: httpx takes a moment to load.
+    from owctl.http_client import HttpClient
+
+    with closing(HttpClient(Deadline(timeout_seconds), through)) as client:
+        server = Server(host, port, client)
+        return verdict(client, timeout_seconds, lambda: exchange(server))
+
+
 def probe(
     host: str,
     port: int,
@@ -47,30 +98,8 @@ def probe(
     ``timeout_seconds`` bounds the whole probe; ``through`` is a socket that leads there.
     """
     return converse(
-        host, port, timeout_seconds, lambda wire: judge(request(wire, "GET", path)), through
+        host, port, timeout_seconds, lambda server: judge(server.ask("GET", path)), through
     )
-
-
-def request(wire: Wire, method: str, path: str, body: bytes = b"") -> Answer:
-    """Send one request over a connected wire and read the answer.
-
-    Raises OSError when the connection fails, WrongProtocolError when the answer is not HTTP.
-    """
-    wire.send(_head(wire, method, path, body) + body)
-    response = http.client.HTTPResponse(cast(socket.socket, wire), method=method)
-    try:
-        response.begin()
-        content = response.read(MAX_BODY_BYTES)
-        if response.length and len(content) < MAX_BODY_BYTES:
-            raise ClosedEarlyError
-    except (http.client.RemoteDisconnected, http.client.IncompleteRead):
-        raise ClosedEarlyError from None
-    # ValueError: a chunk of negative length.
-    except (http.client.HTTPException, ValueError) as error:
-        raise WrongProtocolError(f"not HTTP: answered {printable(str(error), 60)}") from None
-    finally:
-        response.close()
-    return Answer(response.status, response.reason, response.getheader("Location", ""), content)
 
 
 def judge(answer: Answer) -> ProbeResult:
@@ -82,17 +111,3 @@ def judge(answer: Answer) -> ProbeResult:
         return ProbeResult("unhealthy", f"{text}, redirects to {printable(answer.location, 60)}")
     explanation = printable(answer.body, 80) or printable(answer.reason, 60)
     return ProbeResult("unhealthy", f"{text}: {explanation}" if explanation else text)
-
-
-def _head(wire: Wire, method: str, path: str, body: bytes) -> bytes:
-    host = f"[{wire.host}]" if ":" in wire.host else wire.host
-    lines = [
-        f"{method} {quote(path, safe=_KEPT_IN_PATHS)} HTTP/1.1",
-        f"Host: {host}:{wire.port}",
-        "User-Agent: owctl",
-        "Accept: */*",
-        "Connection: close",
-    ]
-    if method == "POST":
-        lines += ["Content-Type: text/plain;charset=UTF-8", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "", ""]).encode("ascii")

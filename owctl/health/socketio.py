@@ -5,7 +5,6 @@ from pathlib import Path
 
 from owctl.health import http
 from owctl.health.result import ProbeResult, printable
-from owctl.health.wire import Wire, converse
 
 _HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
 _OPEN_PACKET = b"0"
@@ -27,19 +26,18 @@ def probe(
     ``through`` is a socket that leads there.
     """
 
-    def exchange(wire: Wire) -> ProbeResult:
-        verdict = http.judge(http.request(wire, "GET", path))
+    def exchange(server: http.Server) -> ProbeResult:
+        verdict = http.judge(server.ask("GET", path))
         if gating or verdict.status != "healthy":
             return verdict
-        wire.connect()
-        return shake_hands(wire)
+        return shake_hands(server)
 
-    return converse(host, port, timeout_seconds, exchange, through)
+    return http.converse(host, port, timeout_seconds, exchange, through)
 
 
-def shake_hands(wire: Wire) -> ProbeResult:
-    """Open a session of Engine.IO over a connected wire, and close it again."""
-    answer = http.request(wire, "GET", _HANDSHAKE)
+def shake_hands(server: http.Server) -> ProbeResult:
+    """Open a session of Engine.IO, and close it again."""
+    answer = server.ask("GET", _HANDSHAKE)
     if not answer.succeeded:
         verdict = http.judge(answer)
         return ProbeResult("unhealthy", f"Engine.IO handshake: {verdict.detail}")
@@ -47,9 +45,8 @@ def shake_hands(wire: Wire) -> ProbeResult:
     if session is None:
         said = printable(answer.body, 60)
         return ProbeResult("unhealthy", f"Engine.IO handshake: no session in {said!r}")
-    wire.connect()
     # Otherwise the server would keep the session until its ping times out.
-    closed = http.request(wire, "POST", f"{_HANDSHAKE}&sid={session}", _CLOSE_PACKET)
+    closed = server.ask("POST", f"{_HANDSHAKE}&sid={session}", _CLOSE_PACKET)
     if not closed.succeeded:
         verdict = http.judge(closed)
         return ProbeResult("unhealthy", f"Engine.IO close: {verdict.detail}")

@@ -101,7 +101,7 @@ class StackServices:
         from owctl.doctor.finding import look
 
         for found in check_data(look(self.engine, self.stack)):
-            if found.status == "warning" and f" of {backend} " in found.detail:
+            if found.status == "warning" and found.subject == backend:
                 raise OwctlError(
                     f"The new backend does not seem to use PostgreSQL: {found.detail}.",
                     hint=f"an image of {backend} that uses PostgreSQL; or, if the file is an old "
@@ -284,9 +284,15 @@ class Steps:
         }
         rewritten = (target.CONFIG_TABLE,) if rows.pop(target.CONFIG_TABLE, 0) else ()
         known = passwords.read_passwords(self.journal.folder / passwords.FILE_NAME)
-        hashes = facts.get("files", {}).get("hashes", {})
+        files = facts.get("files", {})
         with self._connected() as connection:
-            wanted = Expected(rows, known, hashes, rewritten)
+            wanted = Expected(
+                rows,
+                known,
+                files.get("hashes", {}),
+                file_bytes=files.get("copied_bytes", 0),
+                rewritten=rewritten,
+            )
             proofs = prove(self.engine, self.stack, self.backend, connection, wanted)
         return {
             "proofs": [{"name": p.name, "status": p.status, "detail": p.detail} for p in proofs]

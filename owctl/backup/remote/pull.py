@@ -31,8 +31,9 @@ from owctl.backup.remote.store import (
 )
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.figures import readable
 from owctl.project.private_file import make_folder
-from owctl.volumes.space import check_reserve, free_bytes, readable
+from owctl.volumes.space import check_reserve, free_bytes
 
 # Removed by nobody but a later pull: `owctl backup` clears away only what ends with .partial.
 PULLING_SUFFIX = ".pulling"

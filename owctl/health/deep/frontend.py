@@ -8,7 +8,6 @@ from owctl.health import http
 from owctl.health.deep.subject import Subject
 from owctl.health.result import ProbeResult, printable
 from owctl.health.socketio import shake_hands
-from owctl.health.wire import Wire, converse
 
 # A backend that does not have the first may have the second.
 _API_PATHS = ("/api/version", "/api/config")
@@ -28,11 +27,9 @@ def reach_socketio(subject: Subject) -> ProbeResult:
     return _through(subject, shake_hands, "SOCKETIO_URL", _BRIDGES)
 
 
-def _ask_api(wire: Wire) -> ProbeResult:
-    for number, path in enumerate(_API_PATHS):
-        if number:
-            wire.connect()
-        answer = http.request(wire, "GET", path)
+def _ask_api(server: http.Server) -> ProbeResult:
+    for path in _API_PATHS:
+        answer = server.ask("GET", path)
         if answer.status != _NOT_FOUND:
             return _judge_api(path, answer)
     return ProbeResult("unhealthy", f"HTTP 404 at {_API_PATHS[0]}: no backend of this stack")
@@ -58,12 +55,12 @@ def _judge_api(path: str, answer: http.Answer) -> ProbeResult:
 
 def _through(
     subject: Subject,
-    exchange: Callable[[Wire], ProbeResult],
+    exchange: Callable[[http.Server], ProbeResult],
     variable: str,
     usual_names: tuple[str, ...],
 ) -> ProbeResult:
     address = subject.address
-    result = converse(
+    result = http.converse(
         address.host, address.port, subject.timeout_seconds, exchange, address.through
     )
     gateway_failed = any(error in result.detail for error in _GATEWAY_ERRORS)
