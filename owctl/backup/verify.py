@@ -19,7 +19,7 @@ from owctl.backup.member_file import MemberContent
 from owctl.backup.publish import LOCK_NAME
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.dump_scan import DumpScanner
-from owctl.volumes.tar_scan import TarScanner
+from owctl.volumes.archive_check import check_archive
 
 # -- Reading a backup back: sizes, SHA-256, compression, and the structure of what is inside.
 
@@ -45,7 +45,7 @@ def verify_member(
     cancelled: Callable[[], bool] = lambda: False,
     on_bytes: Callable[[int], None] | None = None,
 ) -> None:
-    """Read one member back and compare it with what the manifest says.
+    """Read one member back and compare it with what the manifest says; a restore takes what passes.
 
     An encrypted one is read as it is stored, its SHA-256 compared, where no ``identities`` are given.
     ``cancelled`` is asked now and then; Interrupted is raised when it says so. ``on_bytes`` is told,
@@ -57,7 +57,12 @@ def verify_member(
             if member.name.endswith(SUFFIX) and not identities:
                 content.finish_stored()
                 return
-            _CHECKS[member.kind](_reported(iter(content), on_bytes), member)
+            try:
+                _CHECKS[member.kind](_reported(iter(content), on_bytes), member)
+            except BackupInvalid:
+                # A damaged file explains whatever was found in it.
+                content.finish()
+                raise
             content.finish()
     except BackupInvalid as error:
         named = error.message.startswith(member.name)
@@ -101,11 +106,14 @@ def _check_size(path: Path, member: Member) -> None:
         raise BackupInvalid(f"it has {size} bytes, the manifest says {member.size_bytes}.")
 
 
-def _check_tar(content: Iterator[bytes], _: Member) -> None:
-    scanner = TarScanner()
-    for data in content:
-        scanner.feed(data)
-    scanner.finish()
+def _check_volume(content: Iterator[bytes], member: Member) -> None:
+    found = check_archive(content)
+    said = member.detail.get("entries"), member.detail.get("files_bytes")
+    if said not in ((None, None), (found.entries, found.files_bytes)):
+        raise BackupInvalid(
+            f"it unpacks to {found.entries} entries with {found.files_bytes} bytes, the "
+            f"manifest says {said[0]} and {said[1]}."
+        )
 
 
 def _check_database(content: Iterator[bytes], member: Member) -> None:
@@ -136,7 +144,7 @@ def _check_nothing(content: Iterator[bytes], _: Member) -> None:
 
 _CHECKS: dict[Kind, Check] = {
     "database": _check_database,
-    "volume": _check_tar,
+    "volume": _check_volume,
     "sqlite": _check_sqlite,
     "configuration": _check_nothing,
 }

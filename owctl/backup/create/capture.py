@@ -141,15 +141,7 @@ def store_configuration(
                 f"Cannot read {path}: {reason}.",
                 hint="owctl config --validate",
             ) from error
-        stored = write_small(folder, name, content, encryption)
-        yield Member(
-            name=stored.name,
-            kind="configuration",
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            content_size_bytes=stored.content_size_bytes,
-            detail={"path": str(path)},
-        )
+        yield write_small(folder, name, content, encryption).member("configuration", path=str(path))
 
 
 def _content(path: Path) -> bytes:

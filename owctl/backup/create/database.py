@@ -88,14 +88,8 @@ class Database:
         rows = {}
         for number, count in self.session.answer() if counts else ():
             rows[self.tables[int(number)].key] = int(count)
-        return Member(
-            name=stored.name,
-            kind="database",
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            content_size_bytes=stored.content_size_bytes,
-            detail={**self.about, "service": self.container.service, "rows": rows},
-        )
+        about = {**self.about, "service": self.container.service, "rows": rows}
+        return stored.member("database", **about)
 
     def file_paths(self) -> Iterator[str]:
         """Yield the paths of the uploaded files that the database names."""

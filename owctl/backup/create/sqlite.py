@@ -197,21 +197,14 @@ def _store(
             while data := source.read(_COPY_BYTES):
                 file.write(data)
         stored = file.finish()
-    member = Member(
-        name=stored.name,
-        kind="sqlite",
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        content_size_bytes=stored.content_size_bytes,
-        detail={
-            "volume": volume.key,
-            "part": volume.part,
-            "path": name,
-            "integrity_check": list(problems) or ["ok"],
-            "rows": rows,
-        },
-    )
-    return SqliteCopy(member, problems)
+    detail = {
+        "volume": volume.key,
+        "part": volume.part,
+        "path": name,
+        "integrity_check": list(problems) or ["ok"],
+        "rows": rows,
+    }
+    return SqliteCopy(stored.member("sqlite", **detail), problems)
 
 
 def _check(copy: Path) -> tuple[tuple[str, ...], dict[str, int]]:

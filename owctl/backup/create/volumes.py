@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 
 from owctl.backup.encryption import Encryption, stored_name
 from owctl.backup.manifest import Member
-from owctl.backup.member_file import MemberFile, Stored
+from owctl.backup.member_file import MemberFile
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.volumes import one_off
 from owctl.volumes.inventory import Inventory, VolumeSource
 from owctl.volumes.one_off import read_folder
-from owctl.volumes.tar_scan import TarEntry, TarScanner
+from owctl.volumes.tar import TarStream
 
 # -- The files that the database names: each should turn up in the archive of a volume.
 
@@ -162,47 +162,40 @@ def _archive(
     encryption: Encryption | None,
 ) -> ArchivedVolume:
     container_id, path = place
+    entries, files_bytes = 0, 0
     sqlite_files: list[str] = []
     found = named_files.in_volume(source.name)
-
-    def look(entry: TarEntry) -> None:
-        name = entry.name.removeprefix("./").rstrip("/")
-        found(name)
-        if entry.head == SQLITE_MAGIC:
-            sqlite_files.append(name)
-
-    scanner = TarScanner(look)
     with (
         MemberFile(folder, _member_name(source), on_bytes=on_bytes, encryption=encryption) as file,
-        read_folder(engine, container_id, path) as stream,
+        read_folder(engine, container_id, path) as pieces,
     ):
-        for data in stream:
-            file.write(data)
-            scanner.feed(data)
-        scanner.finish()
+        stream = TarStream(_stored(pieces, file))
+        for header in stream:
+            name = header.name.removeprefix("./").rstrip("/")
+            found(name)
+            if header.regular and stream.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
+                sqlite_files.append(name)
+            entries += 1
+            files_bytes += header.size_bytes
         stored = file.finish()
-    return ArchivedVolume(_member(source, stored, scanner), sqlite_files)
+    detail = {
+        "volume": source.key,
+        "part": source.part,
+        "volume_name": source.name,
+        "mounted_at": [
+            {"service": point.container.service, "path": point.destination}
+            for point in source.mount_points
+        ],
+        "entries": entries,
+        "files_bytes": files_bytes,
+    }
+    return ArchivedVolume(stored.member("volume", **detail), sqlite_files)
 
 
-def _member(source: VolumeSource, stored: Stored, scanner: TarScanner) -> Member:
-    return Member(
-        name=stored.name,
-        kind="volume",
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        content_size_bytes=stored.content_size_bytes,
-        detail={
-            "volume": source.key,
-            "part": source.part,
-            "volume_name": source.name,
-            "mounted_at": [
-                {"service": point.container.service, "path": point.destination}
-                for point in source.mount_points
-            ],
-            "entries": scanner.entries,
-            "files_bytes": scanner.content_bytes,
-        },
-    )
+def _stored(pieces: Iterable[bytes], file: MemberFile) -> Iterator[bytes]:
+    for data in pieces:
+        file.write(data)
+        yield data
 
 
 def _member_name(source: VolumeSource) -> str:

@@ -184,15 +184,7 @@ def _archive_uploads(
     ):
         for data in stream:
             file.write(data)
-        stored = file.finish()
-    return Member(
-        name=stored.name,
-        kind="volume",
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        content_size_bytes=stored.content_size_bytes,
-        detail={"path": place.uploads},
-    )
+        return file.finish().member("volume", path=place.uploads)
 
 
 def _sha256(path: Path) -> str:
