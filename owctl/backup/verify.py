@@ -19,6 +19,7 @@ from owctl.backup.member_file import MemberContent
 from owctl.backup.publish import LOCK_NAME
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.dump_scan import DumpScanner
+from owctl.volumes import sqlite
 from owctl.volumes.archive_check import check_archive
 
 # -- Reading a backup back: sizes, SHA-256, compression, and the structure of what is inside.
@@ -131,7 +132,7 @@ def _check_database(content: Iterator[bytes], member: Member) -> None:
 
 def _check_sqlite(content: Iterator[bytes], _: Member) -> None:
     first = next(content, b"")
-    if not first.startswith(b"SQLite format 3\0"):
+    if not first.startswith(sqlite.MAGIC):
         raise BackupInvalid("it is no SQLite database.")
     for _data in content:
         pass

@@ -13,8 +13,7 @@ from owctl import __version__
 from owctl.backup.create.database import MEMBER_NAME, Database
 from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
 from owctl.backup.create.redis import write_out
-from owctl.backup.create.sqlite import copy_database
-from owctl.backup.create.volumes import NamedFiles, archive_volume, reachable
+from owctl.backup.create.volumes import NamedFiles, archive_volume, copy_sqlite, reachable
 from owctl.backup.encryption import Encryption, stored_name
 from owctl.backup.events import BackupWarning, MemberProgress, Receiver
 from owctl.backup.manifest import PARTS, Manifest, Member, Part
@@ -298,7 +297,7 @@ class Capture:
     def _sqlite(
         self, place: tuple[str, str], path: str, source: VolumeSource, verifier: Verifier
     ) -> None:
-        copy = copy_database(self.engine, place, path, self.folder, source, self.encryption)
+        copy = copy_sqlite(self.engine, place, path, self.folder, source, self.encryption)
         where = f"The SQLite database {path} in the volume {source.key}"
         if copy is None:
             self._warn(

@@ -1,4 +1,4 @@
-"""A volume: the engine's archive stream of its files, followed while it is stored."""
+"""Volumes as members: the archive of each, followed while it is stored, and copies of its SQLite files."""
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from owctl.backup.encryption import Encryption, stored_name
 from owctl.backup.manifest import Member
-from owctl.backup.member_file import MemberFile
+from owctl.backup.member_file import MemberFile, cannot_write
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, OwctlError
-from owctl.volumes import one_off
+from owctl.volumes import one_off, sqlite
 from owctl.volumes.inventory import Inventory, VolumeSource
 from owctl.volumes.one_off import read_folder
 from owctl.volumes.tar import TarStream
@@ -85,7 +85,6 @@ def _place(path: str, roots: list[tuple[str, str, str]]) -> tuple[str, str] | No
 # -- A volume: the engine's archive stream of its files, followed while it is stored.
 
 
-SQLITE_MAGIC = b"SQLite format 3\0"
 # A file that shrinks while it is read spoils the whole archive; the next try mostly succeeds.
 _ATTEMPTS = 3
 
@@ -173,7 +172,7 @@ def _archive(
         for header in stream:
             name = header.name.removeprefix("./").rstrip("/")
             found(name)
-            if header.regular and stream.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
+            if header.regular and stream.read(len(sqlite.MAGIC)) == sqlite.MAGIC:
                 sqlite_files.append(name)
             entries += 1
             files_bytes += header.size_bytes
@@ -200,3 +199,66 @@ def _stored(pieces: Iterable[bytes], file: MemberFile) -> Iterator[bytes]:
 
 def _member_name(source: VolumeSource) -> str:
     return str(PurePosixPath("volumes") / f"{source.key}.tar.zst")
+
+
+# -- SQLite databases in a volume.
+
+_COPY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteCopy:
+    """A member with a database that was copied; ``problems`` are SQLite's own words."""
+
+    member: Member
+    problems: tuple[str, ...]
+
+
+def copy_sqlite(
+    engine: Engine,
+    place: tuple[str, str],
+    name: str,
+    folder: Path,
+    source: VolumeSource,
+    encryption: Encryption | None = None,
+) -> SqliteCopy | None:
+    """Copy the database ``name`` of the volume at ``place``, check it, and store it in ``folder``.
+
+    None if it was written to so much that no consistent copy could be had, or is gone. The copy
+    has its log worked in: it is a single file. Raises OwctlError.
+    """
+    container_id, root = place
+    work = folder / ".sqlite"
+    copy = work / "copy"
+    try:
+        work.mkdir(mode=0o700)
+        try:
+            path = f"{root.rstrip('/')}/{name}"
+            if not sqlite.fetch_database(engine, container_id, path, copy):
+                return None
+            return _store_sqlite(copy, folder, source, name, encryption)
+        finally:
+            sqlite.empty_folder(work)
+            work.rmdir()
+    except OSError as error:
+        raise cannot_write(work, error) from error
+
+
+def _store_sqlite(
+    copy: Path, folder: Path, volume: VolumeSource, name: str, encryption: Encryption | None
+) -> SqliteCopy:
+    complaints, rows = sqlite.examine(copy, is_new=True)
+    with MemberFile(folder, f"sqlite/{volume.key}/{name}.zst", encryption=encryption) as file:
+        with copy.open("rb") as source:
+            while data := source.read(_COPY_BYTES):
+                file.write(data)
+        stored = file.finish()
+    detail = {
+        "volume": volume.key,
+        "part": volume.part,
+        "path": name,
+        "integrity_check": complaints,
+        "rows": rows,
+    }
+    problems = () if complaints == ["ok"] else tuple(complaints)
+    return SqliteCopy(stored.member("sqlite", **detail), problems)
