@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from owctl.backup.publish import sync_folder
-from owctl.backup.remote.store import PIECE_BYTES, Content, MissingRemotely
+from owctl.backup.remote.store import PIECE_BYTES, TEMPORARY_SUFFIX, Content, MissingRemotely
 from owctl.errors import OwctlError
-
-TEMPORARY_SUFFIX = ".tmp"
 
 
 class FolderStore:
