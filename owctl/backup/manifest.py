@@ -178,15 +178,3 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
     return value
-
-
-def part_of(member: Member) -> Part:
-    """Return the part that a member belongs to.
-
-    In backups of owctl's first format a volume does not say so: all of them were ``files``.
-    """
-    if member.kind == "database":
-        return "db"
-    if member.kind == "configuration":
-        return "config"
-    return "redis" if member.detail.get("part") == "redis" else "files"

@@ -271,3 +271,16 @@ class Stack:
     named_files: tuple[Path, ...] = ()
     inactive_services: frozenset[str] = frozenset()
     spec: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def depends(self, dependant: str, dependency: str) -> bool:
+        """Return whether a service names another in its ``depends_on``."""
+        service = self.services.get(dependant)
+        return service is not None and any(e.service == dependency for e in service.depends_on)
+
+    def is_one_shot(self, name: str) -> bool:
+        """Return whether a service is to do its work and end, as somebody waits for that."""
+        return any(
+            edge.service == name and edge.condition == "service_completed_successfully"
+            for other in self.services.values()
+            for edge in other.depends_on
+        )

@@ -19,25 +19,6 @@ def dependencies(stack: Stack) -> dict[str, tuple[str, ...]]:
     }
 
 
-def dependents(stack: Stack) -> dict[str, tuple[str, ...]]:
-    """Return for each service the services that depend on it."""
-    edges = dependencies(stack)
-    return {
-        name: tuple(other for other, needs in edges.items() if name in needs)
-        for name in stack.services
-    }
-
-
-def start_levels(stack: Stack) -> tuple[tuple[str, ...], ...]:
-    """Return the services in levels: each depends on services of earlier levels only."""
-    edges = dependencies(stack)
-    levels: dict[str, int] = {}
-    for name in dependency_order(stack):
-        levels[name] = 1 + max((levels[other] for other in edges[name]), default=-1)
-    count = 1 + max(levels.values(), default=-1)
-    return tuple(tuple(name for name in edges if levels[name] == level) for level in range(count))
-
-
 def dependency_order(stack: Stack) -> tuple[str, ...]:
     """Return the services so that each comes after what it depends on, else in file order."""
     edges = dependencies(stack)

@@ -1,10 +1,11 @@
 """Reads one YAML file into nodes with lines, refusing what could be misread or could explode."""
 
 import re
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from owctl.compose.document import Node, Scalar
+from owctl.compose.document import Node, Scalar, Timestamp
 from owctl.environment.paths import display_path
 from owctl.errors import Problem
 
@@ -22,6 +23,12 @@ _TRUE = frozenset(("true", "True", "TRUE"))
 _FALSE = frozenset(("false", "False", "FALSE"))
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|0[bB][01_]+|[0-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+# Compiled where there is a date: hardly any file has one.
+_TIMESTAMP = (
+    r"(?P<date>\d{4}-\d{1,2}-\d{1,2})"
+    r"(?:(?P<gap>[Tt ])(?P<time>\d{1,2}:\d{1,2}:\d{1,2})(?P<fraction>\.\d+)?"
+    r"(?P<zone>Z|[+-]\d\d:\d\d)?)?"
+)
 
 
 class _Unreadable(Exception):
@@ -207,8 +214,7 @@ class _Reader:
         tag: str | None = event.tag
         text: str = event.value
         if tag in (None, "!", "!override"):
-            plain = event.implicit[0] or (tag == "!override" and event.style is None)
-            return _resolve(text) if plain else text
+            return _resolve(text) if event.implicit[0] else text
         name = tag.removeprefix(_STANDARD_TAG) if tag else ""
         if name == "str":
             return text
@@ -246,11 +252,7 @@ def _resolve(text: str) -> Scalar:
         return _integer(text.replace("_", ""))
     if _FLOAT.fullmatch(text):
         return float(text)
-    if text[4:5] == "-":
-        from owctl.compose.timestamps import read_timestamp
-
-        return read_timestamp(text) or text
-    return text
+    return (_timestamp(text) or text) if text[4:5] == "-" else text
 
 
 def _integer(text: str) -> int | str:
@@ -261,6 +263,38 @@ def _integer(text: str) -> int | str:
         return sign * int(digits, 0)
     except ValueError:
         return text  # such as 08, which is no octal number
+
+
+def _timestamp(text: str) -> Timestamp | None:
+    """Return the point in time that an unquoted date is to compose, None if it is text."""
+    match = re.fullmatch(_TIMESTAMP, text)
+    # With T there has to be a zone, with a space there must be none.
+    if match is None or (match["gap"] is not None and (match["gap"] == " ") == bool(match["zone"])):
+        return None
+    parts = [*match["date"].split("-"), *(match["time"] or "0:0:0").split(":")]
+    zone = match["zone"] or "Z"
+    try:
+        moment = datetime(*map(int, parts), tzinfo=_zone(zone))  # type: ignore[misc,arg-type]
+    except ValueError:
+        return None
+    fraction = (match["fraction"] or "")[:10].rstrip("0").rstrip(".")
+    clock = f"{moment:%Y-%m-%d}".rjust(10, "0"), f"{moment:%H:%M:%S}{fraction}"
+    is_utc = zone == "Z" or zone[1:] == "00:00"
+    offset = zone.replace(":", "")
+    return Timestamp(
+        f"{clock[0]} {clock[1]} " + ("+0000 UTC" if is_utc else f"{offset} {offset}"),
+        f"{clock[0]}T{clock[1]}" + ("Z" if is_utc else zone),
+    )
+
+
+def _zone(text: str) -> timezone:
+    if text == "Z":
+        return UTC
+    hours, minutes = int(text[1:3]), int(text[4:])
+    if hours > 23 or minutes > 59:
+        raise ValueError(text)
+    sign = -1 if text[0] == "-" else 1
+    return timezone(sign * timedelta(hours=hours, minutes=minutes))
 
 
 def _shown(key: object) -> str:

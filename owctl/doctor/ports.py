@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from owctl.compose.model import Port, Service, Stack
 from owctl.compose.services import choose_probe
 from owctl.doctor.finding import Finding, Situation
-from owctl.engine.ports import HostPort, process_holding, published_ports
+from owctl.engine.containers import HostPort, published_ports
+from owctl.engine.ports import process_holding
 
 _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104  # compared, not bound
 _TRIED_PORTS = 100

@@ -286,7 +286,7 @@ class Engine:
     def _port_holder(self, port: int, protocol: str) -> str | None:
         from owctl.engine.ports import describe_holder
 
-        return describe_holder(self, port, protocol)
+        return describe_holder(self.api, port, protocol, is_local=self.endpoint.is_local)
 
 
 def open_client(endpoint: Endpoint, api_version: str, timeout_seconds: int) -> "APIClient":

@@ -12,7 +12,7 @@ from owctl.engine.inspection import (
     container_from_inspect,
     health_log,
 )
-from owctl.engine.naming import NUMBER, ONEOFF, PROJECT, SERVICE
+from owctl.engine.naming import NUMBER, ONEOFF, PROJECT, SERVICE, WORKING_DIR
 from owctl.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
@@ -315,3 +315,39 @@ def _name(raw: "dict[str, Any]") -> str:
     names = [name.lstrip("/") for name in raw.get("Names") or []]
     own = [name for name in names if "/" not in name]
     return str((own or names or [str(raw["Id"])[:12]])[0])
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port of the host that a running container publishes.
+
+    ``project`` and ``working_dir``, the project's folder, are "" outside compose.
+    """
+
+    host_ip: str
+    number: int
+    protocol: str
+    container_id: str
+    container: str
+    project: str
+    working_dir: str = ""
+
+
+def published_ports(engine: "Engine") -> list[HostPort]:
+    """Return every host port that the engine's running containers hold. Raises its errors."""
+    with engine.translate("list the published ports"):
+        containers = engine.api.containers()
+    return [
+        HostPort(
+            host_ip=str(port.get("IP") or ""),
+            number=int(port["PublicPort"]),
+            protocol=str(port.get("Type") or "tcp"),
+            container_id=str(entry["Id"]),
+            container=str((entry.get("Names") or ["?"])[0]).lstrip("/"),
+            project=(entry.get("Labels") or {}).get(PROJECT, ""),
+            working_dir=(entry.get("Labels") or {}).get(WORKING_DIR, ""),
+        )
+        for entry in containers
+        for port in entry.get("Ports") or []
+        if port.get("PublicPort")
+    ]

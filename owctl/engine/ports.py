@@ -1,65 +1,28 @@
 """Who holds a port of the host: one of the engine's containers, or a process on this machine."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from owctl.engine.naming import PROJECT, WORKING_DIR
-
 if TYPE_CHECKING:
-    from owctl.engine.connection import Engine
+    from docker import APIClient
 
 _LISTENING = "0A"
 _PROC = Path("/proc")
 
 
-@dataclass(frozen=True, slots=True)
-class HostPort:
-    """A port of the host that a running container publishes.
-
-    ``project`` and ``working_dir``, the project's folder, are "" outside compose.
-    """
-
-    host_ip: str
-    number: int
-    protocol: str
-    container_id: str
-    container: str
-    project: str
-    working_dir: str = ""
-
-
-def published_ports(engine: "Engine") -> list[HostPort]:
-    """Return every host port that the engine's running containers hold. Raises its errors."""
-    with engine.translate("list the published ports"):
-        containers = engine.api.containers()
-    return [
-        HostPort(
-            host_ip=str(port.get("IP") or ""),
-            number=int(port["PublicPort"]),
-            protocol=str(port.get("Type") or "tcp"),
-            container_id=str(entry["Id"]),
-            container=str((entry.get("Names") or ["?"])[0]).lstrip("/"),
-            project=(entry.get("Labels") or {}).get(PROJECT, ""),
-            working_dir=(entry.get("Labels") or {}).get(WORKING_DIR, ""),
-        )
-        for entry in containers
-        for port in entry.get("Ports") or []
-        if port.get("PublicPort")
-    ]
-
-
-def describe_holder(engine: "Engine", port: int, protocol: str = "tcp") -> str | None:
+def describe_holder(
+    api: "APIClient", port: int, protocol: str = "tcp", *, is_local: bool
+) -> str | None:
     """Return words for what holds ``port`` of the engine's host, None when it cannot be told."""
-    holder = container_holding(engine, port, protocol)
+    holder = container_holding(api, port, protocol)
     if holder is not None:
         return holder
-    if not engine.endpoint.is_local:
+    if not is_local:
         return None  # another machine's processes cannot be seen
     return process_holding(port, protocol)
 
 
-def container_holding(engine: "Engine", port: int, protocol: str = "tcp") -> str | None:
+def container_holding(api: "APIClient", port: int, protocol: str = "tcp") -> str | None:
     """Return "container NAME (project P)" for the running container that publishes ``port``.
 
     Raises nothing: it explains another failure, and an engine that fails twice changes nothing.
@@ -68,7 +31,7 @@ def container_holding(engine: "Engine", port: int, protocol: str = "tcp") -> str
     from requests.exceptions import RequestException
 
     try:
-        containers = engine.api.containers(filters={"publish": f"{port}/{protocol}"})
+        containers = api.containers(filters={"publish": f"{port}/{protocol}"})
     except (DockerException, RequestException):
         return None
     for entry in containers:

@@ -15,6 +15,7 @@ from owctl.health import http, postgres, redis, socketio, target
 from owctl.health.parallel import at_once
 from owctl.health.result import HealthReport, ProbeResult, ServiceHealth, ServiceStatus, printable
 from owctl.health.target import Address, find_address
+from owctl.postgres.place import credentials_of
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -245,18 +246,9 @@ def _verdict_on_state(
     if container.state == "created":
         reason = f": {container.error}" if container.error else ""
         return "stopped", f"created, but never started{reason}"
-    if container.exit_code == 0 and container.state == "exited" and _is_job(stack, service):
+    if container.exit_code == 0 and container.state == "exited" and stack.is_one_shot(service.name):
         return "healthy", "completed"
     return "stopped", ended or container.state
-
-
-def _is_job(stack: Stack, service: Service) -> bool:
-    """Whether another service waits for this one to complete."""
-    return any(
-        edge.service == service.name and edge.condition == "service_completed_successfully"
-        for other in stack.services.values()
-        for edge in other.depends_on
-    )
 
 
 def _ask(
@@ -310,8 +302,8 @@ def _speak(
         command = target.command_of(service, container)
         password = target.redis_password(environment, command)
         return redis.probe(host, port, password=password, **way)
-    user, database = target.postgres_login(environment)
-    return postgres.probe(host, port, user=user, database=database, **way)
+    login = credentials_of(environment)
+    return postgres.probe(host, port, user=login.user, database=login.database, **way)
 
 
 def _target(probe: Probe, address: Address) -> str:

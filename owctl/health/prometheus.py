@@ -5,6 +5,10 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
 from owctl.errors import OwctlError
 from owctl.health.result import HealthReport
 from owctl.project.private_file import cannot
@@ -19,12 +23,33 @@ _HELP = {
     "owctl_stack_healthy": "Whether every service that was asked is healthy.",
     "owctl_health_checked_timestamp_seconds": "When the stack was asked, in Unix time.",
 }
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 Samples = list[tuple[Mapping[str, str], float]]
 
 
 def exposition(report: HealthReport) -> str:
     """Return the report as gauges, each with HELP and TYPE; it ends with a newline."""
+    # The library's own registry would add what it counts of this process.
+    registry = CollectorRegistry()
+    registry.register(_Reported(report))
+    return generate_latest(registry).decode()
+
+
+class _Reported(Collector):
+    """Hands a report's gauges to prometheus_client; a family without samples is not announced."""
+
+    def __init__(self, report: HealthReport) -> None:
+        self.families = _families(report)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, samples in self.families.items():
+            if samples:
+                family = GaugeMetricFamily(name, _HELP[name], labels=list(samples[0][0]))
+                for labels, value in samples:
+                    family.add_metric(list(labels.values()), round(value, 6))
+                yield family
+
+
+def _families(report: HealthReport) -> dict[str, Samples]:
     project = {"project": report.project}
     rows = [
         (project | {"service": row.service, "container": row.container or ""}, row)
@@ -39,7 +64,7 @@ def exposition(report: HealthReport) -> str:
         for each in report.deep or ()
         if each.status != "skipped"
     ]
-    families: dict[str, Samples] = {
+    return {
         "owctl_service_up": [(labels, row.status == "healthy") for labels, row in rows],
         "owctl_service_probe_duration_seconds": [
             (labels, row.latency_ms / 1000) for labels, row in rows if row.latency_ms is not None
@@ -55,18 +80,6 @@ def exposition(report: HealthReport) -> str:
         "owctl_stack_healthy": [(project, report.status == "healthy")],
         "owctl_health_checked_timestamp_seconds": [(project, report.checked_at.timestamp())],
     }
-    return "".join(line + "\n" for name in families for line in _family(name, families[name]))
-
-
-def _family(name: str, samples: Samples) -> Iterator[str]:
-    if not samples:
-        return
-    yield f"# HELP {name} {_HELP[name]}"
-    yield f"# TYPE {name} gauge"
-    for labels, value in samples:
-        pairs = ",".join(f'{key}="{text.translate(_ESCAPES)}"' for key, text in labels.items())
-        # Full seconds keep their milliseconds: %g would round a time stamp to ten days.
-        yield f"{name}{{{pairs}}} {int(value) if float(value).is_integer() else f'{value:.6f}'}"
 
 
 def write_exposition(path: Path, text: str) -> None:

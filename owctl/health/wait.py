@@ -1,4 +1,7 @@
-"""Waits until every service is healthy, and ends as soon as one can no longer become so."""
+"""Waits until services are healthy, and ends as soon as one can no longer become so.
+
+What is common to every wait, also to that of a start: the rounds, and when an end is final.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +27,23 @@ EXITS_ALLOWED = 3
 SHORTEST_PROBE_SECONDS = 0.25
 # With these the engine starts a container again that ended by itself, so "exited" means stopped.
 _ALWAYS_RESTARTED = ("always", "unless-stopped")
+
+
+def repeat(
+    look: Callable[[], float | None],
+    timeout_seconds: float,
+    pause: Callable[[float], object] = time.sleep,
+) -> bool:
+    """Call ``look`` until it returns None; return False where time is up before.
+
+    ``look`` returns how many seconds to pause before the next time.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while (seconds := look()) is not None:
+        if time.monotonic() + seconds >= deadline:
+            return False
+        pause(seconds)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +82,22 @@ def wait_until_healthy(
     deadline = started + wait.timeout_seconds
     restarts_before: dict[str, int] = {}
     look = look or _lister(wait)
-    pause_seconds = PAUSE_SECONDS
-    while True:
+    outcomes: list[WaitOutcome] = []
+
+    def once() -> float | None:
         containers = look()
         for container in containers:
             restarts_before.setdefault(container.id, container.restart_count)
         report, pause_seconds = _ask(wait, containers, deadline)
         report = replace(report, duration_ms=(time.monotonic() - started) * 1000)
         on_round(report)
-        if report.status == "healthy":
-            return WaitOutcome(report)
-        failure: OwctlError | None = _ended_for_good(wait, report, containers, restarts_before)
-        if failure is None and time.monotonic() + pause_seconds >= deadline:
-            failure = _timed_out(wait, report)
-        if failure is not None:
-            return WaitOutcome(report, failure)
-        time.sleep(pause_seconds)
+        failed = _ended_for_good(wait, report, containers, restarts_before)
+        outcomes[:] = [WaitOutcome(report, None if report.status == "healthy" else failed)]
+        return None if failed or report.status == "healthy" else pause_seconds
+
+    ended = repeat(once, wait.timeout_seconds)
+    outcome = outcomes[0]
+    return outcome if ended else replace(outcome, failure=_timed_out(wait, outcome.report))
 
 
 def _lister(wait: Wait) -> "Callable[[], Sequence[Container]]":
@@ -136,20 +156,33 @@ def _ended_for_good(
             continue
         what = final_end(container, restarts_before[container.id])
         if what is not None:
-            return ServiceFailed(
-                f"{container.service} {what}.",
-                hint=f"owctl logs --tail 200 {container.service}",
-                details=last_words(wait.engine, container),
-            )
+            return failed(wait.engine, container, what)
     return None
 
 
-def final_end(container: "Container", restarts_before: int) -> str | None:
-    """Return how a container ended if it will not become healthy by itself, else None."""
+def failed(
+    engine: "Engine", container: "Container", what: str, evidence: Sequence[str] = ()
+) -> ServiceFailed:
+    """Return the error of a container that will not become ready, with its last words."""
+    return ServiceFailed(
+        f"{container.service} {what}.",
+        hint=f"owctl logs --tail 200 {container.service}",
+        details=[*evidence, *last_words(engine, container)],
+    )
+
+
+def final_end(
+    container: "Container", restarts_before: int, *, may_be_started: bool = True
+) -> str | None:
+    """Return how a container ended if it will not become healthy by itself, else None.
+
+    ``may_be_started``: one that the engine restarts was stopped by somebody, who may start it again.
+    """
     policy = container.restart_policy
     if container.state in ("exited", "dead"):
         # By "on-failure" the engine has given up by now: the container is no longer "restarting".
-        return None if policy in _ALWAYS_RESTARTED else how_it_ended(container)
+        stopped = may_be_started and policy in _ALWAYS_RESTARTED
+        return None if stopped else how_it_ended(container)
     exits = container.restart_count - restarts_before + (container.state == "restarting")
     if exits >= EXITS_ALLOWED:
         how = "" if container.exit_code is None else f": it {how_it_ended(container)}"

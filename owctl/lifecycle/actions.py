@@ -245,7 +245,7 @@ class Actions:
                 timeout_seconds=self.timeout_seconds,
                 cancel=cancel,
                 report=report,
-                one_shot=is_one_shot(self.stack, service.name),
+                one_shot=self.stack.is_one_shot(service.name),
             )
         except (ServiceFailed, TimedOut) as error:
             error.details = (*error.details, *self._circumstances(service))
@@ -305,15 +305,6 @@ class Actions:
             # Another project's container may be attached: that is no reason to fail a stop.
             return f"kept: {error.message}"
         return "removed"
-
-
-def is_one_shot(stack: Stack, name: str) -> bool:
-    """Return whether a service is to do its work and end, as somebody waits for that."""
-    return any(
-        edge.service == name and edge.condition == "service_completed_successfully"
-        for other in stack.services.values()
-        for edge in other.depends_on
-    )
 
 
 def grace_seconds(service: Service | None) -> int | None:

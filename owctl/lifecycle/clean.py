@@ -66,7 +66,7 @@ def plan_clean(stack: Stack, listing: Listing) -> Plan:
         dependants = [
             stops[other.id]
             for other in containers
-            if other.id in stops and _depends(stack, other.service, item.service)
+            if other.id in stops and stack.depends(other.service, item.service)
         ]
         mine = [_step("stop", item, keys(dependants))] if item.id in stops else []
         steps += [*mine, _step("remove", item, keys(mine))]
@@ -176,11 +176,6 @@ def _step(kind: StepKind, item: Item, requires: frozenset[str] = frozenset()) ->
         container_id=item.id,
         requires=requires,
     )
-
-
-def _depends(stack: Stack, dependant: str, dependency: str) -> bool:
-    service = stack.services.get(dependant)
-    return service is not None and any(e.service == dependency for e in service.depends_on)
 
 
 def _lines(word: str, items: Sequence[Item]) -> list[str]:

@@ -1,13 +1,12 @@
-"""Wait until a service is ready, fail as soon as it cannot become so (DESIGN: ready is what a
-protocol probe says)."""
+"""Wait until a service is ready, as its probe says; fail as soon as it cannot become so."""
 
 import threading
-import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
 from owctl.errors import ServiceFailed, TimedOut
+from owctl.health.wait import failed, final_end, repeat
 from owctl.lifecycle.execute import Cancelled
 from owctl.observe.evidence import how_it_ended, last_words
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 PROBE_INTERVAL_SECONDS = 0.15
 PROBE_TIMEOUT_SECONDS = 2.0
-# A service with a restart policy may stumble while it starts; at the third exit it has failed.
-EXITS_ALLOWED = 3
 
 
 def wait_until_ready(
@@ -48,16 +45,23 @@ def wait_until_ready(
             f"{service.name} has no container to wait for.", hint=f"owctl start {service.name}"
         )
     waits = [_Wait(engine, stack, service, container, one_shot) for container in containers]
-    deadline = time.monotonic() + timeout_seconds
-    while True:
+    pending = waits
+
+    def once() -> float | None:
+        nonlocal pending
         pending = [wait for wait in waits if not wait.ready()]
         if not pending:
-            return waits[0].detail
+            return None
         report(pending[0].detail)
-        if time.monotonic() >= deadline:
-            raise _timed_out(engine, service, pending, timeout_seconds)
-        if cancel.wait(PROBE_INTERVAL_SECONDS):
+        return PROBE_INTERVAL_SECONDS
+
+    def pause(seconds: float) -> None:
+        if cancel.wait(seconds):
             raise Cancelled
+
+    if not repeat(once, timeout_seconds, pause):
+        raise _timed_out(engine, service, pending, timeout_seconds)
+    return waits[0].detail
 
 
 class _Wait:
@@ -106,30 +110,22 @@ class _Wait:
         self.detail = health.detail
         if health.status == "unhealthy" and health.probe == "engine":
             # No probe of ours: the engine's verdict is the only one, and it is final.
-            raise self._failed("was found unhealthy by its health check", health_log(container))
+            what = "was found unhealthy by its health check"
+            raise failed(self.engine, container, what, health_log(container))
         return health.status == "healthy" and not self.one_shot
 
     def _ended(self) -> bool:
         """Return True for a one-shot service that has succeeded; raise for one that failed."""
         container = self.container
-        exits = container.restart_count - self.restarts_before
-        if container.state in ("exited", "dead"):
-            if self.one_shot and container.exit_code == 0:
-                self.detail = "completed"
-                return True
-            raise self._failed(how_it_ended(container))
-        if container.state == "restarting" or exits:
+        if self.one_shot and container.state in ("exited", "dead") and container.exit_code == 0:
+            self.detail = "completed"
+            return True
+        end = final_end(container, self.restarts_before, may_be_started=False)
+        if end is not None:
+            raise failed(self.engine, container, end)
+        if container.state == "restarting" or container.restart_count > self.restarts_before:
             self.detail = f"restarting: {how_it_ended(container)}"
-            if exits + (container.state == "restarting") >= EXITS_ALLOWED:
-                raise self._failed(f"keeps restarting: it {how_it_ended(container)}")
         return False
-
-    def _failed(self, what: str, evidence: Sequence[str] = ()) -> ServiceFailed:
-        return ServiceFailed(
-            f"{self.service.name} {what}.",
-            hint=f"owctl logs --tail 200 {self.service.name}",
-            details=[*evidence, *last_words(self.engine, self.container)],
-        )
 
 
 def _timed_out(

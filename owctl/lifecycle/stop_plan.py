@@ -35,7 +35,7 @@ def plan_stop(
     stops = {container.id: _step("stop", container) for container in chosen}
     steps: list[Step] = []
     for container in chosen:
-        dependants = [c for c in chosen if _depends(stack, c.service, container.service)]
+        dependants = [c for c in chosen if stack.depends(c.service, container.service)]
         requires = keys(stops[dependant.id] for dependant in dependants)
         steps.append(_step("stop", container, requires))
         steps.append(_step("remove", container, keys([stops[container.id]])))
@@ -87,11 +87,6 @@ def _step(kind: StepKind, container: "Container", requires: frozenset[str] = fro
     )
 
 
-def _depends(stack: Stack, dependant: str, dependency: str) -> bool:
-    service = stack.services.get(dependant)
-    return service is not None and any(e.service == dependency for e in service.depends_on)
-
-
 def _network_steps(stack: Stack, observed: Observed, after: frozenset[str]) -> list[Step]:
     return [
         Step(kind="remove-network", subject=key, name=network.name, requires=after)
@@ -120,7 +115,7 @@ def plan_halt(stack: Stack, containers: Sequence["Container"]) -> Plan:
     stops = {container.id: _step("stop", container) for container in containers}
     # A dependency comes after all that depends on it, so that the steps can be run one by one.
     for container in sorted(containers, key=lambda each: -_depth(stack, each.service)):
-        above = [c for c in containers if _depends(stack, c.service, container.service)]
+        above = [c for c in containers if stack.depends(c.service, container.service)]
         steps.append(_step("stop", container, keys(stops[each.id] for each in above)))
     return Plan(tuple(steps))
 

@@ -178,11 +178,6 @@ def parse_levels(text: str) -> frozenset[Level]:
     return frozenset(LEVELS[LEVELS.index(level) :] if name.endswith("+") else [level])
 
 
-def own_level(line: str) -> Level | None:
-    """Return the level that a line (without control sequences) states itself, None if none."""
-    return _stated(line)[0]
-
-
 class LevelReader:
     """Tells the levels of a log's lines, which it must be given in their order.
 

@@ -19,6 +19,8 @@ KEPT_LINES = 2000
 KEPT_BYTES = 8_000_000
 FIRST_LINES = 50
 PAUSE_SECONDS = 1.0
+# After a break another container's line may come that is older than the newest one shown.
+OVERLAP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class NewestLines:
         self._entries: deque[Entry] = deque()
         self._size_bytes = 0
         self._count = 0
-        self._last_stamp = b""
+        self._last_stamps: dict[str, bytes] = {}  # by the container's id
         self._stopped = threading.Event()
 
     def entries(self) -> list[Entry]:
@@ -78,25 +80,30 @@ class NewestLines:
             on_end=self._say,
             on_problem=self._on_problem,
         )
-        seen = self._last_stamp
+        seen = dict(self._last_stamps)
         with closing(follower.lines()) as batches:
             for lines in batches:
                 if self._stopped.is_set():
                     return
-                # A reader that begins anew is shown the last line once more.
-                if fresh := [line for line in lines if line[0] > seen]:
+                # A reader that begins anew is shown its last lines once more.
+                if fresh := [
+                    line for line in lines if line[0] > seen.get(line[1].container_id, b"")
+                ]:
                     self._add_lines(fresh)
 
     def _window(self) -> Window:
-        if not self._last_stamp:
+        if not self._last_stamps:
             return Window(tail=FIRST_LINES)
-        return Window(since=datetime.fromisoformat(self._last_stamp.decode("ascii")).timestamp())
+        newest = datetime.fromisoformat(max(self._last_stamps.values()).decode("ascii"))
+        return Window(since=newest.timestamp() - OVERLAP_SECONDS)
 
     def _add_lines(self, lines: list[Line]) -> None:
         with self._lock:
             for line in lines[-KEPT_LINES:]:
                 self._append(line[1], line, "")
-        self._last_stamp = max(self._last_stamp, *(line[0] for line in lines))
+        for stamp, source, *_ in lines:
+            last = self._last_stamps.get(source.container_id, b"")
+            self._last_stamps[source.container_id] = max(stamp, last)
         self._on_change()
 
     def _say(self, source: Source, sentence: str) -> None:

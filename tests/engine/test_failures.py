@@ -53,11 +53,14 @@ def test_a_port_that_another_container_holds(engine, make_stack, sleeper, projec
     with pytest.raises(PortTaken) as caught:
         run(engine, stack, second)
     assert f"by container {project}-first-1 (project {project})" in caught.value.message
-    assert describe_holder(engine, port) == f"container {project}-first-1 (project {project})"
+    assert (
+        describe_holder(engine.api, port, is_local=True)
+        == f"container {project}-first-1 (project {project})"
+    )
 
 
 def test_a_free_port_is_held_by_nobody(engine):
-    assert describe_holder(engine, free_port()) is None
+    assert describe_holder(engine.api, free_port(), is_local=True) is None
 
 
 def test_an_image_that_is_not_there(engine, make_stack, sleeper):

@@ -36,6 +36,12 @@ SERVICE = "services:\n  a:\n    image: x\n"
         (b"services:\n  a: \xff\n", "file0.yaml:2: is not UTF-8 text"),
         (b"\x7fELF\x01\x01\x00", "file0.yaml:1: has the control character '\\x7f'"),
         ("services: " + "[" * 5000, "file0.yaml:1: is"),
+        ("services: " + "[" * 50_000, "file0.yaml:1: is nested more than 60"),
+        (SERVICE + "---\n\n", "file0.yaml:4: begins a second YAML document"),
+        (
+            "x-p: &p a\n" + SERVICE + "    ports:\n    - *p\n",
+            "file0.yaml:6: services.a.ports[0] is",
+        ),
         ("services: " + "{a: " * 100 + "}" * 100, "file0.yaml:1: is nested more than 60"),
         (b"# " + b"x" * 5_000_000, "file0.yaml: is larger than 4 MiB"),
     ],
@@ -43,6 +49,12 @@ SERVICE = "services:\n  a:\n    image: x\n"
 def test_broken_file(tmp_path: Path, text: str, expected: str) -> None:
     (problem,) = problems_of(tmp_path, text)
     assert problem.startswith(expected)
+
+
+def test_what_is_wrong_before_a_syntax_error_is_said_too(tmp_path: Path) -> None:
+    twice, syntax = problems_of(tmp_path, SERVICE + "    image: y\n    command: [\n")
+    assert twice == 'file0.yaml:4: the key "image" is already in line 3'
+    assert syntax.startswith("file0.yaml:5: is not valid YAML")
 
 
 def test_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+import yaml
+
 from owctl.compose.model import HealthCheck, Logging, Ulimit
 from tests.unit.compose_files import load_texts, problems_of
 
@@ -84,6 +87,23 @@ def test_reset_and_override(tmp_path: Path) -> None:
     assert a.mounts == ()
     assert a.environment == {"B": "2"}
     assert a.healthcheck == HealthCheck(("NONE",))
+
+
+@pytest.mark.parametrize("loader", ["libyaml's", "PyYAML's own"])
+def test_a_tag_makes_a_number_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: str
+) -> None:
+    if loader == "PyYAML's own":
+        monkeypatch.delattr(yaml, "CSafeLoader")
+    numbers = over("environment: {A: !override 017, B: 017, C: ! 017, D: !!str 017}")
+    stack = load_texts(tmp_path, BASE, numbers)
+    assert stack.services["a"].environment == {"A": "017", "B": "15", "C": "15", "D": "017"}
+
+
+def test_an_anchor_means_what_it_stood_at_last(tmp_path: Path) -> None:
+    twice = "x-a: &x one\nx-b: &x two\n"
+    stack = load_texts(tmp_path, twice + "services: {a: {image: i, user: *x}}\n")
+    assert stack.services["a"].user == "two"
 
 
 def test_extensions_are_replaced_whole(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from owctl.commands.config import printable_spec
 from owctl.compose.model import Attachment, Dependency, HealthCheck, Mount, Port, Stack
-from owctl.compose.references import dependency_order, dependents, find_cycle, start_levels
+from owctl.compose.references import dependency_order, find_cycle
 from owctl.compose.services import resolve_services
 from owctl.compose.units import (
     format_duration,
@@ -63,10 +63,6 @@ def test_upstream_stack(upstream: Stack) -> None:
 
 def test_start_order(upstream: Stack) -> None:
     assert dependency_order(upstream) == tuple(upstream.services)
-    assert start_levels(upstream) == (
-        *(("postgres", "redis"), ("rust-backend",), ("socketio-bridge",), ("frontend",)),
-    )
-    assert dependents(upstream)["socketio-bridge"] == ("frontend",)
 
 
 def test_development_stack() -> None:

@@ -15,6 +15,8 @@ from owctl.health.nagios import plugin_result, unknown_line
 from owctl.health.prometheus import exposition, write_exposition
 from owctl.health.result import HealthReport, ServiceHealth
 
+# Prometheus gives no meaning to the order of labels; here it is the same everywhere.
+LABELS = ("project", "service", "container", "check")
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
@@ -39,7 +41,8 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         assert family.type == "gauge"
         assert family.documentation
         for sample in family.samples:
-            found[sample.name, tuple(sample.labels.items())] = sample.value
+            labels = sorted(sample.labels.items(), key=lambda label: LABELS.index(label[0]))
+            found[sample.name, tuple(labels)] = sample.value
     return found
 
 
@@ -69,10 +72,21 @@ def test_deep_checks_are_metrics_unless_skipped():
     assert not [key for key in found if ("check", "proxy-api") in key[1]]
 
 
-def test_labels_are_escaped():
-    project = 'a"b\\c\nd'
+@pytest.mark.parametrize("project", ['a"b\\c\nd', 'é 日本 😀\u2028{x="y",z} \\n # \\'])
+def test_labels_are_escaped(project: str):
     found = samples(exposition(report(row("db", "healthy"), project=project)))
     assert found["owctl_stack_healthy", (("project", project),)] == 1
+
+
+def test_the_exposition_is_the_same_each_time_and_exact_to_the_millisecond():
+    rows = [row(f"s{number}", "healthy", number / 1000) for number in (3, 1, 2)]
+    text = exposition(report(*rows))
+    assert exposition(report(*rows)) == text
+    lines = [line.split(" ") for line in text.splitlines() if line.startswith("owctl_service_up")]
+    assert [line[0].split('"')[-2] for line in lines] == ["s3", "s1", "s2"]
+    assert "# TYPE owctl_service_up gauge\n" in text
+    assert NOW.timestamp() in samples(text).values()
+    assert 0.000003 in samples(text).values()
 
 
 def test_the_file_is_replaced_whole_and_readable(tmp_path: Path):

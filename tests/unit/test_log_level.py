@@ -2,7 +2,7 @@
 
 import pytest
 
-from owctl.observe.log_filter import LEVELS, LevelReader, own_level, parse_levels
+from owctl.observe.log_filter import LEVELS, LevelReader, parse_levels
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ from owctl.observe.log_filter import LEVELS, LevelReader, own_level, parse_level
     ],
 )
 def test_the_level_of_a_line(line: str, level: str | None):
-    assert own_level(line) == level
+    assert LevelReader().level_of("web", line) == level
 
 
 def levels_of(text: str, origin: object = "web") -> list[str | None]:

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from owctl.commands.completers import complete_file, complete_folder
 from owctl.commands.mutation import WORDS
 from owctl.context import Context
 from owctl.errors import ConfigurationError
+from owctl.figures import rate_text, readable
 from owctl.ui.console import Console
 from owctl.ui.progress import Progress
 
@@ -49,7 +49,6 @@ def given_identities(context: Context, files: tuple[str, ...]) -> "tuple[Identit
 # -- Where the backups are that a command means, also for a project whose files are broken.
 
 
-_HOUR, _DAY = 3600, 86400
 output_option = click.option(
     "--output",
     metavar="DIR",
@@ -94,25 +93,7 @@ def _warn(context: Context, error: ConfigurationError) -> None:
     context.console.warn(f"{error.message}{first}")
 
 
-def age(moment: str, now: datetime | None = None) -> str:
-    """Return how long ago an ISO 8601 time was, in one unit: ``5 min``, ``3 d``."""
-    try:
-        then = datetime.fromisoformat(moment)
-    except ValueError:
-        return "?"
-    then = then if then.tzinfo else then.replace(tzinfo=UTC)
-    seconds = max(0, int(((now or datetime.now(UTC)) - then).total_seconds()))
-    for enough, size, unit in ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (60, 60, "min")):
-        if seconds >= enough:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
 # -- How a backup looks while it is made: bytes and rate by member, and services that stand still.
-
-
-# Below it a rate says nothing.
-_LEAST_SECONDS = 0.2
 
 
 class BackupDisplay:
@@ -137,7 +118,6 @@ class BackupDisplay:
             self._step(event)
 
     def _member(self, event: "MemberProgress") -> None:
-        from owctl.volumes.space import readable
 
         name, size = event.member, readable(event.done_bytes)
         if event.stage == "writing":
@@ -160,7 +140,7 @@ class BackupDisplay:
     @staticmethod
     def _rate(done_bytes: int, began: float) -> str:
         seconds = time.monotonic() - began
-        return f", {done_bytes / seconds / 1e6:.1f} MB/s" if seconds >= _LEAST_SECONDS else ""
+        return rate_text(done_bytes, seconds)
 
     def _step(self, event: "StepEvent") -> None:
         step = event.step
@@ -179,7 +159,6 @@ class BackupDisplay:
 
 def progress_receiver(progress: Progress, console: Console) -> Receiver:
     """Return what draws a row for each member."""
-    from owctl.volumes.space import readable
 
     def receive(event: BackupEvent) -> None:
         if isinstance(event, BackupWarning):
@@ -199,7 +178,6 @@ def progress_receiver(progress: Progress, console: Console) -> Receiver:
 
 def one_row_receiver(progress: Progress, console: Console, subject: str) -> Receiver:
     """Return what draws one row for a whole backup, of many: ``subject``. Who calls ends the row."""
-    from owctl.volumes.space import readable
 
     def receive(event: BackupEvent) -> None:
         if isinstance(event, BackupWarning):

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.backup.place import BackupPlace, age, find_place, output_option
+from owctl.commands.backup.place import BackupPlace, find_place, output_option
 from owctl.commands.completers import complete_backup
 from owctl.commands.options import dry_run_option, examples, format_option, pass_context
 from owctl.context import Context
 from owctl.errors import UsageError
+from owctl.figures import age, rate_text, readable
 
 if TYPE_CHECKING:
     from owctl.backup.catalogue import Backup
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 # -- What `backup push` and `backup pull` share: where to, and how a transfer looks.
 
 
-# Below it a rate says nothing.
-_LEAST_SECONDS = 0.2
 remote_argument = click.argument("remote", metavar="REMOTE")
 host_key_option = click.option(
     "--accept-host-key",
@@ -57,7 +56,6 @@ def opened(address: "Address", host_key: str | None) -> "Iterator[Store]":
 
 def transfer_receiver(progress: "Progress", subject_prefix: str = "") -> "Receiver":
     """Return what shows events: bytes, and the rate of what goes over the line."""
-    from owctl.volumes.space import readable
 
     began: dict[str, float] = {}
 
@@ -73,7 +71,7 @@ def transfer_receiver(progress: "Progress", subject_prefix: str = "") -> "Receiv
         if not event.moved_bytes:
             return ""
         seconds = time.monotonic() - began.setdefault(event.member, time.monotonic())
-        return f", {event.moved_bytes / seconds / 1e6:.1f} MB/s" if seconds > _LEAST_SECONDS else ""
+        return rate_text(event.moved_bytes, seconds)
 
     return receive
 
@@ -132,7 +130,6 @@ def backup_pull(
 
 
 def _render_pull(context: Context, remote: str, pulled: "Pulled", output_format: str) -> None:
-    from owctl.volumes.space import readable
 
     console, manifest = context.console, pulled.manifest
     if output_format == "json":
@@ -197,7 +194,6 @@ def _render_list(
 
 
 def _row(each: "RemoteBackup") -> list[str]:
-    from owctl.volumes.space import readable
 
     manifest = each.manifest
     if manifest is None:
@@ -307,7 +303,6 @@ def _render_push(
     dry_run: bool,
     output_format: str,
 ) -> None:
-    from owctl.volumes.space import readable
 
     if output_format == "json":
         context.console.json(

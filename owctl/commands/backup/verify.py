@@ -17,6 +17,7 @@ from owctl.commands.completers import complete_backup
 from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context
 from owctl.errors import BackupInvalid, ConfigurationError, OwctlError, UsageError
+from owctl.figures import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,7 +181,6 @@ def _drill(
         raise identity_needed(backup.id)
 
     def receive(event: "DrillEvent") -> None:
-        from owctl.volumes.space import readable
 
         size = f": {readable(event.done_bytes)}" if event.done_bytes else ""
         progress.update(
@@ -207,14 +207,14 @@ def _drill(
 
 
 def _configured_image(context: Context) -> str | None:
-    from owctl.compose.services import choose_probe
+    from owctl.postgres.place import database_of
 
     try:
         stack = context.stack
     except ConfigurationError:
         return None
-    services = [each for each in stack.services.values() if choose_probe(each).type == "postgres"]
-    return services[0].image_name(stack.project) if services else None
+    place = database_of(stack)
+    return place.service.image_name(stack.project) if place is not None else None
 
 
 def _render(
@@ -238,7 +238,6 @@ def _render(
 
 
 def _sentence(outcome: Outcome) -> str:
-    from owctl.volumes.space import readable
 
     found, report = outcome.found, outcome.report
     assert found is not None, "only what was read is sound"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from owctl.context import Context
+from owctl.figures import readable
 from owctl.migrate.folder import MigrationEvent, MigrationWarning, StepProgress, TableProgress
 from owctl.ui.console import Console
 from owctl.ui.progress import Progress
 from owctl.ui.table import Cell, Column
-from owctl.volumes.space import readable
 
 # -- The progress of a migration: one row a step, and one for the table that is loaded.
 

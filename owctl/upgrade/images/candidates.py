@@ -119,11 +119,9 @@ def find_candidates(
 
 def _counts(stack: Stack, observed: Observed, name: str) -> bool:
     """Return whether a service is at work, or did its work and ended as it should."""
-    from owctl.lifecycle.actions import is_one_shot
-
     containers = observed.of(name)
     return bool(containers) and (
-        is_one_shot(stack, name)
+        stack.is_one_shot(name)
         or any(each.state in ("running", "restarting", "paused") for each in containers)
     )
 
@@ -243,7 +241,7 @@ def find_changes(engine: Engine, candidates: Sequence[Candidate]) -> tuple[Chang
 def _refuse_major_step(engine: Engine, candidate: Candidate, image: Image) -> None:
     """Refuse a PostgreSQL that cannot read the data of the one that runs."""
     from owctl.compose.services import choose_probe
-    from owctl.doctor.database import image_major
+    from owctl.postgres.files import image_major
 
     if choose_probe(candidate.service).type != "postgres":
         return

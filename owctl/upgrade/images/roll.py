@@ -21,7 +21,7 @@ from owctl.engine.containers import (
 from owctl.engine.drift import is_made_from
 from owctl.engine.images import Image, inspect_image
 from owctl.errors import ServiceFailed
-from owctl.lifecycle.actions import Actions, grace_seconds, is_one_shot, missing_image
+from owctl.lifecycle.actions import Actions, grace_seconds, missing_image
 from owctl.lifecycle.observed import SUCCESSOR_NAME, Observed, observe
 from owctl.lifecycle.plan import Plan, Step
 from owctl.lifecycle.proxy import reload_gracefully, web_servers
@@ -213,7 +213,7 @@ class _Roll:
         subject = self._subject(container)
         if not is_made_from(container.raw, image.raw):
             self._replace(planned, subject, observed)
-        elif not container.is_running and not is_one_shot(self.stack, container.service):
+        elif not container.is_running and not self.stack.is_one_shot(container.service):
             self._tell(subject, "starting the container of before")
             start_container(self.engine, container.id, container.name)
             self._wait(container.service, container.id, subject)
@@ -272,7 +272,7 @@ class _Roll:
             timeout_seconds=self.timeout_seconds,
             cancel=self.cancel,
             report=lambda text: self._tell(subject, f"waiting: {text}"),
-            one_shot=is_one_shot(self.stack, name),
+            one_shot=self.stack.is_one_shot(name),
             only={container_id},
         )
         ready = inspect_container(self.engine, container_id)
