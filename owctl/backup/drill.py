@@ -24,8 +24,7 @@ from owctl.volumes.one_off import remove_helpers
 from owctl.volumes.space import check_reserve, free_bytes
 from owctl.volumes.sqlite import examine
 
-# -- A stored SQLite database, taken out of its backup for a while and checked by SQLite itself.
-
+# -- SQLite databases: taken out of the backup for a while.
 
 _PREFIX = ".owctl-drill-"
 _CHECK_ROOM_EVERY_BYTES = 64 * 1024 * 1024
@@ -91,8 +90,7 @@ def _scratch(folder: Path, size_bytes: int) -> Iterator[Path]:
     )
 
 
-# -- The drill: a backup is restored for a while, beside the stack, and compared with its manifest.
-
+# -- PostgreSQL: restored beside the stack, and the whole drill.
 
 _DATABASE = "owctl_drill"
 # Indexes come on top of what a dump holds, compression of long texts goes off; on the careful side.

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from owctl.backup.encryption import Encryption, Encryptor
 
 
-# -- Writing one member: compressed, hashed and counted while it flows, on disk when finished.
-
+# -- Writing.
 
 # Every so often the disk is asked for its free space, and the user told how far it is.
 _REPORT_BYTES = 8 * 1024 * 1024
@@ -188,8 +187,7 @@ def _compressor() -> Any:  # noqa: ANN401  # zstandard's compression object has 
     return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
 
-# -- What a member holds: read from its file, hashed, decrypted and decompressed on the way.
-
+# -- Reading.
 
 _READ_BYTES = 1024 * 1024
 

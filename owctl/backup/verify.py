@@ -22,9 +22,6 @@ from owctl.postgres.dump_scan import DumpScanner
 from owctl.volumes import sqlite
 from owctl.volumes.archive_check import check_archive
 
-# -- Reading a backup back: sizes, SHA-256, compression, and the structure of what is inside.
-
-
 _REPORT_BYTES = 8 * 1024 * 1024
 Check = Callable[[Iterator[bytes], Member], None]
 
@@ -151,7 +148,7 @@ _CHECKS: dict[Kind, Check] = {
 }
 
 
-# -- Verifying members in the background while the next ones are written, or not at all.
+# -- In the background, while the next members are written.
 
 
 class NoVerifier:
@@ -235,7 +232,7 @@ class BackgroundVerifier:
             self._receive(MemberProgress(member.name, "verified", member.content_size_bytes))
 
 
-# -- Looking at a whole backup again: every member is read, and what was found is written down.
+# -- A whole backup again, and what was found written down.
 
 
 @dataclass(frozen=True, slots=True)

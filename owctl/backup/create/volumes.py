@@ -16,8 +16,7 @@ from owctl.volumes import one_off, sqlite
 from owctl.volumes.one_off import read_folder
 from owctl.volumes.tar import TarStream
 
-# -- The files that the database names: each should turn up in the archive of a volume.
-
+# -- The files that the database names: each should turn up in an archive.
 
 _SHOWN = 3
 
@@ -82,8 +81,7 @@ def _place(path: str, roots: list[tuple[str, str, str]]) -> tuple[str, str] | No
     return None
 
 
-# -- A volume: the engine's archive stream of its files, followed while it is stored.
-
+# -- The archive of a volume.
 
 # A file that shrinks while it is read spoils the whole archive; the next try mostly succeeds.
 _ATTEMPTS = 3
