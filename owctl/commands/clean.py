@@ -234,7 +234,7 @@ def make_backup(context: Context) -> Path:
 
     Raises OwctlError that says that nothing was removed.
     """
-    from owctl.backup.create.create import BackupRequest, create_backup
+    from owctl.backup.create.run import BackupRequest, create_backup
     from owctl.commands.backup.place import BackupDisplay
 
     stack, console, request = context.stack, context.console, BackupRequest()

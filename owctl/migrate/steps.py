@@ -201,7 +201,7 @@ class Steps:
         before = self.journal.facts["target"]["rows_before"]
         if not before or not self.journal.choices.replace or self.loaded_before():
             return {}
-        from owctl.backup.create.create import BackupRequest, create_backup
+        from owctl.backup.create.run import BackupRequest, create_backup
 
         self.tell("backup", "backing up what will be replaced")
         created = create_backup(

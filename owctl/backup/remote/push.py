@@ -14,20 +14,14 @@ from owctl.backup.remote.parts import (
     PARTS_NAME,
     Part,
     Parts,
-    check_id,
-    persistently,
-    plan_parts,
-    read_document,
-)
-from owctl.backup.remote.store import (
-    Content,
-    MissingRemotely,
     Receiver,
     Stage,
-    Store,
     TransferProgress,
     ignore,
+    plan_parts,
 )
+from owctl.backup.remote.place import check_id, persistently, read_document
+from owctl.backup.remote.store import Content, MissingRemotely, Store
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
 

@@ -210,7 +210,7 @@ def backup_create(
 
 
 def _foresee(context: Context, request: "BackupRequest", output_format: str) -> None:
-    from owctl.backup.create.create import foresee
+    from owctl.backup.create.run import foresee
 
     steps = foresee(context.engine, context.stack, request)
     if output_format == "json":
@@ -223,7 +223,7 @@ def _foresee(context: Context, request: "BackupRequest", output_format: str) -> 
 
 
 def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
-    from owctl.backup.create.create import create_backup
+    from owctl.backup.create.run import create_backup
     from owctl.commands.backup.place import BackupDisplay
     from owctl.project.ownership import check_owner
 

@@ -16,10 +16,11 @@ from owctl.figures import age, rate_text, readable
 
 if TYPE_CHECKING:
     from owctl.backup.catalogue import Backup
-    from owctl.backup.remote.parts import RemoteBackup
+    from owctl.backup.remote.parts import Receiver, TransferProgress
+    from owctl.backup.remote.place import RemoteBackup
     from owctl.backup.remote.pull import Pulled
     from owctl.backup.remote.push import Pushed
-    from owctl.backup.remote.store import Address, Receiver, Store, TransferProgress
+    from owctl.backup.remote.store import Address, Store
     from owctl.ui.progress import Progress
 
 
@@ -45,7 +46,7 @@ def parsed(context: Context, remote: str) -> "Address":
 @contextmanager
 def opened(address: "Address", host_key: str | None) -> "Iterator[Store]":
     """Yield the place at an address."""
-    from owctl.backup.remote.store import open_store
+    from owctl.backup.remote.place import open_store
     from owctl.interrupts import hear_at_once
 
     hear_at_once()
@@ -108,13 +109,13 @@ def backup_pull(
     """
     address, place = parsed(context, remote), find_place(context, output)
     if reference is None:
-        from owctl.backup.remote.parts import list_remote
+        from owctl.backup.remote.place import list_remote
 
         with opened(address, host_key) as store:
             found = list_remote(store)
         _render_list(context, place, remote, found, output_format)
         return
-    from owctl.backup.remote.parts import find_remote
+    from owctl.backup.remote.place import find_remote
     from owctl.backup.remote.pull import pull_backup
     from owctl.commands.mutation import recorded
 

@@ -133,7 +133,7 @@ def _source(
     folder: Path | None = None,
     record: bool = True,
 ) -> "Source":
-    from owctl.backup.create.create import FOLDER_NAME
+    from owctl.backup.catalogue import FOLDER_NAME
 
     parent = (folder or _folder(context)) / FOLDER_NAME
     # Of any project: on a new machine it may well have another name.
@@ -226,7 +226,7 @@ def restore_run(
 def _plan(
     context: Context, wanted: "Wanted", request: "RestoreRequest", *, record: bool = True
 ) -> "RestorePlan":
-    from owctl.backup.create.create import FOLDER_NAME
+    from owctl.backup.catalogue import FOLDER_NAME
     from owctl.backup.restore.plan import plan_restore
     from owctl.commands.restore.report import RestoreDisplay
 

@@ -200,7 +200,7 @@ def _upgrade(
 
 def _back_up(context: Context, run: "UpgradeRun") -> str:
     """Return the id of a verified backup of before; where none can be had, nothing is changed."""
-    from owctl.backup.create.create import BackupRequest, create_backup
+    from owctl.backup.create.run import BackupRequest, create_backup
     from owctl.backup.manifest import PARTS
     from owctl.commands.backup.create import raise_failures
     from owctl.commands.backup.place import BackupDisplay
