@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.options import (
-    dry_run_option,
+    Run,
     examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
+    mutating,
 )
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
@@ -266,20 +264,14 @@ _EXAMPLES = examples(
 )
 @click.option("--adopt", is_flag=True, help="Also a project that another folder started.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for the project's name.")
-@dry_run_option
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json")
 def clean(
     context: Context,
     keep_volumes: bool,
     images: bool,
     with_backup: bool,
     adopt: bool,
-    yes: bool,
-    dry_run: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Remove the containers, the networks and the data.
 
@@ -295,16 +287,17 @@ def clean(
     options = CleanOptions(volumes=not keep_volumes, images=images)
     _check_owner(context, adopt=adopt)
     shown = prepare_clean(engine, stack, options)
-    as_json = output_format == "json"
-    if not as_json:
+    if not how.as_json:
         show(context, shown)
     outcome = None
-    if not dry_run and (shown.listing.items or unfinished_restore(context)):
-        asking = not (yes or as_json)
-        if not yes:
+    if not how.dry_run and (shown.listing.items or unfinished_restore(context)):
+        if not how.yes:
+            asking = not how.as_json
             with_backup = _confirm(context, shown, asking=asking, with_backup=with_backup)
-        outcome = _clean(context, shown, lock_wait_seconds, adopt=adopt, with_backup=with_backup)
-    account(context, shown, outcome, as_json=as_json, dry_run=dry_run)
+        outcome = _clean(
+            context, shown, how.lock_wait_seconds, adopt=adopt, with_backup=with_backup
+        )
+    account(context, shown, outcome, as_json=how.as_json, dry_run=how.dry_run)
 
 
 def _check_owner(context: Context, *, adopt: bool) -> tuple[str, ...]:

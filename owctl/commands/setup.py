@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import dry_run_option, examples, lock_wait_option, pass_context
+from owctl.commands.options import (
+    Run,
+    examples,
+    mutating,
+)
 from owctl.context import Context
 from owctl.errors import EngineUnavailable, OwctlError, UsageError
 
@@ -29,9 +33,7 @@ _SENTENCES: "dict[Outcome, str]" = {
 }
 
 
-def synchronise(
-    context: Context, *, as_json: bool, dry_run: bool, lock_wait_seconds: float
-) -> None:
+def synchronise(context: Context, how: Run) -> None:
     """Change the database's password, under the project's lock, and say what was done."""
     from owctl.commands.mutation import mutation
     from owctl.postgres.login import sync_password
@@ -39,18 +41,18 @@ def synchronise(
 
     stack, engine = context.stack, context.engine
     service = _database(context)
-    if dry_run:
+    if how.dry_run:
         outcome = sync_password(engine, stack, service, dry_run=True)
     else:
-        with mutation(context, "setup --sync-password", lock_wait_seconds):
+        with mutation(context, "setup --sync-password", how.lock_wait_seconds):
             check_owner(engine, stack.project, stack.working_dir, adopt=False)
             outcome = sync_password(engine, stack, service)
-    if as_json:
+    if how.as_json:
         document = {
             "schema": 1,
             "project": stack.project,
             "service": service.name,
-            "dry_run": dry_run,
+            "dry_run": how.dry_run,
             "password": outcome,
         }
         context.console.json(document)
@@ -108,9 +110,7 @@ _EXAMPLES = examples(
     "there is something.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@dry_run_option
-@lock_wait_option
-@pass_context
+@mutating()
 def setup(
     context: Context,
     demo: bool,
@@ -118,9 +118,7 @@ def setup(
     assignments: tuple[str, ...],
     sync_password: bool,
     diff: bool,
-    as_json: bool,
-    dry_run: bool,
-    lock_wait_seconds: float,
+    how: Run,
 ) -> int:
     """Write .env with generated secrets, and compose files if none.
 
@@ -131,13 +129,13 @@ def setup(
     changed, where it knows what it had written. It changes nothing; `patch -p1` takes it over.
     """
     if diff:
-        if demo or adopt or assignments or sync_password or dry_run:
+        if demo or adopt or assignments or sync_password or how.dry_run:
             raise UsageError(
                 "--diff only looks: it goes with no other wish.", hint="owctl setup --diff"
             )
         from owctl.commands.setup_diff import show_difference
 
-        return show_difference(context, as_json=as_json)
+        return show_difference(context, as_json=how.as_json)
     if sync_password:
         if demo or adopt or assignments:
             raise UsageError(
@@ -145,7 +143,7 @@ def setup(
                 hint="owctl setup first, then owctl setup --sync-password",
             )
 
-        synchronise(context, as_json=as_json, dry_run=dry_run, lock_wait_seconds=lock_wait_seconds)
+        synchronise(context, how)
         return 0
     from owctl.environment.secrets import Mask, secret_values
     from owctl.project.lock import folder_lock
@@ -164,19 +162,19 @@ def setup(
     )
     known = {name: settings.environment.get(name) for name in SECRET_NAMES}
     context.console.mask = Mask(secret_values({**known, **request.assignments}))
-    if dry_run:
+    if how.dry_run:
         plan = _plan(request)
     else:
-        with folder_lock(settings.project_dir, "setup", wait_seconds=lock_wait_seconds):
+        with folder_lock(settings.project_dir, "setup", wait_seconds=how.lock_wait_seconds):
             plan = _plan(request)
             apply_setup(plan)
             _remember(context, plan)
-    if plan.changes and not dry_run:
+    if plan.changes and not how.dry_run:
         _record(context, plan, round((time.monotonic() - started) * 1000))
-    if as_json:
-        context.console.json(_document(plan, dry_run))
+    if how.as_json:
+        context.console.json(_document(plan, how.dry_run))
     else:
-        _show(context, plan, dry_run)
+        _show(context, plan, how.dry_run)
     return 0
 
 

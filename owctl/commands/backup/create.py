@@ -11,11 +11,9 @@ from owctl.commands.backup.place import output_option
 from owctl.commands.backup.prune import prune_after_backup, retention_options
 from owctl.commands.completers import complete_parts
 from owctl.commands.options import (
-    dry_run_option,
+    Run,
     examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
+    mutating,
 )
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError, UsageError
@@ -151,10 +149,7 @@ _EXAMPLES = examples(
 )
 @hook_options
 @retention_options
-@dry_run_option
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json")
 def backup_create(
     context: Context,
     output: str | None,
@@ -166,9 +161,7 @@ def backup_create(
     on_failure: str | None,
     ping_url: str | None,
     rules: "Rules",
-    dry_run: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Make a backup; what a bare `owctl backup` does.
 
@@ -184,7 +177,7 @@ def backup_create(
     from owctl.backup.create.capture import BackupRequest
     from owctl.commands.mutation import mutation
 
-    if dry_run:
+    if how.dry_run:
         # Nothing happens that anybody would have to be told of.
         on_failure = ping_url = None
     with hooks(context, on_failure, ping_url):
@@ -196,16 +189,16 @@ def backup_create(
             verify=not no_verify,
             encryption=_encryption(encrypt_to, context.working_dir),
         )
-        if dry_run:
-            _foresee(context, request, output_format)
+        if how.dry_run:
+            _foresee(context, request, how.output_format)
             return
-        with mutation(context, "backup", lock_wait_seconds):
+        with mutation(context, "backup", how.lock_wait_seconds):
             created = _create(context, request)
             removed: Sequence[str] = ()
             if not created.failures:
                 # While services are not what they were, nothing older goes.
                 removed = prune_after_backup(context, created.path, context.stack.project, rules)
-            _render(context, created, removed, output_format)
+            _render(context, created, removed, how.output_format)
             raise_failures(created)
 
 
