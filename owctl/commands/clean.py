@@ -15,6 +15,7 @@ from owctl.commands.options import (
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 from owctl.figures import readable, readable_age
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.lifecycle.clean import Cleaned, PreparedClean
@@ -181,14 +182,13 @@ def _document(
 ) -> dict[str, Any]:
     items = shown.listing.items if outcome is None else outcome.cleaned.removed
     kept = [*shown.listing.kept, *(outcome.cleaned.kept if outcome else ())]
-    return {
-        "schema": 1,
-        "project": context.stack.project,
-        "dry_run": dry_run,
+    return json_document(
+        context.stack.project,
+        dry_run=dry_run,
         **{plural: [_item(i) for i in items if i.kind == kind] for kind, plural in _KINDS.items()},
-        "kept": [_kept(each) for each in kept],
-        "backup": str(outcome.backup) if outcome and outcome.backup else None,
-    }
+        kept=[_kept(each) for each in kept],
+        backup=str(outcome.backup) if outcome and outcome.backup else None,
+    )
 
 
 def _item(item: "Item") -> dict[str, Any]:

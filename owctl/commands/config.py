@@ -78,7 +78,7 @@ def config(
     else:
         document = _redacted(document, "")
     if output_format == "json":
-        context.console.json({"schema": 1, "project": stack.project, "config": document})
+        context.console.document(stack.project, config=document)
         return
     import yaml
 

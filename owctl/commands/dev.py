@@ -40,8 +40,7 @@ def env(context: Context, output_format: str) -> None:
     variables = backend_environment(context.project.stack, context.stack)
     context.console.mask = unmasked
     if output_format == "json":
-        document = {"schema": 1, "project": context.stack.project, "environment": variables}
-        context.console.json(document)
+        context.console.document(context.stack.project, environment=variables)
         return
     context.console.result("\n".join(_lines(variables, dotenv=output_format == "dotenv")))
 

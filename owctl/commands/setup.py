@@ -16,6 +16,7 @@ from owctl.commands.options import (
 )
 from owctl.context import Context
 from owctl.errors import EngineUnavailable, OwctlError, UsageError
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.compose.model import Service
@@ -48,14 +49,9 @@ def synchronise(context: Context, how: Run) -> None:
             check_owner(engine, stack.project, stack.working_dir, adopt=False)
             outcome = sync_password(engine, stack, service)
     if how.as_json:
-        document = {
-            "schema": 1,
-            "project": stack.project,
-            "service": service.name,
-            "dry_run": how.dry_run,
-            "password": outcome,
-        }
-        context.console.json(document)
+        context.console.document(
+            stack.project, service=service.name, dry_run=how.dry_run, password=outcome
+        )
         return
     context.console.result(_SENTENCES[outcome].format(service.name))
     if outcome == "changed":
@@ -238,19 +234,18 @@ def _record(context: Context, plan: "SetupPlan", duration_ms: int) -> None:
 
 
 def _document(plan: "SetupPlan", dry_run: bool) -> dict[str, object]:
-    return {
-        "schema": 1,
-        "project": plan.project,
-        "directory": str(plan.directory),
-        "dry_run": dry_run,
-        "files": [
+    return json_document(
+        plan.project,
+        directory=str(plan.directory),
+        dry_run=dry_run,
+        files=[
             {"path": _relative(file.path, plan.directory), "action": file.action}
             for file in plan.files
         ],
-        "generated": list(plan.generated),
-        "kept": list(plan.kept),
-        "notes": list(plan.notes),
-    }
+        generated=list(plan.generated),
+        kept=list(plan.kept),
+        notes=list(plan.notes),
+    )
 
 
 def _show(context: Context, plan: "SetupPlan", dry_run: bool) -> None:

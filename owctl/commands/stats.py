@@ -16,6 +16,7 @@ from owctl.errors import Interrupted, OwctlError
 from owctl.figures import UNKNOWN, clock_text, memory_text, moment_text, percent_text, transfer_text
 from owctl.observe.sampling import rounds
 from owctl.observe.stats import Usage
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,12 +148,11 @@ def state_of(row: "ContainerUsage") -> str:
 
 def document(project: str, found: "Round") -> dict[str, Any]:
     """Return what `owctl stats --json` prints; keys are only ever added."""
-    return {
-        "schema": 1,
-        "project": project,
-        "taken_at": moment_text(found.taken_at),
-        "services": [_json(row) for row in found.rows],
-    }
+    return json_document(
+        project,
+        taken_at=moment_text(found.taken_at),
+        services=[_json(row) for row in found.rows],
+    )
 
 
 def _json(row: "ContainerUsage") -> dict[str, Any]:
@@ -256,8 +256,7 @@ def _tables(context: "Context", found: "Iterator[Round | OwctlError]") -> None:
 
 def _document(project: str, found: "Round | OwctlError") -> dict[str, Any]:
     if isinstance(found, OwctlError):
-        nothing: dict[str, Any] = {"schema": 1, "project": project, "taken_at": moment_text()}
-        return nothing | {"services": [], "error": found.message}
+        return json_document(project, taken_at=moment_text(), services=[], error=found.message)
     return document(project, found)
 
 

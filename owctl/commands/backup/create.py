@@ -18,6 +18,7 @@ from owctl.commands.options import (
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError, UsageError
 from owctl.figures import readable
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,9 +208,7 @@ def _foresee(context: Context, request: "BackupRequest", output_format: str) -> 
 
     steps = foresee(context.engine, context.stack, request)
     if output_format == "json":
-        context.console.json(
-            {"schema": 1, "project": context.stack.project, "dry_run": True, "steps": steps}
-        )
+        context.console.document(context.stack.project, dry_run=True, steps=steps)
         return
     for line in steps:
         context.console.result(line)
@@ -290,23 +289,22 @@ def raise_failures(created: "CreatedBackup") -> None:
 
 def _document(created: "CreatedBackup") -> dict[str, Any]:
     manifest = created.manifest
-    return {
-        "schema": 1,
-        "project": manifest.project,
-        "id": manifest.id,
-        "path": str(created.path),
-        "label": manifest.label,
-        "created_at": manifest.created_at,
-        "duration_ms": manifest.duration_ms,
-        "size_bytes": manifest.size_bytes,
-        "verified": created.verified,
-        "downtime_seconds": (
-            None if created.downtime_seconds is None else round(created.downtime_seconds, 3)
-        ),
-        "quiesced": list(manifest.stack["quiesced"]),
-        "encryption": dict(manifest.encryption) if manifest.encryption is not None else None,
-        "warnings": list(manifest.warnings),
-        "members": [
+    return json_document(
+        manifest.project,
+        id=manifest.id,
+        path=str(created.path),
+        label=manifest.label,
+        created_at=manifest.created_at,
+        duration_ms=manifest.duration_ms,
+        size_bytes=manifest.size_bytes,
+        verified=created.verified,
+        downtime_seconds=None
+        if created.downtime_seconds is None
+        else round(created.downtime_seconds, 3),
+        quiesced=list(manifest.stack["quiesced"]),
+        encryption=dict(manifest.encryption) if manifest.encryption is not None else None,
+        warnings=list(manifest.warnings),
+        members=[
             {
                 "name": member.name,
                 "kind": member.kind,
@@ -315,4 +313,4 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
             }
             for member in manifest.members
         ],
-    }
+    )

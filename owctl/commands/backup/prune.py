@@ -18,6 +18,7 @@ from owctl.commands.options import (
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 from owctl.figures import age, readable
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.backup.retention import Pruned, PrunePlan
@@ -224,12 +225,11 @@ def _report(context: Context, plan: "PrunePlan", pruned: "Pruned", output_format
 def _document(
     context: Context, plan: "PrunePlan", removed: list[str], *, dry_run: bool
 ) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "project": context.stack.project,
-        "folder": str(plan.parent),
-        "dry_run": dry_run,
-        "backups": [
+    return json_document(
+        context.stack.project,
+        folder=str(plan.parent),
+        dry_run=dry_run,
+        backups=[
             {
                 "id": each.candidate.id,
                 "keep": each.keep,
@@ -239,9 +239,9 @@ def _document(
             }
             for each in plan.verdicts
         ],
-        "removed": removed,
-        "freed_bytes": plan.size_bytes(removed),
-    }
+        removed=removed,
+        freed_bytes=plan.size_bytes(removed),
+    )
 
 
 def _freed(plan: "PrunePlan") -> str:

@@ -132,19 +132,16 @@ def _render_pull(context: Context, remote: str, pulled: "Pulled", output_format:
 
     console, manifest = context.console, pulled.manifest
     if output_format == "json":
-        console.json(
-            {
-                "schema": 1,
-                "project": manifest.project,
-                "remote": remote,
-                "id": pulled.path.name,
-                "path": str(pulled.path),
-                "created_at": manifest.created_at,
-                "size_bytes": manifest.size_bytes,
-                "fetched_parts": pulled.fetched_parts,
-                "fetched_bytes": pulled.fetched_bytes,
-                "was_here": pulled.was_here,
-            }
+        console.document(
+            manifest.project,
+            remote=remote,
+            id=pulled.path.name,
+            path=str(pulled.path),
+            created_at=manifest.created_at,
+            size_bytes=manifest.size_bytes,
+            fetched_parts=pulled.fetched_parts,
+            fetched_bytes=pulled.fetched_bytes,
+            was_here=pulled.was_here,
         )
     elif console.quiet:
         console.result(str(pulled.path))
@@ -167,13 +164,10 @@ def _render_list(
 
     console = context.console
     if output_format == "json":
-        console.json(
-            {
-                "schema": 1,
-                "project": place.project,
-                "remote": remote,
-                "backups": [_entry(each) for each in found],
-            }
+        console.document(
+            place.project,
+            remote=remote,
+            backups=[_entry(each) for each in found],
         )
         return
     if not found:
@@ -304,23 +298,20 @@ def _render_push(
 ) -> None:
 
     if output_format == "json":
-        context.console.json(
-            {
-                "schema": 1,
-                "project": place.project,
-                "remote": remote,
-                "dry_run": dry_run,
-                "backups": [
-                    {
-                        "id": each.id,
-                        "size_bytes": each.size_bytes,
-                        "parts": each.parts,
-                        "sent_parts": each.sent_parts,
-                        "sent_bytes": each.sent_bytes,
-                    }
-                    for each in pushed
-                ],
-            }
+        context.console.document(
+            place.project,
+            remote=remote,
+            dry_run=dry_run,
+            backups=[
+                {
+                    "id": each.id,
+                    "size_bytes": each.size_bytes,
+                    "parts": each.parts,
+                    "sent_parts": each.sent_parts,
+                    "sent_bytes": each.sent_bytes,
+                }
+                for each in pushed
+            ],
         )
         return
     for each in pushed:

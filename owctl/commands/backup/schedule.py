@@ -174,9 +174,7 @@ def _json(
             **state,
         }
     project = context.stack.project
-    context.console.json(
-        {"schema": 1, "project": project, "dry_run": dry_run, "schedule": document}
-    )
+    context.console.document(project, dry_run=dry_run, schedule=document)
 
 
 # -- ``owctl backup schedule``: a timer of systemd's, or a line for cron, that makes backups.

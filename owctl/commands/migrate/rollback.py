@@ -53,8 +53,6 @@ def migrate_rollback(
     ):
         name = go_back(context.engine, stack, journal, MigrationDisplay(context, progress))
     if how.as_json:
-        context.console.json(
-            {"schema": 1, "project": stack.project, "id": journal.id, "container": name}
-        )
+        context.console.document(stack.project, id=journal.id, container=name)
     else:
         context.console.result(f"{name} runs again; {stack.project} is stopped, its data is kept.")

@@ -65,16 +65,13 @@ def show_configuration(context: Context, wanted: "Wanted", output_format: str) -
     data = ["database"] if source.database is not None else []
     data += [f"volume {volume.key}" for volume in source.volumes]
     if output_format == "json":
-        context.console.json(
-            {
-                "schema": 1,
-                "project": None,
-                "dry_run": True,
-                "backup": {"id": source.id, "path": str(source.paths[0])},
-                "writes": list(found.files),
-                "elsewhere": list(found.elsewhere),
-                "creates": data,
-            }
+        context.console.document(
+            None,
+            dry_run=True,
+            backup={"id": source.id, "path": str(source.paths[0])},
+            writes=list(found.files),
+            elsewhere=list(found.elsewhere),
+            creates=data,
         )
         return
     for line in (*(f"write    {name}" for name in found.files), *(f"create   {d}" for d in data)):

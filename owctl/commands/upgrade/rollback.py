@@ -13,6 +13,7 @@ from owctl.commands.options import (
     services_argument,
 )
 from owctl.context import Context
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.upgrade.images.run import PreparedRollback
@@ -140,16 +141,15 @@ def _document(project: str, prepared: "PreparedRollback") -> dict[str, Any]:
     from owctl.commands.upgrade.report import image_document, replacement_document
 
     moved = prepared.moved
-    return {
-        "schema": 1,
-        "project": project,
-        "dry_run": True,
-        "unfinished": prepared.unfinished,
-        "backup": prepared.backup_id,
-        "database_columns": None
-        if moved is None
-        else {"added": list(moved.added), "removed": list(moved.removed)},
-        "services": [
+    return json_document(
+        project,
+        dry_run=True,
+        unfinished=prepared.unfinished,
+        backup=prepared.backup_id,
+        database_columns=(
+            None if moved is None else {"added": list(moved.added), "removed": list(moved.removed)}
+        ),
+        services=[
             {
                 "service": change.service,
                 "before": image_document(change.before),
@@ -160,4 +160,4 @@ def _document(project: str, prepared: "PreparedRollback") -> dict[str, Any]:
             }
             for change in prepared.changes
         ],
-    }
+    )
