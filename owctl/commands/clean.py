@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.options import (
-    Run,
-    examples,
-    mutating,
-)
+from owctl.commands.options import Run, examples, mutating
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 from owctl.figures import readable, readable_age
@@ -75,7 +71,10 @@ def forget_upgrades(context: Context, prepared: "PreparedClean") -> None:
 
 
 def _journals(context: Context) -> tuple[Path, ...]:
-    folder = context.stack.working_dir / ".owctl"
+    from owctl.project.state import FOLDER, check_folder
+
+    check_folder(context.stack.working_dir)
+    folder = context.stack.working_dir / FOLDER
     return folder / "restore.json", folder / "postgres-upgrade.json"
 
 

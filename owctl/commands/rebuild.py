@@ -4,12 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import (
-    Run,
-    examples,
-    mutating,
-    services_argument,
-)
+from owctl.commands.options import Run, examples, mutating, services_argument
 from owctl.context import Context
 from owctl.errors import UsageError
 

@@ -4,13 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import (
-    Run,
-    examples,
-    ignore_option,
-    mutating,
-    services_argument,
-)
+from owctl.commands.options import Run, examples, ignore_option, mutating, services_argument
 from owctl.context import Context
 from owctl.doctor.finding import START_CHECKS
 from owctl.errors import UsageError

@@ -2,12 +2,7 @@
 
 import click
 
-from owctl.commands.options import (
-    Run,
-    examples,
-    mutating,
-    services_argument,
-)
+from owctl.commands.options import Run, examples, mutating, services_argument
 from owctl.context import Context
 
 # -- ``owctl stop``: stop and remove the containers and the network; the data stays.

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from owctl.compose.model import Port, Service, Stack
-from owctl.doctor.database import image_major
 from owctl.doctor.engine import is_pinned
 from owctl.doctor.environment import check_environment
 from owctl.doctor.examine import examine, run_checks
@@ -16,6 +15,7 @@ from owctl.doctor.resources import MEGABYTE, check_disk, judge_disk, judge_memor
 from owctl.engine.images import Image
 from owctl.errors import OwctlError
 from owctl.figures import rough_size
+from owctl.postgres.files import image_major
 from owctl.settings import Settings
 
 GOOD = "Zk3f8sQp1LmW9xTb7VcR"

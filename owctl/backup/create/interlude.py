@@ -15,13 +15,13 @@ from owctl.backup.create.interlude_record import (
     write_record,
 )
 from owctl.backup.events import BackupEvent, BackupWarning, Receiver
+from owctl.backup.inventory import Inventory
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import Interrupted, OwctlError
 from owctl.lifecycle.plan import StepEvent
-from owctl.volumes.inventory import Inventory
 
 # -- Which containers write to what a backup captures, and so stand still with ``--quiesce``.
 

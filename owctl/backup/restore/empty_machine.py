@@ -22,8 +22,8 @@ from owctl.errors import BackupInvalid, OwctlError, UsageError
 from owctl.lifecycle.plan import Plan, ServicesPlan
 from owctl.lifecycle.run import Prepared, prepare_start, run
 from owctl.lifecycle.start_plan import StartOptions
-from owctl.project.ownership import FOLDER
 from owctl.project.private_file import PRIVATE_MODE, FileAppeared, create_file
+from owctl.project.state import FOLDER
 
 _COMPOSE_SUFFIXES = (".yaml", ".yml")
 _READABLE_MODE = 0o644

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from owctl.backup.inventory import VolumeSource, take_inventory
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.configuration import differing_files, session_key_differs
 from owctl.backup.restore.events import Receiver, ignore
@@ -15,7 +16,6 @@ from owctl.figures import readable
 from owctl.lifecycle.services import Services
 from owctl.postgres.psql import Server
 from owctl.project.ownership import check_owner
-from owctl.volumes.inventory import VolumeSource, take_inventory
 from owctl.volumes.space import Disk, disk_of
 
 # -- Whether there is room for what is restored: what was there stays beside it for a while.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.inventory import take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.begun_note import remove_begun_note
 from owctl.backup.restore.configuration import stage_files
@@ -46,8 +47,6 @@ from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
 from owctl.volumes.archive_edit import STAGING_PREFIX, Content
-from owctl.volumes.inventory import take_inventory
-from owctl.volumes.space import volume_bytes
 from owctl.volumes.swap import stage_volume
 
 # -- A restore: a safety backup, everything staged beside what is there, one swap, services again.

@@ -9,6 +9,7 @@ from typing import Protocol
 from owctl.backup import catalogue
 from owctl.backup.catalogue import Backup
 from owctl.backup.encryption import SUFFIX, Identity, identity_needed
+from owctl.backup.inventory import VolumePart
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_file import MemberContent, check_volume
 from owctl.backup.restore.events import Receiver, RestoreProgress
@@ -17,7 +18,6 @@ from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
 from owctl.postgres.load import Form
 from owctl.volumes.archive_edit import Content
-from owctl.volumes.inventory import VolumePart
 
 _ELSEWHERE = "elsewhere"
 

@@ -10,11 +10,7 @@ import click
 from owctl.commands.backup.place import output_option
 from owctl.commands.backup.prune import prune_after_backup, retention_options
 from owctl.commands.completers import complete_parts
-from owctl.commands.options import (
-    Run,
-    examples,
-    mutating,
-)
+from owctl.commands.options import Run, examples, mutating
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError, UsageError
 from owctl.figures import readable

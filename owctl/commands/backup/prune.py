@@ -9,12 +9,7 @@ import click
 
 from owctl.backup.retention import Rules
 from owctl.commands.backup.place import output_option
-from owctl.commands.options import (
-    Run,
-    confirm,
-    examples,
-    mutating,
-)
+from owctl.commands.options import Run, confirm, examples, mutating
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 from owctl.figures import age, readable

@@ -207,14 +207,14 @@ def _drill(
 
 
 def _configured_image(context: Context) -> str | None:
-    from owctl.compose.services import choose_probe
+    from owctl.postgres.place import database_of
 
     try:
         stack = context.stack
     except ConfigurationError:
         return None
-    services = [each for each in stack.services.values() if choose_probe(each).type == "postgres"]
-    return services[0].image_name(stack.project) if services else None
+    place = database_of(stack)
+    return place.service.image_name(stack.project) if place is not None else None
 
 
 def _render(

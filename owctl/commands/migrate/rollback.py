@@ -3,12 +3,7 @@
 import click
 
 from owctl.commands.completers import complete_migration
-from owctl.commands.options import (
-    Run,
-    confirm,
-    examples,
-    mutating,
-)
+from owctl.commands.options import Run, confirm, examples, mutating
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired
 

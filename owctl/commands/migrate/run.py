@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from owctl.commands.completers import complete_file, complete_folder
-from owctl.commands.options import (
-    Run,
-    confirm,
-    examples,
-    mutating,
-)
+from owctl.commands.options import Run, confirm, examples, mutating
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 

@@ -222,10 +222,11 @@ def _status(context: Context, call: Call) -> None:
 
 def _stack(context: Context) -> "Stack":
     """Return the stack with the database's image as the files name it, whatever it is held at."""
+    from owctl.postgres.place import require_database
     from owctl.project.upgrade_record import release_images
-    from owctl.upgrade.postgres.place import database_service
 
-    return release_images(context.stack, [database_service(context.stack).name])
+    place = require_database(context.stack, "to upgrade", hint="owctl config")
+    return release_images(context.stack, [place.name])
 
 
 def _journal(context: Context) -> "Journal":

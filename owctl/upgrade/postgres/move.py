@@ -20,6 +20,7 @@ from owctl.lifecycle.run import run as run_steps
 from owctl.lifecycle.services import Services
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.postgres.compare import Contents, contents_of, differences
+from owctl.postgres.files import read_volume_files
 from owctl.postgres.psql import Server
 from owctl.postgres.server import Cluster, cluster_server, dumper
 from owctl.postgres.transfer import (
@@ -31,7 +32,6 @@ from owctl.postgres.transfer import (
     move_settings,
 )
 from owctl.upgrade.postgres.journal import Journal, advance
-from owctl.upgrade.postgres.place import was_shut_down
 from owctl.upgrade.postgres.plan import (
     UpgradePlan,
     UpgradeRequest,
@@ -171,7 +171,10 @@ class Move:
         """Raise OwctlError unless both servers have written everything out."""
         image, folder = self.plan.place.old_image_id, journal.folder
         for volume in (journal.volume, journal.new_volume):
-            if not was_shut_down(self.engine, self.stack.project, image, volume, folder):
+            files = read_volume_files(
+                self.engine, self.stack.project, image, volume, [folder], users=True
+            )
+            if files is None or not files.is_clean:
                 raise OwctlError(
                     f"PostgreSQL did not shut down in order in the volume {volume}.",
                     hint="the same command again",
