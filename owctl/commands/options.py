@@ -17,7 +17,7 @@ pass_context = click.make_pass_decorator(Context)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def format_option(*formats: str) -> Decorator:
+def format_option(*formats: str, text: str = "How to print the result.") -> Decorator:
     """``--format`` with ``--json`` as its short form; the command gets ``output_format``."""
     choices = formats or ("table", "json")
 
@@ -31,7 +31,7 @@ def format_option(*formats: str) -> Decorator:
             type=click.Choice(choices),
             default=choices[0],
             show_default=True,
-            help="How to print the result.",
+            help=text,
         )(function)
 
     return decorate
@@ -158,7 +158,7 @@ def mutating(
     return decorate
 
 
-# -- Asking before something is lost: on the terminal, or not at all.
+# -- Asking before something is lost
 
 
 def require_answerable(yes: bool, what: str) -> None:

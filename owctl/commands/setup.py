@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from owctl.project.setup_plan import SetupPlan, SetupRequest
 
 
-# -- ``owctl setup --sync-password``: the running database learns the password of ``.env``.
+# -- owctl setup --sync-password
 
 
 _SENTENCES: "dict[Outcome, str]" = {
@@ -55,7 +55,7 @@ def synchronise(context: Context, how: Run) -> None:
         context.console.info("Next: owctl start, which gives the services the same password.")
 
 
-# -- ``owctl setup``: everything a project needs before its first start.
+# -- owctl setup
 
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

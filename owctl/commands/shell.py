@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from owctl.engine.containers import Container
 
 
-# -- The container of a service that a command goes into, or why there is none.
+# -- The container that a command goes into
 
 
 class NotRunning(OwctlError):
@@ -78,7 +78,7 @@ def _not_running(container: "Container", service: str) -> NotRunning:
     )
 
 
-# -- ``owctl shell``: psql, redis-cli or a shell in a service, or any command in it.
+# -- owctl shell
 
 
 OWN_FAILURE = 125

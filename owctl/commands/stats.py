@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from owctl.ui.watch import LiveTable
 
 
-# -- How `owctl stats` shows a round: as many columns as fit the terminal, or all of them as JSON.
+# -- A round as a table and as JSON
 
 
 GAP_COLUMNS = 2
@@ -188,7 +188,7 @@ def _state_style(row: "ContainerUsage") -> str:
     return STYLES.get(state_of(row), "red")
 
 
-# -- `owctl stats` that goes on: a live table on a terminal; tables or JSON lines elsewhere.
+# -- Round after round
 
 
 FIRST_INTERVAL_SECONDS = 1.0
@@ -260,7 +260,7 @@ def _document(project: str, found: "Round | OwctlError") -> dict[str, Any]:
     return document(project, found)
 
 
-# -- ``owctl stats``: what the containers consume, once or all the time.
+# -- owctl stats
 
 
 WATCH_INTERVAL_SECONDS = 2.0

@@ -5,7 +5,7 @@ import click
 from owctl.commands.options import Run, examples, mutating, services_argument
 from owctl.context import Context
 
-# -- ``owctl stop``: stop and remove the containers and the network; the data stays.
+# -- owctl stop
 
 
 _STOP_EXAMPLES = examples(
@@ -62,7 +62,7 @@ def stop(
     )
 
 
-# -- ``owctl restart``: restart services and wait until they answer.
+# -- owctl restart
 
 
 _RESTART_EXAMPLES = examples(

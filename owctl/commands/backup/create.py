@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from owctl.backup.retention import Rules
 
 
-# -- ``--on-failure`` and ``--ping``: somebody learns how a backup ended, also when nobody looks.
+# -- --on-failure and --ping
 
 
 def hook_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,7 +113,7 @@ def _project(context: Context) -> str:
         return context.working_dir.name
 
 
-# -- ``owctl backup``: parse, call the backup room, render.
+# -- owctl backup
 
 
 _EXAMPLES = examples(
@@ -230,8 +230,10 @@ def _encryption(values: tuple[str, ...], working_dir: Path) -> "Encryption | Non
     return Encryption(read_recipients(values, working_dir))
 
 
-def chosen_parts(only: str | None) -> "frozenset[Part]":
-    """Return the parts that ``--only`` names, all without it; raises UsageError."""
+def chosen_parts(
+    only: str | None, example: str = "owctl backup --only db,files"
+) -> "frozenset[Part]":
+    """Return the parts that ``--only`` names, all without it; raises UsageError with an example."""
     from owctl.backup.manifest import PARTS
 
     if only is None:
@@ -242,7 +244,7 @@ def chosen_parts(only: str | None) -> "frozenset[Part]":
     if unknown or not parts:
         raise UsageError(
             f"--only knows {', '.join(PARTS)}, and got {', '.join(unknown) or 'nothing'}.",
-            hint="owctl backup --only db,files",
+            hint=example,
         )
     return parts
 

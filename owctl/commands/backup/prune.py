@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from owctl.backup.retention import Pruned, PrunePlan
 
 
-# -- ``--keep-last`` and its kin, and what `owctl backup` does with them after a new backup.
+# -- --keep-last and its kin, after a new backup, too
 
 
 _LOCK_WAIT_SECONDS = 60.0
@@ -79,7 +79,7 @@ def warn_of_busy(context: Context, busy: Sequence[str]) -> None:
         context.console.warn(f"Not removed, because another owctl reads it: {', '.join(busy)}.")
 
 
-# -- ``owctl backup prune``: remove old backups by rules.
+# -- owctl backup prune
 
 
 _EXAMPLES = examples(

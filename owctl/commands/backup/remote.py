@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from owctl.ui.progress import Progress
 
 
-# -- What `backup push` and `backup pull` share: where to, and how a transfer looks.
+# -- What push and pull share
 
 
 remote_argument = click.argument("remote", metavar="REMOTE")
@@ -75,7 +75,7 @@ def transfer_receiver(progress: "Progress", subject_prefix: str = "") -> "Receiv
     return receive
 
 
-# -- ``owctl backup pull``: parse, call the backup room, render.
+# -- owctl backup pull
 
 
 _PULL_EXAMPLES = examples(
@@ -208,7 +208,7 @@ def _entry(each: "RemoteBackup") -> dict[str, object]:
     }
 
 
-# -- ``owctl backup push``: parse, call the backup room, render.
+# -- owctl backup push
 
 
 _PUSH_EXAMPLES = examples(

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.backup.create import chosen_parts
 from owctl.commands.backup.place import given_identities, identity_option
 from owctl.commands.completers import complete_backup, complete_parts
 from owctl.commands.options import Run, confirm, examples, mutating, require_answerable
 from owctl.context import Context
-from owctl.errors import ConfigurationError, UsageError
+from owctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from owctl.backup.manifest import Part
     from owctl.backup.restore.legacy import Wanted
     from owctl.backup.restore.plan import RestorePlan, RestoreRequest
     from owctl.backup.restore.source import Source
@@ -177,7 +177,7 @@ def restore_run(
     from owctl.backup.restore.plan import RestoreRequest
 
     request = RestoreRequest(
-        parts=_parts(only),
+        parts=None if only is None else chosen_parts(only, "owctl restore latest --only db,files"),
         safety_backup=not no_safety_backup,
         start=not no_start,
         timeout_seconds=how.timeout_seconds,
@@ -261,18 +261,3 @@ def _show_plan(context: Context, plan: "RestorePlan", output_format: str) -> Non
         return
     for line in plan_lines(plan):
         context.console.result(line)
-
-
-def _parts(only: str | None) -> "frozenset[Part] | None":
-    from owctl.backup.manifest import PARTS
-
-    if only is None:
-        return None
-    names = [name.strip() for name in only.split(",") if name.strip()]
-    unknown = [name for name in names if name not in PARTS]
-    if unknown or not names:
-        raise UsageError(
-            f"--only knows {', '.join(PARTS)}, and got {', '.join(unknown) or 'nothing'}.",
-            hint="owctl restore latest --only db,files",
-        )
-    return frozenset(part for part in PARTS if part in names)
