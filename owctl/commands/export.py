@@ -139,7 +139,7 @@ def _list(context: Context, origin: "Origin", *, as_json: bool) -> None:
     rows = origin.count_rows()
     if as_json:
         listed: list[dict[str, Any]] = [{"table": name, "rows": rows[name]} for name in rows]
-        context.console.json({"schema": 1, "project": _project(context), "tables": listed})
+        context.console.document(_project(context), tables=listed)
         return
     shown = [(name, f"{count:,}") for name, count in rows.items()]
     context.console.table([Column("TABLE"), Column("ROWS", right=True)], shown)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from owctl.ui.progress import Progress
 
 
-# -- What `backup push` and `backup pull` share: where to, and how a transfer looks.
+# -- What push and pull share
 
 
 remote_argument = click.argument("remote", metavar="REMOTE")
@@ -76,7 +76,7 @@ def transfer_receiver(progress: "Progress", subject_prefix: str = "") -> "Receiv
     return receive
 
 
-# -- ``owctl backup pull``: parse, call the backup room, render.
+# -- owctl backup pull
 
 
 _PULL_EXAMPLES = examples(
@@ -133,19 +133,16 @@ def _render_pull(context: Context, remote: str, pulled: "Pulled", output_format:
 
     console, manifest = context.console, pulled.manifest
     if output_format == "json":
-        console.json(
-            {
-                "schema": 1,
-                "project": manifest.project,
-                "remote": remote,
-                "id": pulled.path.name,
-                "path": str(pulled.path),
-                "created_at": manifest.created_at,
-                "size_bytes": manifest.size_bytes,
-                "fetched_parts": pulled.fetched_parts,
-                "fetched_bytes": pulled.fetched_bytes,
-                "was_here": pulled.was_here,
-            }
+        console.document(
+            manifest.project,
+            remote=remote,
+            id=pulled.path.name,
+            path=str(pulled.path),
+            created_at=manifest.created_at,
+            size_bytes=manifest.size_bytes,
+            fetched_parts=pulled.fetched_parts,
+            fetched_bytes=pulled.fetched_bytes,
+            was_here=pulled.was_here,
         )
     elif console.quiet:
         console.result(str(pulled.path))
@@ -168,13 +165,10 @@ def _render_list(
 
     console = context.console
     if output_format == "json":
-        console.json(
-            {
-                "schema": 1,
-                "project": place.project,
-                "remote": remote,
-                "backups": [_entry(each) for each in found],
-            }
+        console.document(
+            place.project,
+            remote=remote,
+            backups=[_entry(each) for each in found],
         )
         return
     if not found:
@@ -215,7 +209,7 @@ def _entry(each: "RemoteBackup") -> dict[str, object]:
     }
 
 
-# -- ``owctl backup push``: parse, call the backup room, render.
+# -- owctl backup push
 
 
 _PUSH_EXAMPLES = examples(
@@ -305,23 +299,20 @@ def _render_push(
 ) -> None:
 
     if output_format == "json":
-        context.console.json(
-            {
-                "schema": 1,
-                "project": place.project,
-                "remote": remote,
-                "dry_run": dry_run,
-                "backups": [
-                    {
-                        "id": each.id,
-                        "size_bytes": each.size_bytes,
-                        "parts": each.parts,
-                        "sent_parts": each.sent_parts,
-                        "sent_bytes": each.sent_bytes,
-                    }
-                    for each in pushed
-                ],
-            }
+        context.console.document(
+            place.project,
+            remote=remote,
+            dry_run=dry_run,
+            backups=[
+                {
+                    "id": each.id,
+                    "size_bytes": each.size_bytes,
+                    "parts": each.parts,
+                    "sent_parts": each.sent_parts,
+                    "sent_bytes": each.sent_bytes,
+                }
+                for each in pushed
+            ],
         )
         return
     for each in pushed:

@@ -13,7 +13,7 @@ from owctl.ui.console import Console
 from owctl.ui.progress import Progress
 from owctl.ui.table import Cell, Column
 
-# -- The progress of a migration: one row a step, and one for the table that is loaded.
+# -- Progress
 
 
 _STEPS = {
@@ -82,7 +82,7 @@ class MigrationDisplay:
         self.progress.update(self._rows_subject, "working", text)
 
 
-# -- The report of a migration, or of its rehearsal, as text for a terminal.
+# -- The report as text
 
 
 _STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}
