@@ -9,11 +9,12 @@ import re
 import socket
 import ssl
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
 
 from owctl.network import ClosedEarlyError, Deadline, connect
 
@@ -36,7 +37,6 @@ _LONGEST_LINE_BYTES = 1 << 16
 # What is read at once: to take it apart must not take long either.
 _PIECE_BYTES = 1 << 14
 _MOST_HEADERS = 100
-_SWITCHING_PROTOCOLS = 101
 _WEB = ("http", "https")
 
 
@@ -140,12 +140,7 @@ class _Transport(httpx.BaseTransport):
         assert isinstance(request.stream, httpx.SyncByteStream)
         asked = httpcore.Request(
             request.method,
-            httpcore.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
+            _address(request.url, request.url.raw_scheme),
             headers=request.headers.raw,
             content=request.stream,
             extensions=request.extensions,
@@ -155,20 +150,19 @@ class _Transport(httpx.BaseTransport):
                 answer = pool.handle_request(asked)
         except _SwitchedError as switched:
             return httpx.Response(
-                _SWITCHING_PROTOCOLS,
+                httpx.codes.SWITCHING_PROTOCOLS,
                 stream=httpx.ByteStream(b""),
                 extensions={"reason_phrase": switched.args[0]},
             )
-        response = httpx.Response(
+        if len(answer.headers) > _MOST_HEADERS:
+            answer.close()
+            raise NotHttpError(f"got more than {_MOST_HEADERS} headers")
+        return httpx.Response(
             answer.status,
             headers=answer.headers,
             stream=_Body(answer, self._network),
             extensions=answer.extensions,
         )
-        if len(answer.headers) > _MOST_HEADERS:
-            response.close()
-            raise NotHttpError(f"got more than {_MOST_HEADERS} headers")
-        return response
 
     def close(self) -> None:
         for pool in self._pools:
@@ -182,16 +176,19 @@ class _Transport(httpx.BaseTransport):
                 ssl_context=trusted, uds=self._through, network_backend=self._network
             )
         if proxy.url.scheme not in _WEB:
-            why = f"a proxy that speaks {proxy.url.scheme} is not supported"
-            raise OSError(errno.EPROTONOSUPPORT, why)
+            raise OSError(errno.EPROTONOSUPPORT, f"{proxy.url.scheme} proxies are not supported")
         # A tunnel is asked for in the clear, whatever the proxy's address begins with.
         scheme = proxy.url.raw_scheme if url.scheme == "http" else b"http"
         return httpcore.HTTPProxy(
-            httpcore.URL(scheme=scheme, host=proxy.url.raw_host, port=proxy.url.port, target=b"/"),
+            _address(proxy.url, scheme),
             proxy_auth=proxy.raw_auth,
             ssl_context=trusted,
             network_backend=self._network,
         )
+
+
+def _address(url: httpx.URL, scheme: bytes) -> httpcore.URL:
+    return httpcore.URL(scheme=scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 @cache
@@ -201,10 +198,7 @@ def _trusted() -> ssl.SSLContext:
 
 
 def _proxy_for(url: httpx.URL) -> httpx.Proxy | None:
-    """Return the proxy that the environment names for an address."""
-    # They read the environment, and that is all: as the rest of Python understands it.
-    from urllib.request import getproxies, proxy_bypass
-
+    """Return the proxy that the environment names for an address, as all of Python reads it."""
     named = getproxies().get(url.scheme)
     if not named or proxy_bypass(url.netloc.decode("ascii")):
         return None
@@ -212,8 +206,6 @@ def _proxy_for(url: httpx.URL) -> httpx.Proxy | None:
 
 
 class _Body(httpx.SyncByteStream):
-    """An answer's body."""
-
     def __init__(self, answer: httpcore.Response, network: "_Network") -> None:
         self._answer = answer
         self._network = network
@@ -238,40 +230,26 @@ class _Network(httpcore.NetworkBackend):
         self.connected = False
         self._stream: _Stream | None = None
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
+    # What else httpcore says, timeouts above all, is for its own connections.
+    def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> "_Stream":
         return self.begin(connect(host, port, self.deadline))
 
-    def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
+    def connect_unix_socket(self, path: str, *_: object, **__: object) -> "_Stream":
         return self.begin(connect("", 0, self.deadline, Path(path)))
 
     def begin(self, connection: socket.socket) -> "_Stream":
-        """Return what httpcore speaks over."""
         self.connected = True
         self._stream = _Stream(connection, self)
         return self._stream
 
     @contextmanager
     def plain_errors(self) -> Iterator[None]:
-        """Raise OSError, NotHttpError and _SwitchedError for httpcore's errors."""
+        """Raise OSError and NotHttpError for httpcore's errors."""
         try:
             yield
         except httpcore.RemoteProtocolError as error:
             if self._stream is not None and self._stream.ended:
                 raise ClosedEarlyError from None
-            if self._stream is not None and self._stream.status == _SWITCHING_PROTOCOLS:
-                raise _SwitchedError(self._stream.reason) from None
             raise NotHttpError(str(error)) from None
         except httpcore.ProxyError as error:
             raise OSError(errno.ECONNREFUSED, f"the proxy answered {error}") from None
@@ -285,16 +263,13 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, connection: socket.socket, network: _Network) -> None:
         self._socket = connection
         self._network = network
+        self._begun = False
         self.ended = False
-        self.status: int | None = None
-        self.reason = b""
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self.status is None:
-            return self._read_status_line()
-        return self._receive()
+    def read(self, *_: object, **__: object) -> bytes:
+        return self._receive() if self._begun else self._read_status_line()
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def write(self, buffer: bytes, *_: object, **__: object) -> None:
         while buffer:
             self._socket.settimeout(self._network.deadline.remaining())
             buffer = buffer[self._socket.send(buffer) :]
@@ -306,8 +281,9 @@ class _Stream(httpcore.NetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
+        *_: object,
+        **__: object,
+    ) -> "_Stream":
         # A handshake's timeout is for the whole of it.
         self._socket.settimeout(self._network.deadline.remaining())
         try:
@@ -324,7 +300,7 @@ class _Stream(httpcore.NetworkStream):
         return data
 
     def _read_status_line(self) -> bytes:
-        """Return what comes first; raise NotHttpError unless it begins as an answer does.
+        """Return what comes first; raise NotHttpError or _SwitchedError where it is no answer.
 
         httpcore would wait for the end of a head, which other protocols do not have.
         """
@@ -334,10 +310,11 @@ class _Stream(httpcore.NetworkStream):
             if not data:
                 break
             received += data
-        line = received.partition(b"\n")[0][:_LONGEST_LINE_BYTES]
+        line = received.partition(b"\n")[0]
         match = _STATUS_LINE.fullmatch(line)
-        if match is not None:
-            self.status, self.reason = int(match[1]), (match[2] or b"").strip()
-        elif received:
+        if received and match is None:
             raise NotHttpError(line.decode("iso-8859-1"))
+        if match is not None and int(match[1]) == httpx.codes.SWITCHING_PROTOCOLS:
+            raise _SwitchedError((match[2] or b"").strip())
+        self._begun = True
         return received
