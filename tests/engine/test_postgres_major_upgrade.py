@@ -300,10 +300,17 @@ def test_a_stack_that_stands_still_and_the_end(stack: Project) -> None:
     assert planned["old"]["image"].startswith("owctl-demo-postgres:")
     assert planned["stops"] == []
 
-    stack.kill_at("moving", "dump")
-    begun = stack.journal()
-    assert begun is not None
-    document = stack.json("upgrade", "--postgres-major", "resume")
+    named = f"{stack.name}-before:15"
+    stack.engine.api.tag(OLD_IMAGE, *named.split(":"))
+    try:
+        stack.kill_at("moving", "dump", "--old-image", named)
+        begun = stack.journal()
+        assert begun is not None
+        assert begun.old_image == named
+        document = stack.json("upgrade", "--postgres-major", "resume")
+    finally:
+        stack.engine.api.remove_image(named, noprune=True)
+    assert document["upgrade"]["old_image"] == named
     assert stack.running() == set()
     assert document["upgrade"]["backup"] == begun.backup
     assert document["rows"] == {

@@ -11,8 +11,9 @@ from owctl.backup.catalogue import Backup
 from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_file import MemberContent, check_volume
-from owctl.backup.restore.events import Receiver, RestoreProgress
+from owctl.backup.restore.events import Receiver
 from owctl.backup.verify import verify_member
+from owctl.changeover.transaction import RestoreProgress
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.load import Form
 from owctl.volumes.archive_edit import Content
