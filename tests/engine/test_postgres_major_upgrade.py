@@ -156,6 +156,31 @@ def test_a_dry_run_says_everything(project: Project) -> None:
     assert "owctl upgrade --postgres-major" in err
 
 
+def test_the_server_runs_on_another_volume_than_the_files_name(
+    engine: Engine, project: Project, base_image: str
+) -> None:
+    other, path = f"{project.name}_other", project.folder / "compose.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("{postgres_data: }", f"{{postgres_data: {{name: {other}}}}}"))
+    body = {
+        "Image": base_image,
+        "Entrypoint": ["cp", "-a", "/from/.", "/to/"],
+        "HostConfig": {"Binds": [f"{project.name}_postgres_data:/from", f"{other}:/to"]},
+    }
+    copier = engine.api.create_container_from_config(body)["Id"]
+    try:
+        engine.api.start(copier)
+        engine.api.wait(copier)
+        _, err = project.upgrade("--dry-run", code=1)
+    finally:
+        engine.api.remove_container(copier, force=True)
+        engine.api.remove_volume(other)
+        path.write_text(text)
+    assert f"postgres runs on {project.name}_postgres_data" in err
+    assert f"the volume {other}" in err
+    assert "Try: " in err
+
+
 def test_the_same_major(project: Project) -> None:
     project.use(OLD_IMAGE)
     _, err = project.upgrade("--dry-run", code=2)

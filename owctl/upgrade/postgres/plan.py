@@ -177,8 +177,9 @@ def _measure(engine: Engine, stack: Stack, place: Place) -> tuple[int, int | Non
     """Return the size of the data, and what is free on its disk, in bytes."""
     if place.is_running:
         assert place.container is not None
-        (folder,) = (m.destination for m in place.container.mounts if m.name == place.volume)
-        folder = f"{folder}/{place.folder}".rstrip("/")
+        mounts = place.container.mounts
+        root = next(each.destination for each in mounts if each.name == place.volume)
+        folder = f"{root}/{place.folder}".rstrip("/")
         argv = ["sh", "-c", _SIZE, folder]
         answer = run(engine, place.container.id, argv, user="0:0", timeout_seconds=_SIZE_SECONDS)
         return _sizes(answer.stdout.decode("utf-8", "replace").splitlines())
