@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from owctl import cli
 from owctl.changeover.journal import refuse_half_done
 from owctl.compose.model import Build, Mount, Service, Stack
 from owctl.errors import OwctlError, UsageError
@@ -120,6 +121,12 @@ def test_who_works_on_half_an_upgrade(
     with pytest.raises(OwctlError, match=rf"from PostgreSQL 15 to 17 .*phase {phase}") as caught:
         refuse_half_done(tmp_path, command)
     assert (caught.value.hint or "").startswith("owctl upgrade --postgres-major resume")
+
+
+@pytest.mark.parametrize("option", ["--no-build", "--no-pull", "--pull", "--no-backup"])
+def test_options_of_the_other_upgrade(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["upgrade", "--postgres-major", option, "--dry-run"]) == 2
+    assert option in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

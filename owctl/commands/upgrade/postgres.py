@@ -84,6 +84,7 @@ def refuse_other_options(
     *,
     services: Sequence[str],
     pull: bool | None,
+    build: bool,
     no_backup: bool,
     old_image: str | None,
 ) -> None:
@@ -95,10 +96,10 @@ def refuse_other_options(
                 hint="owctl upgrade --postgres-major --old-image IMAGE",
             )
         return
-    if services or pull is not None or no_backup:
+    if services or pull is not None or not build or no_backup:
         raise UsageError(
-            "--postgres-major is about the database alone: it takes no services, --pull, --no-pull "
-            "or --no-backup.",
+            "--postgres-major is about the database alone: it takes no services, --pull, --no-pull, "
+            "--no-build or --no-backup.",
             hint="owctl upgrade --postgres-major --dry-run",
         )
 
