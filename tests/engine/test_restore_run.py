@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,13 +238,23 @@ def test_without_a_yes(project: Project) -> None:
     assert_untouched(project)
 
 
+def everything_in(terminal: int) -> str:
+    """Return what was written to a terminal; one reading returns 4 kB of it, at most."""
+    os.set_blocking(terminal, False)
+    shown = b""
+    with suppress(BlockingIOError):
+        while True:
+            shown += os.read(terminal, 1 << 16)
+    return shown.decode()
+
+
 def test_a_no_on_the_terminal(project: Project) -> None:
     ours, theirs = os.openpty()
     try:
         os.write(ours, b"n\n")
         with run_cli(project, project.backup.name, stdin=theirs, stderr=theirs) as process:
             assert process.wait(timeout=60) == 1
-        shown = os.read(ours, 1 << 16).decode()
+        shown = everything_in(ours)
     finally:
         os.close(ours)
         os.close(theirs)
