@@ -8,10 +8,7 @@ from typing import Any, ClassVar
 from owctl.changeover.journal import RESTORE, Kind
 from owctl.changeover.journal import Journal as AnyJournal
 from owctl.postgres.swap import DatabaseNames
-from owctl.project.private_file import PRIVATE_MODE, FileAppeared, cannot, create_file
-from owctl.project.state import FOLDER
-
-_NOTE = "restore-begun"
+from owctl.project.state import StateFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +69,11 @@ class Journal(AnyJournal):
         super(Journal, cls).remove(working_dir)
 
 
-# -- The note that a restore into an empty folder was begun: until there is a journal, which knows more.
+# The note that a restore into an empty folder was begun: until there is a journal, which knows more.
+_NOTE: StateFile[None] = StateFile("restore-begun", parse=lambda _: None, render=lambda _: {})
+has_begun_note, remove_begun_note = _NOTE.exists, _NOTE.remove
 
 
 def write_begun_note(working_dir: Path) -> None:
-    """Put the note in place; one that is there stays. Raises OwctlError."""
-    try:
-        create_file(working_dir / FOLDER / _NOTE, b"", mode=PRIVATE_MODE)
-    except FileAppeared:
-        return
-
-
-def has_begun_note(working_dir: Path) -> bool:
-    """Return whether the note is there."""
-    return (working_dir / FOLDER / _NOTE).exists()
-
-
-def remove_begun_note(working_dir: Path) -> None:
-    """Remove the note, if there is one. Raises OwctlError."""
-    path = working_dir / FOLDER / _NOTE
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot("remove", path, error) from error
+    """Put the note in place; raises OwctlError."""
+    _NOTE.write(working_dir, None)
