@@ -181,6 +181,12 @@ def _look(engine: Engine, stack: Stack, volume: str, image_id: str) -> Iterator[
         yield found
 
 
+def is_usable(engine: Engine, reference: str, major: str) -> bool:
+    """Return whether an image is here, and as far as it tells, of that PostgreSQL."""
+    image = inspect_image(engine, reference)
+    return image is not None and image_major(reference, image) in (major, None)
+
+
 def was_shut_down(engine: Engine, project: str, image_id: str, volume: str, folder: str) -> bool:
     """Return whether the files in a volume were left in order by their server."""
     mount = {"Type": "volume", "Source": volume}

@@ -11,7 +11,6 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
 from owctl.engine.execution import run
-from owctl.engine.images import image_id
 from owctl.engine.volumes import inspect_volume, remove_volume
 from owctl.lifecycle.services import Services
 from owctl.postgres.database import wait_for_answer
@@ -19,7 +18,7 @@ from owctl.postgres.psql import Server
 from owctl.postgres.server import PURPOSE
 from owctl.upgrade.postgres.journal import Journal
 from owctl.upgrade.postgres.move import Move, Proof
-from owctl.upgrade.postgres.place import stack_with_image
+from owctl.upgrade.postgres.place import is_usable, stack_with_image
 from owctl.upgrade.postgres.plan import UpgradePlan, UpgradeRequest, kept_running, plan_upgrade
 from owctl.upgrade.postgres.swap import files_of, forget_images, release_old_image, remove_others
 from owctl.volumes.one_off import remove_helpers
@@ -91,8 +90,8 @@ def resume_upgrade(
     if upgrade.resume():
         return None
     upgrade.undo()
-    # Without a name or a container it may be gone by now: then another one is looked for.
-    if request.old_image is None and image_id(engine, journal.old_image) is not None:
+    # It may be gone by now, or its name another's: then it is looked for as in the beginning.
+    if request.old_image is None and is_usable(engine, journal.old_image, journal.old_major):
         request = replace(request, old_image=journal.old_image)
     plan = plan_upgrade(engine, stack, request, receive)
     made = None if journal.backup is None else Path(journal.backup)
