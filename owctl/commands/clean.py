@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def unfinished_restore(context: Context) -> bool:
     """Return whether a restore or an upgrade was begun, and neither finished nor undone."""
-    return any(path.exists() for path in _journals(context))
+    from owctl.changeover.journal import journal_paths
+
+    return bool(journal_paths(context.stack.working_dir))
 
 
 def forget_restore(context: Context, prepared: "PreparedClean") -> None:
@@ -31,9 +33,11 @@ def forget_restore(context: Context, prepared: "PreparedClean") -> None:
 
     Raises OwctlError where it cannot be removed.
     """
+    from owctl.changeover.journal import journal_paths
+
     if not takes_restore_along(prepared):
         return
-    for path in _journals(context):
+    for path in journal_paths(context.stack.working_dir):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -68,14 +72,6 @@ def forget_upgrades(context: Context, prepared: "PreparedClean") -> None:
             f"{error.strerror}.",
             hint=f"rm {path}",
         ) from error
-
-
-def _journals(context: Context) -> tuple[Path, ...]:
-    from owctl.project.state import FOLDER, check_folder
-
-    check_folder(context.stack.working_dir)
-    folder = context.stack.working_dir / FOLDER
-    return folder / "restore.json", folder / "postgres-upgrade.json"
 
 
 # -- What `owctl clean` shows: the list before, the account afterwards.

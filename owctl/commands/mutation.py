@@ -129,15 +129,6 @@ WORDS: dict[StepKind, str] = {
     "remove-image": "removing",
 }
 
-_ALLOWED_ON_HALF_THE_DATA = {
-    "clean",
-    "restore",
-    "restore finish",
-    "restore resume",
-    "restore undo",
-    "stop",
-}
-_ALLOWED_ON_HALF_AN_UPGRADE = {"clean", "stop", "upgrade --postgres-major"}
 _END_AN_UPGRADE = {"upgrade", "rollback"}
 
 
@@ -149,6 +140,7 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
     owctl holds the lock, OwctlError where an interrupted restore left half of the data swapped, or an
     interrupted upgrade the database.
     """
+    from owctl.changeover.journal import refuse_half_done
     from owctl.project.lock import project_lock
     from owctl.project.state import check_folder
 
@@ -162,41 +154,10 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
         # What was left of a restore, a backup or an upgrade is not the development stack's.
         if not context.command_prefix:
             check_folder(context.stack.working_dir)
-            if command not in _ALLOWED_ON_HALF_THE_DATA:
-                _refuse_half_restored(context)
-            if command not in _ALLOWED_ON_HALF_AN_UPGRADE:
-                _refuse_half_upgraded(context)
+            refuse_half_done(context.stack.working_dir, command)
             _heal(context)
             _recover_upgrade(context, command)
         yield
-
-
-def _refuse_half_restored(context: Context) -> None:
-    from owctl.backup.restore.journal import HALF_DONE, path_of, read_journal
-
-    if not path_of(context.stack.working_dir).exists():
-        return
-    journal = read_journal(context.stack.working_dir)
-    if journal is not None and journal.phase in HALF_DONE:
-        raise OwctlError(
-            f"The restore of {journal.backup_id} was interrupted while the data was swapped: "
-            "some of it is the backup's, some is from before.",
-            hint="owctl restore resume; or owctl restore undo",
-        )
-
-
-def _refuse_half_upgraded(context: Context) -> None:
-    from owctl.upgrade.postgres.journal import HALF_DONE, path_of, read_journal
-
-    if not path_of(context.stack.working_dir).exists():
-        return
-    journal = read_journal(context.stack.working_dir)
-    if journal is not None and journal.phase in HALF_DONE:
-        raise OwctlError(
-            f"The {journal.name} was interrupted (phase {journal.phase}): the database is between "
-            "the two.",
-            hint="owctl upgrade --postgres-major resume; or undo",
-        )
 
 
 def _heal(context: Context) -> None:

@@ -14,7 +14,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.settings import Flags, Settings
-from owctl.upgrade.postgres.journal import Journal, path_of, read_journal
+from owctl.upgrade.postgres.journal import Journal
 from tests.json_documents import check_output
 
 # Not the demonstration's own, whose name goes to another image when that is built again.
@@ -123,7 +123,7 @@ class Project:
         return answer.stdout.decode().strip()
 
     def journal(self) -> Journal | None:
-        return read_journal(self.folder)
+        return Journal.read(self.folder)
 
     def major(self) -> str:
         return self.sql("SHOW server_version_num;")[:2]
@@ -151,7 +151,7 @@ class Project:
     def kill_at(self, phase: str, helper: str | None, *arguments: str) -> None:
         """Kill owctl once its journal says so, and a helper container of that name runs."""
         process = self.begin("upgrade", "--postgres-major", *arguments, "--yes")
-        path = path_of(self.folder)
+        path = Journal.path(self.folder)
 
         def come() -> bool:
             assert process.poll() is None, process.communicate()

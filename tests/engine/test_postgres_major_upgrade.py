@@ -156,6 +156,31 @@ def test_a_dry_run_says_everything(project: Project) -> None:
     assert "owctl upgrade --postgres-major" in err
 
 
+def test_the_server_runs_on_another_volume_than_the_files_name(
+    engine: Engine, project: Project, base_image: str
+) -> None:
+    other, path = f"{project.name}_other", project.folder / "compose.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("{postgres_data: }", f"{{postgres_data: {{name: {other}}}}}"))
+    body = {
+        "Image": base_image,
+        "Entrypoint": ["cp", "-a", "/from/.", "/to/"],
+        "HostConfig": {"Binds": [f"{project.name}_postgres_data:/from", f"{other}:/to"]},
+    }
+    copier = engine.api.create_container_from_config(body)["Id"]
+    try:
+        engine.api.start(copier)
+        engine.api.wait(copier)
+        _, err = project.upgrade("--dry-run", code=1)
+    finally:
+        engine.api.remove_container(copier, force=True)
+        engine.api.remove_volume(other)
+        path.write_text(text)
+    assert f"postgres runs on {project.name}_postgres_data" in err
+    assert f"the volume {other}" in err
+    assert "Try: " in err
+
+
 def test_the_same_major(project: Project) -> None:
     project.use(OLD_IMAGE)
     _, err = project.upgrade("--dry-run", code=2)
@@ -300,10 +325,17 @@ def test_a_stack_that_stands_still_and_the_end(stack: Project) -> None:
     assert planned["old"]["image"].startswith("owctl-demo-postgres:")
     assert planned["stops"] == []
 
-    stack.kill_at("moving", "dump")
-    begun = stack.journal()
-    assert begun is not None
-    document = stack.json("upgrade", "--postgres-major", "resume")
+    named = f"{stack.name}-before:15"
+    stack.engine.api.tag(OLD_IMAGE, *named.split(":"))
+    try:
+        stack.kill_at("moving", "dump", "--old-image", named)
+        begun = stack.journal()
+        assert begun is not None
+        assert begun.old_image == named
+        document = stack.json("upgrade", "--postgres-major", "resume")
+    finally:
+        stack.engine.api.remove_image(named, noprune=True)
+    assert document["upgrade"]["old_image"] == named
     assert stack.running() == set()
     assert document["upgrade"]["backup"] == begun.backup
     assert document["rows"] == {

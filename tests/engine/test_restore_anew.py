@@ -12,9 +12,9 @@ from owctl.backup.restore.empty_machine import (
     was_begun,
     write_configuration,
 )
-from owctl.backup.restore.events import RestoreWarning
 from owctl.backup.restore.plan import RestoreRequest
 from owctl.backup.restore.source import ConfigContent
+from owctl.changeover.transaction import RestoreWarning
 from owctl.compose.model import Build, Service, Stack, Volume
 from owctl.engine.connection import Engine
 from owctl.engine.volumes import ensure_volume

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from backup_project import Project
 
-from owctl.backup.restore.journal import advance, read_journal
+from owctl.backup.restore.journal import Journal
 from owctl.backup.restore.legacy import open_source
-from owctl.backup.restore.pieces import finish_restore, undo_restore
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
-from owctl.backup.restore.run import resume_restore, run_restore
+from owctl.backup.restore.run import finish_restore, resume_restore, run_restore, undo_restore
 from owctl.engine.archives import read_archive
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
@@ -78,7 +77,7 @@ def test_both_files_there_and_back(stack: Project, tmp_path: Path):
     journals = []
 
     def spy(_: object) -> None:
-        journals.append(read_journal(stack.folder))
+        journals.append(Journal.read(stack.folder))
 
     outcome = run_restore(stack.engine, stack.stack, plan, REQUEST, spy)
     assert outcome.rows["public.chat"] == int(rows)
@@ -106,7 +105,7 @@ def test_an_interrupted_one_is_resumed_from_both_files(stack: Project, tmp_path:
     outcome = run_restore(stack.engine, stack.stack, plan, REQUEST)
     # As if it had been killed before the swap.
     undo_restore(stack.engine, stack.stack, outcome.journal, timeout_seconds=60)
-    journal = advance(stack.folder, outcome.journal, "staging", database=None, volumes=())
+    journal = outcome.journal.advance(stack.folder, "staging", database=None, volumes=())
     again = resume_restore(stack.engine, stack.stack, journal, open_source, REQUEST)
     assert again is not None
     assert shell(stack, "cat /app/data/kept") == "kept\n"
@@ -125,7 +124,7 @@ def test_a_dump_that_fails_in_the_middle_changes_nothing(stack: Project, tmp_pat
     with pytest.raises(OwctlError, match="could not load the dump"):
         run_restore(stack.engine, stack.stack, plan, REQUEST)
     assert stack.sql(ROWS) == rows
-    assert read_journal(stack.folder) is None
+    assert Journal.read(stack.folder) is None
 
 
 def test_what_else_compresses_is_read_as_well(stack: Project, tmp_path: Path):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +16,18 @@ from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
 from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
-from owctl.backup.restore.events import (
-    Receiver,
-    RestoreEvent,
-    RestoreProgress,
-    RestoreWarning,
-    ignore,
-)
-from owctl.backup.restore.journal import path_of, read_journal
-from owctl.backup.restore.pieces import finish_restore, undo_restore
+from owctl.backup.restore.events import Receiver, RestoreEvent, ignore
+from owctl.backup.restore.journal import Journal
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
-from owctl.backup.restore.run import RestoreOutcome, resume_restore, run_restore
+from owctl.backup.restore.run import (
+    RestoreOutcome,
+    finish_restore,
+    resume_restore,
+    run_restore,
+    undo_restore,
+)
 from owctl.backup.restore.source import BackupSource
+from owctl.changeover.transaction import RestoreProgress, RestoreWarning
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container, remove_container
 from owctl.engine.execution import open_exec
@@ -57,7 +58,7 @@ def stack(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def project(engine: Engine, stack: Project) -> Iterator[Project]:
     """The project as it is after the backup; undone afterwards, whatever a test began."""
     yield stack
-    journal = read_journal(stack.folder)
+    journal = Journal.read(stack.folder)
     if journal is not None:
         undo_restore(engine, stack.stack, journal, timeout_seconds=60)
     assert_untouched(stack)
@@ -66,7 +67,7 @@ def project(engine: Engine, stack: Project) -> Iterator[Project]:
 def assert_untouched(project: Project) -> None:
     assert project.sql(STATE) == project.after
     assert project.sql("SELECT datname FROM pg_database WHERE datname LIKE 'ow\\_%'") == ""
-    assert not path_of(project.folder).exists()
+    assert not Journal.path(project.folder).exists()
 
 
 def restore(
@@ -124,12 +125,12 @@ def test_there_back_and_to_stay(engine: Engine, project: Project) -> None:
         restore(project)
     assert "owctl restore finish" in (caught.value.hint or "")
 
-    journal = read_journal(project.folder)
+    journal = Journal.read(project.folder)
     undo_restore(engine, project.stack, journal, timeout_seconds=60)
     assert_untouched(project)
 
     restore(project)
-    journal = read_journal(project.folder)
+    journal = Journal.read(project.folder)
     assert journal is not None
     # As after a kill between the swap and the start of the services.
     journal = replace(journal, running=(*journal.running, "web"))
@@ -237,13 +238,23 @@ def test_without_a_yes(project: Project) -> None:
     assert_untouched(project)
 
 
+def everything_in(terminal: int) -> str:
+    """Return what was written to a terminal; one reading returns 4 kB of it, at most."""
+    os.set_blocking(terminal, False)
+    shown = b""
+    with suppress(BlockingIOError):
+        while True:
+            shown += os.read(terminal, 1 << 16)
+    return shown.decode()
+
+
 def test_a_no_on_the_terminal(project: Project) -> None:
     ours, theirs = os.openpty()
     try:
         os.write(ours, b"n\n")
         with run_cli(project, project.backup.name, stdin=theirs, stderr=theirs) as process:
             assert process.wait(timeout=60) == 1
-        shown = os.read(ours, 1 << 16).decode()
+        shown = everything_in(ours)
     finally:
         os.close(ours)
         os.close(theirs)
@@ -294,7 +305,11 @@ def run_cli(
     stderr: int = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "owctl", "-C", str(project.folder), "-p", project.name]
-    words = [] if arguments[0] in ("undo", "finish") else ["--no-safety-backup", "--only", "db"]
+    words = (
+        []
+        if arguments[0] in ("undo", "finish", "resume")
+        else ["--no-safety-backup", "--only", "db"]
+    )
     return subprocess.Popen(
         [*command, "restore", *arguments, *words],
         stdin=stdin,
@@ -304,17 +319,17 @@ def run_cli(
     )
 
 
-def kill_at(project: Project, moment: Callable[[str], bool], what: str = "") -> str:
+def kill_at(project: Project, moment: Callable[[str], bool], what: str = "", *options: str) -> str:
     """Kill a restore once the text of its journal says so; returns the phase that it is left in."""
-    process = run_cli(project, what or project.backup.name, "--yes")
-    journal = path_of(project.folder)
+    process = run_cli(project, what or project.backup.name, "--yes", *options)
+    journal = Journal.path(project.folder)
 
     # Without a pause: some phases are over in milliseconds.
     while not (journal.exists() and moment(journal.read_text())):
         assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate(timeout=60)
-    found = read_journal(project.folder)
+    found = Journal.read(project.folder)
     assert found is not None
     return found.phase
 
@@ -330,7 +345,7 @@ def test_a_kill(engine: Engine, project: Project, phase: str, way: str) -> None:
         return "ow_before" in text and any(words in text for words in wanted)
 
     assert kill_at(project, come) in names[names.index(phase) :]
-    journal = read_journal(project.folder)
+    journal = Journal.read(project.folder)
     assert journal is not None
     if way == "undo":
         undo_restore(engine, project.stack, journal, timeout_seconds=60)
@@ -340,7 +355,50 @@ def test_a_kill(engine: Engine, project: Project, phase: str, way: str) -> None:
         engine, project.stack, journal, lambda paths: BackupSource(look_at(paths[0])), REQUEST
     )
     assert project.sql(STATE) == project.before
-    found = read_journal(project.folder)
+    found = Journal.read(project.folder)
+    assert found is not None
+    assert found.phase == "swapped"
+
+
+def test_it_goes_on_as_it_was_told(engine: Engine, project: Project) -> None:
+    """Without a backup first, and without starting what ran."""
+    service = project.start("rust-backend")
+    kill_at(project, lambda text: "ow_before" in text, "", "--no-start", "--timeout", "55")
+    with run_cli(project, "resume") as process:
+        assert process.wait(timeout=60) == 0
+    assert project.sql(STATE) == project.before
+    journal = Journal.read(project.folder)
+    assert journal is not None
+    assert (journal.phase, journal.safety_backup, journal.timeout_seconds) == ("swapped", None, 55)
+    container = inspect_container(engine, service)
+    assert container is not None
+    assert container.state == "exited"
+    remove_container(engine, service, force=True)
+    undo_restore(engine, project.stack, replace(journal, running=()), timeout_seconds=60)
+    assert_untouched(project)
+
+
+@pytest.mark.parametrize("phase", ["staging", "swapping", "swapped"])
+@pytest.mark.parametrize("way", ["undo", "resume"])
+def test_one_that_an_earlier_version_was_killed_in(
+    engine: Engine, project: Project, phase: str, way: str
+) -> None:
+    """Its journal has less in it."""
+    names = ["staging", "staged", "swapping", "swapped"]
+    wanted = [f'"phase": "{name}"' for name in names[names.index(phase) :]]
+    kill_at(project, lambda text: "ow_before" in text and any(each in text for each in wanted))
+    path = Journal.path(project.folder)
+    document = json.loads(path.read_text())
+    for name in ("started", "wants_safety_backup", "wants_start", "timeout_seconds"):
+        del document[name]
+    path.write_text(json.dumps(document))
+    with run_cli(project, way, *(["--yes"] if way == "undo" else [])) as process:
+        assert process.wait(timeout=100) == 0
+    if way == "undo":
+        assert_untouched(project)
+        return
+    assert project.sql(STATE) == project.before
+    found = Journal.read(project.folder)
     assert found is not None
     assert found.phase == "swapped"
 
@@ -351,7 +409,7 @@ def test_a_kill_while_it_is_undone(engine: Engine, project: Project) -> None:
     with pytest.raises(OwctlError, match="was interrupted") as caught:
         restore(project)
     assert caught.value.hint == "owctl restore undo"
-    journal = read_journal(project.folder)
+    journal = Journal.read(project.folder)
     resume_restore(engine, project.stack, journal, lambda _: raise_(AssertionError()), REQUEST)
     assert_untouched(project)
 
@@ -359,7 +417,7 @@ def test_a_kill_while_it_is_undone(engine: Engine, project: Project) -> None:
 def test_a_kill_while_it_is_finished(engine: Engine, project: Project) -> None:
     restore(project)
     assert kill_at(project, lambda text: '"phase": "finishing"' in text, "finish") == "finishing"
-    journal = read_journal(project.folder)
+    journal = Journal.read(project.folder)
     with pytest.raises(OwctlError, match="may be gone already"):
         undo_restore(engine, project.stack, journal, timeout_seconds=60)
     finish_restore(engine, project.stack, journal, timeout_seconds=60)

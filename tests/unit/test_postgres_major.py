@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from owctl import cli
+from owctl.changeover.journal import refuse_half_done
 from owctl.compose.model import Build, Mount, Service, Stack
 from owctl.errors import OwctlError, UsageError
 from owctl.postgres.compare import Contents, differences
@@ -18,16 +20,9 @@ from owctl.project.upgrade_record import (
     read_record,
     write_record,
 )
-from owctl.upgrade.postgres.journal import (
-    Journal,
-    advance,
-    path_of,
-    read_journal,
-    remove_journal,
-    write_journal,
-)
+from owctl.upgrade.postgres.journal import Journal
 from owctl.upgrade.postgres.place import Place, stack_with_image
-from owctl.upgrade.postgres.plan import check_versions, refuse_second
+from owctl.upgrade.postgres.plan import check_versions, refuse_another
 from owctl.upgrade.postgres.swap import check_kept, forget_images
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,23 +48,25 @@ def stack_in(folder: Path) -> Stack:
 
 
 def test_the_journal_is_what_was_written(tmp_path: Path) -> None:
-    assert read_journal(tmp_path) is None
-    write_journal(tmp_path, JOURNAL)
-    assert read_journal(tmp_path) == JOURNAL
-    assert path_of(tmp_path).stat().st_mode & 0o777 == 0o600
-    assert advance(tmp_path, JOURNAL, "undoing", running=()) == read_journal(tmp_path)
-    assert [path.name for path in path_of(tmp_path).parent.iterdir()] == [path_of(tmp_path).name]
-    remove_journal(tmp_path)
-    remove_journal(tmp_path)
-    assert read_journal(tmp_path) is None
+    assert Journal.read(tmp_path) is None
+    JOURNAL.write(tmp_path)
+    assert Journal.read(tmp_path) == JOURNAL
+    assert Journal.path(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert JOURNAL.advance(tmp_path, "undoing", running=()) == Journal.read(tmp_path)
+    assert [path.name for path in Journal.path(tmp_path).parent.iterdir()] == [
+        Journal.path(tmp_path).name
+    ]
+    Journal.remove(tmp_path)
+    Journal.remove(tmp_path)
+    assert Journal.read(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"schema": 2}', '{"schema": 1, "phase": "lost"}'])
 def test_a_damaged_journal(tmp_path: Path, text: str) -> None:
-    write_journal(tmp_path, JOURNAL)
-    path_of(tmp_path).write_text(text)
+    JOURNAL.write(tmp_path)
+    Journal.path(tmp_path).write_text(text)
     with pytest.raises(OwctlError, match="is damaged"):
-        read_journal(tmp_path)
+        Journal.read(tmp_path)
     found = check_kept(tmp_path)
     assert found is not None
     assert found.status == "failed"
@@ -77,25 +74,68 @@ def test_a_damaged_journal(tmp_path: Path, text: str) -> None:
 
 def test_what_the_doctor_says_of_it(tmp_path: Path) -> None:
     assert check_kept(tmp_path) is None
-    write_journal(tmp_path, JOURNAL)
+    JOURNAL.write(tmp_path)
     assert check_kept(tmp_path, BEGUN + timedelta(days=6)) is None
     kept = check_kept(tmp_path, BEGUN + timedelta(days=8))
     assert kept is not None
     assert kept.status == "warning"
     assert "8 days after the upgrade to 17" in kept.detail
-    advance(tmp_path, JOURNAL, "moving")
+    JOURNAL.advance(tmp_path, "moving")
     cut_off = check_kept(tmp_path, BEGUN)
     assert cut_off is not None
     assert cut_off.status == "failed"
+
+
+def test_the_journal_of_an_earlier_version(tmp_path: Path) -> None:
+    path = Journal.path(tmp_path)
+    path.parent.mkdir()
+    path.write_text(
+        """{"schema": 1, "id": "x", "project": "x", "engine_id": "x", "phase": "swapped",
+        "service": "x", "volume": "data", "folder": "x", "new_volume": "x", "old_major": "15",
+        "new_major": "17", "old_image": "x", "new_image": "postgres:17",
+        "started_at": "2026-01-01T00:00:00Z", "running": ["postgres", "app"],
+        "had_containers": true, "backup": null, "started": false}"""
+    )
+    assert path.name == "postgres-upgrade.json"
+    assert Journal.read(tmp_path) == JOURNAL
+
+
+@pytest.mark.parametrize(
+    ("phase", "command", "refused"),
+    [
+        ("moving", "start", True),
+        ("swapping", "restore resume", True),
+        ("undoing", "backup", True),
+        ("moving", "upgrade --postgres-major", False),
+        ("swapped", "start", False),
+        ("preparing", "start", False),
+    ],
+)
+def test_who_works_on_half_an_upgrade(
+    tmp_path: Path, phase: str, command: str, refused: bool
+) -> None:
+    replace(JOURNAL, phase=phase).write(tmp_path)
+    if not refused:
+        refuse_half_done(tmp_path, command)
+        return
+    with pytest.raises(OwctlError, match=rf"from PostgreSQL 15 to 17 .*phase {phase}") as caught:
+        refuse_half_done(tmp_path, command)
+    assert (caught.value.hint or "").startswith("owctl upgrade --postgres-major resume")
+
+
+@pytest.mark.parametrize("option", ["--no-build", "--no-pull", "--pull", "--no-backup"])
+def test_options_of_the_other_upgrade(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["upgrade", "--postgres-major", option, "--dry-run"]) == 2
+    assert option in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("phase", "way"), [("swapped", "finish"), ("moving", "resume"), ("undoing", "resume")]
 )
 def test_there_is_no_second_one(tmp_path: Path, phase: str, way: str) -> None:
-    write_journal(tmp_path, replace(JOURNAL, phase=phase))
+    replace(JOURNAL, phase=phase).write(tmp_path)
     with pytest.raises(OwctlError, match="from PostgreSQL 15 to 17") as caught:
-        refuse_second(stack_in(tmp_path))
+        refuse_another(stack_in(tmp_path))
     assert f"owctl upgrade --postgres-major {way}" in (caught.value.hint or "")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from test_restore_sql_scan import BODY, HEAD, TABLE, TAIL
 
-from owctl.backup.restore.events import RestoreProgress
 from owctl.backup.restore.legacy import LegacySource, Wanted, open_source
+from owctl.changeover.transaction import RestoreProgress
 from owctl.errors import BackupInvalid, UsageError
 
 SQL = "db_backup_20250131_031500.sql"

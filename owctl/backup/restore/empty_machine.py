@@ -7,13 +7,12 @@ says that it was begun: the same command goes on after whatever stopped it.
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from owctl.backup.restore.begun_note import has_begun_note, write_begun_note
-from owctl.backup.restore.events import Receiver, RestoreWarning, ignore
-from owctl.backup.restore.journal import path_of
-from owctl.backup.restore.pieces import finish_restore
+from owctl.backup.restore.events import Receiver, ignore
+from owctl.backup.restore.journal import Journal, has_begun_note, write_begun_note
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
-from owctl.backup.restore.run import RestoreOutcome, run_restore
+from owctl.backup.restore.run import RestoreOutcome, finish_restore, run_restore
 from owctl.backup.restore.source import Source
+from owctl.changeover.transaction import RestoreWarning
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
@@ -53,7 +52,7 @@ def configuration_of(source: Source) -> Configuration:
 
 def was_begun(folder: Path) -> bool:
     """Return whether a restore into an empty folder was begun here, and has no journal yet."""
-    return has_begun_note(folder) and not path_of(folder).exists()
+    return has_begun_note(folder) and not Journal.exists(folder)
 
 
 def write_configuration(folder: Path, source: Source) -> Configuration:

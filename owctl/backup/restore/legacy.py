@@ -13,7 +13,7 @@ from typing import BinaryIO, Self
 from owctl.backup.catalogue import find_backup, look_at
 from owctl.backup.encryption import Identity
 from owctl.backup.manifest import Kind, Member
-from owctl.backup.restore.events import Receiver, RestoreProgress
+from owctl.backup.restore.events import Receiver
 from owctl.backup.restore.source import (
     BackupSource,
     ConfigContent,
@@ -21,6 +21,7 @@ from owctl.backup.restore.source import (
     Source,
     VolumeContent,
 )
+from owctl.changeover.transaction import RestoreProgress
 from owctl.errors import BackupInvalid, UsageError
 from owctl.figures import readable
 from owctl.postgres.sql_scan import SqlScanner

@@ -7,8 +7,9 @@ from owctl.backup.inventory import VolumeSource, take_inventory
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.configuration import differing_files, session_key_differs
 from owctl.backup.restore.events import Receiver, ignore
-from owctl.backup.restore.journal import Journal, read_journal
+from owctl.backup.restore.journal import Journal
 from owctl.backup.restore.source import ConfigContent, DatabaseContent, Source, VolumeContent
+from owctl.changeover.journal import refuse_second
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError, UsageError
@@ -17,9 +18,6 @@ from owctl.lifecycle.services import Services
 from owctl.postgres.psql import Server
 from owctl.project.ownership import check_owner
 from owctl.volumes.space import Disk, disk_of
-
-# -- Whether there is room for what is restored: what was there stays beside it for a while.
-
 
 _SECONDS = 60
 
@@ -65,9 +63,6 @@ def check_room(needs: list[Need]) -> None:
             )
 
 
-# -- What a restore would do: which parts of which source go where, and what is in the way.
-
-
 DEFAULT_PARTS: frozenset[Part] = frozenset({"db", "files", "redis"})
 READY_SECONDS = 300.0
 
@@ -110,23 +105,6 @@ class RestorePlan:
     warnings: tuple[str, ...]
 
 
-def refuse_second(journal: Journal | None) -> None:
-    """Raise OwctlError where a restore is under way already."""
-    if journal is None:
-        return
-    ways = {
-        "swapped": "owctl restore finish, which keeps it; or owctl restore undo",
-        "finishing": "owctl restore finish",
-        "undoing": "owctl restore undo",
-    }
-    done = "is not finished yet" if journal.phase == "swapped" else "was interrupted"
-    raise OwctlError(
-        f"The restore of {journal.backup_id}, begun {journal.started_at}, {done} "
-        f"(phase {journal.phase}).",
-        hint=ways.get(journal.phase, "owctl restore resume, or owctl restore undo"),
-    )
-
-
 def plan_restore(
     engine: Engine,
     stack: Stack,
@@ -142,7 +120,7 @@ def plan_restore(
     Raises BackupInvalid for a damaged source, UsageError for a part that it lacks, OwctlError for
     what makes the restore impossible.
     """
-    refuse_second(read_journal(stack.working_dir))
+    refuse_second(Journal.read(stack.working_dir))
     check_owner(engine, stack.project, stack.working_dir, adopt=False)
     services = Services(engine, stack, receive, request.timeout_seconds)
     redis = frozenset(services.of_kind("redis"))

@@ -1,35 +1,23 @@
-"""A restore: a safety backup, everything staged beside what is there, one swap, services again; and going on with one."""
+"""A restore: a safety backup, everything staged beside what is there, one swap, services again; the way back, the end."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
 from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.backup.inventory import take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Part
-from owctl.backup.restore.begun_note import remove_begun_note
-from owctl.backup.restore.configuration import stage_files
-from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning, ignore
-from owctl.backup.restore.journal import (
-    Journal,
-    VolumeName,
-    advance,
-    new_id,
-    now,
-    read_journal,
-    write_journal,
+from owctl.backup.restore.configuration import (
+    discard_files,
+    stage_files,
+    swap_files,
+    swap_files_back,
 )
-from owctl.backup.restore.pieces import (
-    Pieces,
-    check_same_engine,
-    complete_swap,
-    finish_restore,
-    start_again,
-    swap,
-    undo_restore,
-)
+from owctl.backup.restore.events import Receiver, ignore
+from owctl.backup.restore.journal import Journal, VolumeName, remove_begun_note
 from owctl.backup.restore.plan import (
     RestorePlan,
     RestoreRequest,
@@ -38,18 +26,19 @@ from owctl.backup.restore.plan import (
     with_server,
 )
 from owctl.backup.restore.source import DatabaseContent, Source
+from owctl.changeover.journal import new_id, now
+from owctl.changeover.transaction import Changeover, RestoreWarning
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
-from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.engine.containers import list_containers
+from owctl.engine.images import inspect_image
+from owctl.errors import BackupInvalid, ImageMissing, OwctlError
 from owctl.figures import readable
-from owctl.lifecycle.services import Services
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
 from owctl.volumes.archive_edit import STAGING_PREFIX, Content
-from owctl.volumes.swap import stage_volume
-
-# -- A restore: a safety backup, everything staged beside what is there, one swap, services again.
+from owctl.volumes.swap import discard_staging, stage_volume, swap_volume, unswap_volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,166 +71,275 @@ def run_restore(
     or in it, is raised when everything is as it was before; one after it (a service does not start)
     leaves the restored data in place. If going back fails, too, the journal says where it stands.
     """
-    services = Services(engine, stack, receive, request.timeout_seconds)
-    journal = _begin(engine, stack, plan, services, safety_backup)
-    run = _Run(engine, stack, plan, request, receive, services)
-    try:
-        journal, rows = run.stage(journal)
-        journal = run.swap(journal)
-    except BaseException as error:
-        told = _go_back(engine, stack, request, receive, error)
-        if told is not None:
-            raise told from error
-        raise
-    return run.complete(journal, rows)
+    journal = _begin(engine, stack, plan, request, safety_backup)
+    restore = Restore(engine, stack, journal, receive, request.timeout_seconds)
+    rows = restore.run(_Staging(restore, plan, receive).stage)
+    return RestoreOutcome(
+        restore.journal,
+        rows,
+        {each.content.key: each.content.files_bytes for each in plan.volumes},
+        restore.kept_database_bytes,
+        restore.kept_files_bytes(),
+        plan.warnings,
+    )
 
 
-class _Run:
-    """One restore under way."""
+def resume_restore(
+    engine: Engine,
+    stack: Stack,
+    journal: Journal,
+    open_source: Callable[[Sequence[Path]], Source],
+    request: RestoreRequest,
+    receive: Receiver = ignore,
+) -> RestoreOutcome | None:
+    """Bring a restore to the end that it was heading for, as it was told to when it began.
 
-    def __init__(
-        self,
-        engine: Engine,
-        stack: Stack,
-        plan: RestorePlan,
-        request: RestoreRequest,
-        receive: Receiver,
-        services: Services,
-    ) -> None:
-        self.engine = engine
-        self.stack = stack
-        self.plan = plan
-        self.request = request
-        self.receive = receive
-        self.services = services
+    What was only staged is staged afresh, from the same backup, and then returned as an outcome; an
+    interrupted swap, undo or finish is completed. The caller holds the project's lock. Raises what
+    these raise; then it can be called again.
+    """
+    restore = Restore(engine, stack, journal, receive, request.timeout_seconds)
+    if restore.resume():
+        return None
+    source = open_source([Path(path) for path in (journal.backup_path, *journal.other_paths)])
+    restore.undo()
+    request = replace(
+        request,
+        parts=frozenset(cast("Part", part) for part in journal.parts),
+        safety_backup=journal.wants_safety_backup,
+        start=journal.wants_start,
+    )
+    plan = plan_restore(engine, stack, source, request, receive)
+    # What is to run in the end was settled at the beginning.
+    plan = replace(plan, running=journal.running)
+    for warning in plan.warnings:
+        receive(RestoreWarning(warning))
+    made = None if journal.safety_backup is None else Path(journal.safety_backup)
+    return run_restore(engine, stack, plan, request, receive, safety_backup=made)
 
-    def stage(self, journal: Journal) -> tuple[Journal, dict[str, int]]:
-        """Make everything ready beside what is there; returns the rows by table."""
-        server = None
-        if self.plan.database is not None:
-            server = self.services.start_database()
-            with_server(self.plan, server)
-            names = database_names(server, journal.id)
-            journal = advance(self.stack.working_dir, journal, "staging", database=names)
-        journal = self._safety_backup(journal)
-        rows: dict[str, int] = {}
-        if server is not None and self.plan.database is not None:
-            rows = self._database(server, self.plan.database, journal)
-        for target in self.plan.volumes:
-            self._volume(target, journal)
-        files = stage_files(self.stack.working_dir, journal.id, self.plan.config)
-        return advance(self.stack.working_dir, journal, "staged", config=files), rows
 
-    def swap(self, journal: Journal) -> Journal:
-        """Put what is staged in place."""
-        return swap(self.engine, self.stack, journal, self.services, self.receive)
+def undo_restore(
+    engine: Engine,
+    stack: Stack,
+    journal: Journal,
+    receive: Receiver = ignore,
+    *,
+    timeout_seconds: float,
+) -> None:
+    """Put everything back as it was before the restore, and remove what was restored."""
+    Restore(engine, stack, journal, receive, timeout_seconds).undo()
 
-    def complete(self, journal: Journal, rows: dict[str, int]) -> RestoreOutcome:
-        """Look at what is kept, and start the services again."""
-        size = None
-        if journal.database is not None:
-            names = journal.database
-            size = DatabaseSwap(self.services.server(), names).size_bytes(names.kept)
-        if self.request.start:
-            start_again(self.services, journal)
-        else:
-            self.services.back_to(journal.running, had_containers=journal.had_containers)
-        files = {each.content.key: each.content.files_bytes for each in self.plan.volumes}
-        return RestoreOutcome(
-            journal, rows, files, size, self._kept_files(journal), self.plan.warnings
+
+def finish_restore(
+    engine: Engine,
+    stack: Stack,
+    journal: Journal,
+    receive: Receiver = ignore,
+    *,
+    timeout_seconds: float,
+) -> None:
+    """Keep what was restored: drop what was there before, and the journal with it."""
+    Restore(engine, stack, journal, receive, timeout_seconds).finish()
+
+
+class Restore(Changeover[Journal]):
+    """A restore as a changeover: a database, volumes and files of the configuration."""
+
+    kept_database_bytes: int | None = None
+
+    def stop_users(self) -> None:
+        """Stop what uses the data; the database runs, to be renamed."""
+        if self.journal.database is not None:
+            self.services.start_database()
+        self.services.stop(keep=self.services.undisturbed(self.journal.parts))
+
+    def swap(self) -> None:
+        """Put everything that is staged in place."""
+        for volume in self.journal.volumes:
+            self.tell(volume.key, "working", "putting the restored files in place")
+            swap_volume(*self._volume(volume.name))
+            self.tell(volume.key, "done", "in place")
+        if self.journal.database is not None:
+            self.tell("database", "working", "putting the restored one in place")
+            DatabaseSwap(self.services.server(), self.journal.database).swap()
+            self.tell("database", "done", "in place")
+        swap_files(self.stack.working_dir, self.journal.id, self.journal.config)
+
+    def swap_back(self) -> None:
+        """Put everything back that was in place before."""
+        swap_files_back(self.stack.working_dir, self.journal.id, self.journal.config)
+        if self.journal.database is not None:
+            self.tell("database", "working", "putting the previous one back")
+            DatabaseSwap(self.services.server(), self.journal.database).swap_back()
+            self.tell("database", "done", "as before")
+        for volume in self.journal.volumes:
+            self.tell(volume.key, "working", "putting the previous files back")
+            unswap_volume(*self._volume(volume.name))
+            self.tell(volume.key, "done", "as before")
+
+    def discard_new(self) -> None:
+        """Remove what was staged, and is not in place."""
+        if self.journal.database is not None:
+            DatabaseSwap(self.services.start_database(), self.journal.database).drop_staged()
+        self._discard_files()
+
+    def discard_kept(self) -> None:
+        """Remove what was there before; a database that was started for it is stopped again."""
+        if self.journal.database is not None:
+            DatabaseSwap(self.services.start_database(), self.journal.database).drop_kept()
+        self._discard_files()
+        self.services.back_to(self.journal.running, had_containers=self.journal.had_containers)
+
+    def look(self) -> None:
+        """See how much room the previous database takes."""
+        names, server = self.journal.database, self.services.server_if_running()
+        if names is not None and server is not None:
+            self.kept_database_bytes = DatabaseSwap(server, names).size_bytes(names.kept)
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The services to be started on the restored data."""
+        return self.journal.running if self.journal.wants_start else ()
+
+    @cached_property
+    def image_id(self) -> str:
+        """An image for helper containers that is here, the database's first. Raises ImageMissing."""
+        names = [name for name in (self.services.database, *self.stack.services) if name]
+        containers = {
+            c.service: c.image_id for c in take_inventory(self.engine, self.stack).containers
+        }
+        for name in names:
+            if name in containers:
+                return containers[name]
+        for name in names:
+            reference = self.stack.services[name].image_name(self.stack.project)
+            image = inspect_image(self.engine, reference)
+            if image is not None:
+                return image.id
+        raise ImageMissing(
+            "Files are restored through a container, and none of the stack's images is here.",
+            hint="owctl start",
         )
 
-    def _kept_files(self, journal: Journal) -> dict[str, int]:
+    def kept_files_bytes(self) -> dict[str, int]:
         """Return how much room the previous files take, where a running container can be asked."""
         found = {}
         for source in take_inventory(self.engine, self.stack).volumes:
-            kept = next((each for each in journal.volumes if each.name == source.name), None)
-            folder = f"{STAGING_PREFIX}{journal.id}"
+            kept = next((each for each in self.journal.volumes if each.name == source.name), None)
+            folder = f"{STAGING_PREFIX}{self.journal.id}"
             size = 0 if kept is None else volume_bytes(self.engine, source, folder)
             if kept is not None and size:
                 found[kept.key] = size
         return found
 
-    def _safety_backup(self, journal: Journal) -> Journal:
-        if not self.request.safety_backup or journal.safety_backup is not None:
-            return journal
+    def _volume(self, name: str) -> tuple[Engine, str, str, str, str]:
+        return self.engine, self.stack.project, self.image_id, name, self.journal.id
+
+    def _discard_files(self) -> None:
+        for volume in self.journal.volumes:
+            discard_staging(*self._volume(volume.name))
+        discard_files(self.stack.working_dir, self.journal.id)
+
+
+class _Staging:
+    """Everything that a plan names, made ready beside what is there."""
+
+    def __init__(self, restore: Restore, plan: RestorePlan, receive: Receiver) -> None:
+        self.restore = restore
+        self.plan = plan
+        self.receive = receive
+        self.engine = restore.engine
+        self.stack = restore.stack
+
+    def stage(self) -> dict[str, int]:
+        """Make everything ready; returns the rows by table."""
+        restore, server = self.restore, None
+        if self.plan.database is not None:
+            server = restore.services.start_database()
+            with_server(self.plan, server)
+            restore.advance("staging", database=database_names(server, restore.journal.id))
+        self._safety_backup()
+        rows: dict[str, int] = {}
+        if server is not None and self.plan.database is not None:
+            rows = self._database(server, self.plan.database)
+        for target in self.plan.volumes:
+            self._volume(target)
+        files = stage_files(self.stack.working_dir, restore.journal.id, self.plan.config)
+        restore.advance("staged", config=files)
+        return rows
+
+    def _safety_backup(self) -> None:
+        journal = self.restore.journal
+        if not journal.wants_safety_backup or journal.safety_backup is not None:
+            return
         wanted = set(self.plan.parts) | {"config"}
         parts: frozenset[Part] = frozenset(part for part in PARTS if part in wanted)
-        label = f"before restore of {self.plan.source.id}"
+        request = BackupRequest(label=f"before restore of {self.plan.source.id}", parts=parts)
         try:
-            created = create_backup(
-                self.engine, self.stack, BackupRequest(label=label, parts=parts), self.receive
-            )
+            created = create_backup(self.engine, self.stack, request, self.receive)
         except OwctlError as error:
             raise type(error)(
                 f"The safety backup failed, so nothing was restored: {error.message}",
                 hint=error.hint or "owctl backup, which shows what is wrong",
                 details=error.details,
             ) from error
-        return advance(
-            self.stack.working_dir, journal, journal.phase, safety_backup=str(created.path)
-        )
+        self.restore.advance(journal.phase, safety_backup=str(created.path))
 
-    def _database(
-        self, server: Server, content: DatabaseContent, journal: Journal
-    ) -> dict[str, int]:
-        assert journal.database is not None
-        swap = DatabaseSwap(server, journal.database)
-        for warning in swap.create(content.encoding, content.collation):
+    def _database(self, server: Server, content: DatabaseContent) -> dict[str, int]:
+        restore, names = self.restore, self.restore.journal.database
+        assert names is not None
+        for warning in DatabaseSwap(server, names).create(content.encoding, content.collation):
             self.receive(RestoreWarning(warning))
         whole = readable(content.content_bytes)
 
         def tell(done_bytes: int) -> None:
-            text = f"loading: {readable(done_bytes)} of {whole}"
-            self.receive(RestoreProgress("database", "working", text))
+            restore.tell("database", "working", f"loading: {readable(done_bytes)} of {whole}")
 
         tell(0)
+        container, environment = server.container, server.environment
         with content.open() as opened:
             load_dump(
                 self.engine,
-                server.container,
-                server.environment,
-                journal.database.staged,
+                container,
+                environment,
+                names.staged,
                 _to_the_end(opened),
                 form=content.form,
                 on_bytes=tell,
             )
-        self.receive(RestoreProgress("database", "working", "counting rows"))
-        rows = count_rows(
-            self.engine, server.container, server.environment, journal.database.staged
-        )
+        restore.tell("database", "working", "counting rows")
+        rows = count_rows(self.engine, container, environment, names.staged)
         _compare(rows, content)
         total = f"{sum(rows.values())} rows in {len(rows)} tables"
-        self.receive(RestoreProgress("database", "done", f"loaded beside, {total}"))
+        restore.tell("database", "done", f"loaded beside, {total}")
         return rows
 
-    def _volume(self, target: VolumeTarget, journal: Journal) -> None:
-        key, whole = target.content.key, readable(target.content.files_bytes)
+    def _volume(self, target: VolumeTarget) -> None:
+        restore, key = self.restore, target.content.key
+        whole = readable(target.content.files_bytes)
 
         def tell(done_bytes: int) -> None:
-            text = f"unpacking beside: {readable(done_bytes)} of {whole}"
-            self.receive(RestoreProgress(key, "working", text))
+            restore.tell(key, "working", f"unpacking beside: {readable(done_bytes)} of {whole}")
 
-        pieces = Pieces(self.engine, self.stack, journal, self.services, self.receive)
         with ExitStack() as opened:
             stage_volume(
                 self.engine,
                 self.stack.project,
-                pieces.image_id,
+                restore.image_id,
                 target.volume.name,
-                journal.id,
+                restore.journal.id,
                 opened.enter_context(target.content.open()),
                 [opened.enter_context(copy()) for copy in target.content.sqlite],
                 tell,
             )
-        self.receive(RestoreProgress(key, "done", f"unpacked beside, {whole}"))
+        restore.tell(key, "done", f"unpacked beside, {whole}")
 
 
 def _begin(
     engine: Engine,
     stack: Stack,
     plan: RestorePlan,
-    services: Services,
+    request: RestoreRequest,
     safety_backup: Path | None,
 ) -> Journal:
     """Write the journal down before anything is made that it names."""
@@ -260,9 +358,12 @@ def _begin(
             VolumeName(target.content.key, target.volume.name) for target in plan.volumes
         ),
         safety_backup=None if safety_backup is None else str(safety_backup),
-        had_containers=services.have_containers(),
+        had_containers=bool(list_containers(engine, stack.project)),
+        wants_safety_backup=request.safety_backup,
+        wants_start=request.start,
+        timeout_seconds=request.timeout_seconds,
     )
-    write_journal(stack.working_dir, journal)
+    journal.write(stack.working_dir)
     remove_begun_note(stack.working_dir)
     return journal
 
@@ -282,71 +383,3 @@ def _compare(rows: dict[str, int], content: DatabaseContent) -> None:
                 "when the backup was made.",
                 hint="owctl restore with another backup: owctl backup list",
             )
-
-
-def _go_back(
-    engine: Engine,
-    stack: Stack,
-    request: RestoreRequest,
-    receive: Receiver,
-    error: BaseException,
-) -> OwctlError | None:
-    """Undo what was begun; returns the error to raise, which says how that went."""
-    hint: str | None = getattr(error, "hint", None)
-    try:
-        journal = read_journal(stack.working_dir)
-        if journal is not None:
-            receive(RestoreWarning("Going back to what was there before."))
-            undo_restore(engine, stack, journal, receive, timeout_seconds=request.timeout_seconds)
-    except (OwctlError, KeyboardInterrupt) as second:
-        why = second.message if isinstance(second, OwctlError) else "interrupted"
-        outcome = f"Going back did not succeed: {why}"
-        hint = "owctl restore undo; or owctl restore resume"
-    else:
-        outcome = "Everything is as it was before."
-    if isinstance(error, KeyboardInterrupt | Interrupted):
-        return Interrupted(f"Interrupted. {outcome}", hint=hint)
-    if isinstance(error, OwctlError):
-        error.details = (*error.details, outcome)
-        error.hint = hint
-    return None
-
-
-# -- Going on with an interrupted restore, from the phase that its journal names.
-
-
-def resume_restore(
-    engine: Engine,
-    stack: Stack,
-    journal: Journal,
-    open_source: Callable[[Sequence[Path]], Source],
-    request: RestoreRequest,
-    receive: Receiver = ignore,
-) -> RestoreOutcome | None:
-    """Bring a restore to the end that it was heading for.
-
-    What was only staged is staged afresh, from the same backup, and then returned as an outcome; an
-    interrupted swap, undo or finish is completed. The caller holds the project's lock. Raises what
-    these raise; then it can be called again.
-    """
-    check_same_engine(engine, stack, journal)
-    seconds = request.timeout_seconds
-    if journal.phase == "undoing":
-        undo_restore(engine, stack, journal, receive, timeout_seconds=seconds)
-    elif journal.phase == "finishing":
-        finish_restore(engine, stack, journal, receive, timeout_seconds=seconds)
-    elif journal.phase in ("swapping", "swapped"):
-        complete_swap(engine, stack, journal, receive, timeout_seconds=seconds)
-    else:
-        source = open_source([Path(path) for path in (journal.backup_path, *journal.other_paths)])
-        undo_restore(engine, stack, journal, receive, timeout_seconds=seconds)
-        parts = frozenset(cast("Part", part) for part in journal.parts)
-        request = replace(request, parts=parts)
-        plan = plan_restore(engine, stack, source, request, receive)
-        # What is to run in the end was settled at the beginning.
-        plan = replace(plan, running=journal.running)
-        for warning in plan.warnings:
-            receive(RestoreWarning(warning))
-        made = None if journal.safety_backup is None else Path(journal.safety_backup)
-        return run_restore(engine, stack, plan, request, receive, safety_backup=made)
-    return None

@@ -12,8 +12,9 @@ from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.inventory import VolumePart
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_file import MemberContent
-from owctl.backup.restore.events import Receiver, RestoreProgress
+from owctl.backup.restore.events import Receiver
 from owctl.backup.verify import verify_member
+from owctl.changeover.transaction import RestoreProgress
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
 from owctl.postgres.load import Form

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from owctl.commands.backup.place import BackupDisplay
+from owctl.commands.changeover import journal_document
 from owctl.commands.mutation import WORDS, StepDisplay
 from owctl.context import Context
 from owctl.figures import readable, with_age
@@ -10,7 +11,6 @@ from owctl.lifecycle.plan import StepEvent
 
 if TYPE_CHECKING:
     from owctl.backup.restore.events import RestoreEvent
-    from owctl.backup.restore.journal import Journal
     from owctl.backup.restore.plan import RestorePlan
     from owctl.backup.restore.run import RestoreOutcome
     from owctl.ui.progress import Progress
@@ -30,7 +30,7 @@ class RestoreDisplay:
 
     def __call__(self, event: "RestoreEvent") -> None:
         """Receive one event."""
-        from owctl.backup.restore.events import RestoreProgress, RestoreWarning
+        from owctl.changeover.transaction import RestoreProgress, RestoreWarning
         from owctl.lifecycle.plan import ServicesPlan
 
         if isinstance(event, RestoreWarning):
@@ -134,14 +134,6 @@ def outcome_document(
         "finished": finished,
         "warnings": list(outcome.warnings),
     }
-
-
-def journal_document(journal: "Journal") -> dict[str, Any]:
-    """Return a journal as ``--json`` prints it."""
-    document = journal.to_json()
-    for name in ("schema", "project", "engine_id", "had_containers"):
-        del document[name]
-    return document
 
 
 def show_outcome(context: Context, outcome: "RestoreOutcome", *, finished: bool = False) -> None:

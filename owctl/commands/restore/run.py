@@ -81,10 +81,9 @@ def show_configuration(context: Context, wanted: "Wanted", output_format: str) -
 def starts_anew(context: Context) -> bool:
     """Return whether the engine has nothing of this project that could be replaced."""
     from owctl.backup.restore.empty_machine import is_new
-    from owctl.backup.restore.journal import path_of
+    from owctl.backup.restore.journal import Journal
 
-    begun = path_of(context.stack.working_dir).exists()
-    return not begun and is_new(context.engine, context.stack)
+    return not Journal.exists(context.stack.working_dir) and is_new(context.engine, context.stack)
 
 
 def restore_into_nothing(

@@ -102,7 +102,12 @@ def upgrade(
     from owctl.upgrade.images.candidates import Fetching, look_ahead
 
     refuse_other_options(
-        postgres_major, services=services, pull=pull, no_backup=no_backup, old_image=old_image
+        postgres_major,
+        services=services,
+        pull=pull,
+        build=build,
+        no_backup=no_backup,
+        old_image=old_image,
     )
     if postgres_major is not None:
         upgrade_postgres(

@@ -6,17 +6,41 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.changeover import (
+    Asked,
+    End,
+    end_changeover,
+    require_journal,
+    resume_changeover,
+    show_end,
+    show_resumed,
+    show_status,
+)
 from owctl.context import Context
 from owctl.errors import UsageError
 from owctl.figures import readable
 
 if TYPE_CHECKING:
+    from owctl.commands.restore.report import RestoreDisplay
     from owctl.compose.model import Stack
-    from owctl.upgrade.postgres.journal import Journal
     from owctl.upgrade.postgres.plan import UpgradePlan, UpgradeRequest
 
 COMMAND = "upgrade --postgres-major"
 ACTIONS = ("run", "status", "resume", "undo", "finish")
+_UNDO = End(
+    action="undo",
+    working="Undoing",
+    drops="drops the new database",
+    would="would be undone",
+    done="is undone: the old database is back",
+)
+_FINISH = End(
+    action="finish",
+    working="Finishing",
+    drops="drops the old database",
+    would="would be finished",
+    done="is finished: the old database is gone",
+)
 
 postgres_major_option = click.option(
     "--postgres-major",
@@ -46,6 +70,11 @@ class Call:
     output_format: str
 
     @property
+    def asked(self) -> Asked:
+        """The same for the end of an upgrade."""
+        return Asked(self.yes, self.dry_run, self.lock_wait_seconds, self.output_format)
+
+    @property
     def as_json(self) -> bool:
         """Whether the result is one JSON document."""
         return self.output_format == "json"
@@ -56,6 +85,7 @@ def refuse_other_options(
     *,
     services: Sequence[str],
     pull: bool | None,
+    build: bool,
     no_backup: bool,
     old_image: str | None,
 ) -> None:
@@ -67,10 +97,10 @@ def refuse_other_options(
                 hint="owctl upgrade --postgres-major --old-image IMAGE",
             )
         return
-    if services or pull is not None or no_backup:
+    if services or pull is not None or not build or no_backup:
         raise UsageError(
-            "--postgres-major is about the database alone: it takes no services, --pull, --no-pull "
-            "or --no-backup.",
+            "--postgres-major is about the database alone: it takes no services, --pull, --no-pull, "
+            "--no-build or --no-backup.",
             hint="owctl upgrade --postgres-major --dry-run",
         )
 
@@ -133,55 +163,39 @@ def _plan(context: Context, call: Call) -> "UpgradePlan":
 
 
 def _resume(context: Context, call: Call) -> None:
-    from owctl.commands.mutation import mutation
-    from owctl.commands.restore.report import RestoreDisplay
-    from owctl.commands.upgrade.postgres_report import show_journal, show_outcome
-    from owctl.upgrade.postgres.run import resume_upgrade
+    from owctl.commands.upgrade.postgres_report import show_outcome
+    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.run import UpgradeOutcome, resume_upgrade
 
     if call.dry_run:
-        show_journal(context, _journal(context), "would be resumed", call.output_format)
+        journal = require_journal(context, Journal)
+        show_end(context, journal, "would be resumed", call.output_format, dry_run=True)
         return
-    with mutation(context, COMMAND, call.lock_wait_seconds):
-        journal = _journal(context)
-        with context.console.progress(f"Resuming the {journal.name}") as progress:
-            display = RestoreDisplay(context, progress)
-            outcome = resume_upgrade(
-                context.engine, _stack(context), journal, call.request, display
-            )
-    if outcome is not None:
+
+    def act(journal: Journal, display: "RestoreDisplay") -> UpgradeOutcome | None:
+        return resume_upgrade(context.engine, _stack(context), journal, call.request, display)
+
+    journal, outcome = resume_changeover(context, Journal, call.lock_wait_seconds, act)
+    if outcome is None:
+        show_resumed(context, journal, call.output_format)
+    else:
         show_outcome(context, outcome, call.output_format)
-        return
-    words = {"undoing": "is undone", "finishing": "is finished"}
-    show_journal(context, journal, words.get(journal.phase, "is in place"), call.output_format)
 
 
 def _undo(context: Context, call: Call) -> None:
-    from owctl.commands.mutation import mutation
-    from owctl.commands.options import confirm, require_answerable
-    from owctl.commands.restore.report import RestoreDisplay
-    from owctl.commands.upgrade.postgres_report import show_journal
-    from owctl.upgrade.postgres.swap import undo_upgrade
+    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.run import PostgresUpgrade
 
-    if call.dry_run:
-        show_journal(context, _journal(context), "would be undone", call.output_format)
-        return
-    what = "drops the new database"
-    require_answerable(call.yes, what)
-    with mutation(context, COMMAND, call.lock_wait_seconds):
-        journal = _journal(context)
+    def question(journal: Journal) -> str:
         lost = "What was written since is lost. " if journal.phase == "swapped" else ""
-        question = f"{lost}Put the database of PostgreSQL {journal.old_major} back?"
-        confirm(context, call.yes, question, what)
-        with context.console.progress(f"Undoing the {journal.name}") as progress:
-            undo_upgrade(
-                context.engine,
-                _stack(context),
-                journal,
-                RestoreDisplay(context, progress),
-                timeout_seconds=call.request.timeout_seconds,
-            )
-    show_journal(context, journal, "is undone: the old database is back", call.output_format)
-    if not call.as_json:
+        return f"{lost}Put the database of PostgreSQL {journal.old_major} back?"
+
+    def act(journal: Journal, display: "RestoreDisplay") -> None:
+        seconds = call.request.timeout_seconds
+        PostgresUpgrade(context.engine, _stack(context), journal, display, seconds).undo()
+
+    journal = end_changeover(context, Journal, _UNDO, call.asked, question, act)
+    if not (call.dry_run or call.as_json):
         context.console.info(
             f"The compose files still name {journal.new_image}: name {journal.old_image} again "
             "before the next owctl start, which refuses otherwise."
@@ -189,35 +203,28 @@ def _undo(context: Context, call: Call) -> None:
 
 
 def _finish(context: Context, call: Call) -> None:
-    from owctl.commands.mutation import mutation
-    from owctl.commands.options import confirm, require_answerable
-    from owctl.commands.restore.report import RestoreDisplay
-    from owctl.commands.upgrade.postgres_report import show_journal
-    from owctl.upgrade.postgres.swap import files_of, finish_upgrade
+    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.run import PostgresUpgrade
+    from owctl.upgrade.postgres.swap import files_of
 
-    if call.dry_run:
-        show_journal(context, _journal(context), "would be finished", call.output_format)
-        return
-    what = "drops the old database"
-    require_answerable(call.yes, what)
-    with mutation(context, COMMAND, call.lock_wait_seconds):
-        journal = _journal(context)
-        if journal.phase == "swapped" and not call.yes:
-            size = readable(files_of(context.engine, _stack(context), journal).kept_bytes())
-            question = f"Drop the database of PostgreSQL {journal.old_major}, which frees {size}?"
-            confirm(context, call.yes, question, what)
-        with context.console.progress(f"Finishing the {journal.name}") as progress:
-            finish_upgrade(
-                context.engine, _stack(context), journal, RestoreDisplay(context, progress)
-            )
-    show_journal(context, journal, "is finished: the old database is gone", call.output_format)
+    def question(journal: Journal) -> str | None:
+        if journal.phase != "swapped":
+            return None
+        size = readable(files_of(context.engine, _stack(context), journal).kept_bytes())
+        return f"Drop the database of PostgreSQL {journal.old_major}, which frees {size}?"
+
+    def act(journal: Journal, display: "RestoreDisplay") -> None:
+        seconds = call.request.timeout_seconds
+        PostgresUpgrade(context.engine, _stack(context), journal, display, seconds).finish()
+
+    end_changeover(context, Journal, _FINISH, call.asked, question, act)
 
 
 def _status(context: Context, call: Call) -> None:
-    from owctl.commands.upgrade.postgres_report import show_status
-    from owctl.upgrade.postgres.journal import read_journal
+    from owctl.commands.upgrade.postgres_report import status_lines
+    from owctl.upgrade.postgres.journal import Journal
 
-    show_status(context, read_journal(context.stack.working_dir), call.output_format)
+    show_status(context, Journal, status_lines, call.output_format)
 
 
 def _stack(context: Context) -> "Stack":
@@ -227,15 +234,3 @@ def _stack(context: Context) -> "Stack":
 
     place = require_database(context.stack, "to upgrade", hint="owctl config")
     return release_images(context.stack, [place.name])
-
-
-def _journal(context: Context) -> "Journal":
-    from owctl.upgrade.postgres.journal import read_journal
-
-    journal = read_journal(context.stack.working_dir)
-    if journal is None:
-        raise UsageError(
-            f"No upgrade of PostgreSQL of {context.stack.project} is under way.",
-            hint="owctl upgrade --postgres-major --dry-run",
-        )
-    return journal

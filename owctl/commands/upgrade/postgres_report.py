@@ -3,6 +3,7 @@
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from owctl.commands.changeover import journal_document
 from owctl.context import Context
 from owctl.figures import duration_text, readable, with_age
 
@@ -85,49 +86,15 @@ def show_outcome(context: Context, outcome: "UpgradeOutcome", output_format: str
     console.result("Back again: owctl upgrade --postgres-major undo")
 
 
-def show_journal(context: Context, journal: "Journal", what: str, output_format: str) -> None:
-    """Say what became of an upgrade. In JSON, ``found`` is the journal as it was found, and
-    ``upgrade`` as it is now."""
-    from owctl.upgrade.postgres.journal import read_journal
+def status_lines(journal: "Journal") -> list[str]:
+    """Return what an upgrade under way has come to, one line a thing."""
 
-    if output_format != "json":
-        context.console.result(f"The {journal.name} {what}.")
-        return
-    now = read_journal(context.stack.working_dir)
-    context.console.json(
-        {
-            "schema": 1,
-            "project": context.stack.project,
-            "found": journal_document(journal),
-            "upgrade": None if now is None else journal_document(now),
-        }
-    )
-
-
-def show_status(context: Context, journal: "Journal | None", output_format: str) -> None:
-    """Print the upgrade that is under way, if one is."""
-
-    console, project = context.console, context.stack.project
-    if output_format == "json":
-        document = None if journal is None else journal_document(journal)
-        console.json({"schema": 1, "project": project, "upgrade": document})
-        return
-    if journal is None:
-        console.result(f"No upgrade of PostgreSQL of {project} is under way.")
-        return
-    console.result(f"The {journal.name}, begun {with_age(journal.started_at)}")
-    console.result(f"  phase   {journal.phase}: {_PHASES[journal.phase]}")
-    console.result(f"  volume  {journal.volume}")
-    if journal.backup is not None:
-        console.result(f"  backup  {journal.backup}")
-
-
-def journal_document(journal: "Journal") -> dict[str, Any]:
-    """Return a journal as ``--json`` prints it."""
-    document = journal.to_json()
-    for name in ("schema", "project", "engine_id", "had_containers", "started"):
-        del document[name]
-    return document
+    lines = [
+        f"The {journal.name}, begun {with_age(journal.started_at)}",
+        f"  phase   {journal.phase}: {_PHASES[journal.phase]}",
+        f"  volume  {journal.volume}",
+    ]
+    return lines if journal.backup is None else [*lines, f"  backup  {journal.backup}"]
 
 
 def _plan_document(project: str, plan: "UpgradePlan") -> dict[str, Any]:

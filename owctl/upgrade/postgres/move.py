@@ -6,9 +6,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from owctl.backup.create.run import BackupRequest, create_backup
-from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning
-from owctl.compose.model import Stack
-from owctl.engine.connection import Engine
+from owctl.backup.restore.events import Receiver
+from owctl.changeover.transaction import Changeover, RestoreProgress, RestoreWarning
 from owctl.engine.images import image_id
 from owctl.engine.naming import PROJECT, VOLUME_OWNER
 from owctl.engine.volumes import create_volume
@@ -17,7 +16,6 @@ from owctl.figures import readable
 from owctl.lifecycle.plan import Plan, ServicesPlan
 from owctl.lifecycle.run import Prepared, prepare_start
 from owctl.lifecycle.run import run as run_steps
-from owctl.lifecycle.services import Services
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.postgres.compare import Contents, contents_of, differences
 from owctl.postgres.files import read_volume_files
@@ -31,11 +29,10 @@ from owctl.postgres.transfer import (
     move_roles,
     move_settings,
 )
-from owctl.upgrade.postgres.journal import Journal, advance
+from owctl.upgrade.postgres.journal import Journal
 from owctl.upgrade.postgres.plan import (
     UpgradePlan,
     UpgradeRequest,
-    kept_running,
     refuse_users,
     with_image,
 )
@@ -57,34 +54,37 @@ class Move:
 
     def __init__(
         self,
-        engine: Engine,
-        stack: Stack,
+        upgrade: Changeover[Journal],
         plan: UpgradePlan,
         request: UpgradeRequest,
         receive: Receiver,
-        services: Services,
     ) -> None:
-        self.engine = engine
-        self.stack = stack
+        self.upgrade = upgrade
+        self.engine = upgrade.engine
+        self.stack = upgrade.stack
         self.plan = plan
         self.request = request
         self.receive = receive
-        self.services = services
         self.stopped_at = time.monotonic()
 
-    def prepare(self, journal: Journal) -> Journal:
+    def stage(self) -> Proof:
+        """Bring everything beside the old database; returns what was compared."""
+        self._prepare()
+        return self._carry_over()
+
+    def _prepare(self) -> None:
         """Get the new image and make a verified backup, while everything runs."""
         self._get_image()
         self.plan = with_image(self.plan, self.engine, self.stack, self.request)
         place = self.plan.place
-        changes = {"new_major": place.new_major, "old_image": place.old_image}
-        journal = advance(self.stack.working_dir, journal, "preparing", **changes)
+        self.upgrade.advance("preparing", new_major=place.new_major, old_image=place.old_image)
+        journal = self.upgrade.journal
         keep_old_image(self.engine, journal)
         # One that was made of the new image already cannot read the data.
         if not place.is_running:
             remove_others(self.engine, self.stack, journal, journal.old_image)
         if journal.backup is not None:
-            return journal
+            return
         label = f"before PostgreSQL {journal.new_major}"
         request = BackupRequest(label=label, parts=frozenset({"db", "config"}))
         try:
@@ -97,10 +97,11 @@ class Move:
             ) from error
         if made.failures:
             raise made.failures[0]
-        return advance(self.stack.working_dir, journal, "preparing", backup=str(made.path))
+        self.upgrade.advance("preparing", backup=str(made.path))
 
-    def carry_over(self, journal: Journal) -> tuple[Journal, Proof]:
+    def _carry_over(self) -> Proof:
         """Bring everything into a new server of its own, compare, and copy its files beside."""
+        journal = self.upgrade.journal
         labels = {PROJECT: self.stack.project, VOLUME_OWNER: str(self.stack.working_dir)}
         create_volume(self.engine, journal.new_volume, labels)
         with ExitStack() as opened:
@@ -109,7 +110,7 @@ class Move:
             check_successor(new, facts)
             self._tell(f"PostgreSQL {journal.new_major}", "has what the database needs", done=True)
             if old is None:
-                journal = self._stop(journal)
+                self._stop()
                 old = opened.enter_context(self._old_server(journal))
                 # Somebody may have made a database or an extension since.
                 facts = look_at(old)
@@ -119,22 +120,22 @@ class Move:
         self._tell("database", "copying it beside the old one")
         files_of(self.engine, self.stack, journal).stage(journal.new_volume)
         self._tell("database", "copied beside the old one, and read back", done=True)
-        return advance(self.stack.working_dir, journal, "moving"), proof
+        self.upgrade.advance("moving")
+        return proof
 
     def _facts(self, journal: Journal, opened: ExitStack) -> tuple[Server | None, ClusterFacts]:
         """Return what the old server has; also the server itself, where it had to be started."""
         if self.plan.place.is_running:
-            return None, look_at(self.services.server())
-        self._stop(journal)
+            return None, look_at(self.upgrade.services.server())
+        self._stop()
         old = opened.enter_context(self._old_server(journal))
         return old, look_at(old)
 
-    def _stop(self, journal: Journal) -> Journal:
+    def _stop(self) -> None:
         """Stop what uses the database, and the database itself: nobody can write from here on."""
-        journal = advance(self.stack.working_dir, journal, "moving")
+        self.upgrade.advance("moving")
         self.stopped_at = time.monotonic()
-        self.services.stop(keep=kept_running(self.services))
-        return journal
+        self.upgrade.stop_users()
 
     def _transfer(self, old: Server, new: Server, facts: ClusterFacts, journal: Journal) -> Proof:
         whole = readable(facts.size_bytes)

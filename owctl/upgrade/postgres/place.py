@@ -80,6 +80,7 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
             f"There is no database to upgrade: the volume {volume} does not exist.",
             hint="owctl start, which begins one with the new PostgreSQL",
         )
+    _check_mounted(service, container, volume)
     any_image = container.image_id if container else image.id if image else _any_image(engine)
     old_major = _major_of_files(engine, stack, volume, folder, any_image)
     named = old_image or _image_of(engine, container, old_major)
@@ -105,6 +106,20 @@ def _container(engine: Engine, stack: Stack, service: Service) -> Container | No
             hint=f"owctl start --scale {service.name}=1",
         )
     return found[0] if found else None
+
+
+def _check_mounted(service: Service, container: Container | None, volume: str) -> None:
+    """Raise OwctlError where the server that runs is on another volume than the files name."""
+    if container is None or not container.is_running:
+        return
+    names = [mount.name for mount in container.mounts if mount.name]
+    if volume not in names:
+        raise OwctlError(
+            f"{service.name} runs on {', '.join(names) or 'no volume'}, and the compose files name "
+            f"the volume {volume} for its data by now.",
+            hint=f"the volume of before in the compose files; or owctl stop {service.name}, if the "
+            f"data in {volume} is to be upgraded, then this command again",
+        )
 
 
 def _mount(service: Service, image: Image | None) -> tuple[Mount, str]:
@@ -148,6 +163,12 @@ def _major_of_files(engine: Engine, stack: Stack, volume: str, folder: str, imag
         f"image looks for it ({folder or 'its root'}).",
         hint="the same PGDATA as before in the environment of the service",
     )
+
+
+def is_usable(engine: Engine, reference: str, major: str) -> bool:
+    """Return whether an image is here, and as far as it tells, of that PostgreSQL."""
+    image = inspect_image(engine, reference)
+    return image is not None and image_major(reference, image) in (major, None)
 
 
 def _image_of(engine: Engine, container: Container | None, major: str) -> str | None:

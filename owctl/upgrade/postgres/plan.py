@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from owctl.backup.restore import journal as restores
 from owctl.backup.restore.events import Receiver, ignore
+from owctl.backup.restore.journal import Journal as RestoreJournal
+from owctl.changeover.journal import refuse_second
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
@@ -14,7 +15,7 @@ from owctl.lifecycle.services import Services
 from owctl.postgres.transfer import ClusterFacts, look_at
 from owctl.project.ownership import check_owner
 from owctl.project.upgrade_record import read_record
-from owctl.upgrade.postgres.journal import Journal, read_journal
+from owctl.upgrade.postgres.journal import Journal
 from owctl.upgrade.postgres.place import Place, find_place
 from owctl.volumes.one_off import volume_helper
 
@@ -59,7 +60,7 @@ def plan_upgrade(
     engine: Engine, stack: Stack, request: UpgradeRequest, receive: Receiver = ignore
 ) -> UpgradePlan:
     """Look at everything that can be seen without a change; raises OwctlError where it cannot work."""
-    refuse_second(stack)
+    refuse_another(stack)
     check_owner(engine, stack.project, stack.working_dir, adopt=False)
     place = find_place(engine, stack, request.old_image)
     check_versions(place)
@@ -89,13 +90,9 @@ def kept_running(services: Services) -> set[str]:
     return services.undisturbed(("db",)) - {services.database}
 
 
-def refuse_second(stack: Stack) -> None:
+def refuse_another(stack: Stack) -> None:
     """Raise OwctlError where an upgrade or a restore is under way already."""
-    journal = read_journal(stack.working_dir)
-    if journal is not None:
-        raise OwctlError(
-            f"The {journal.name}, begun {journal.started_at}, {_is(journal)}.", hint=ways(journal)
-        )
+    refuse_second(Journal.read(stack.working_dir))
     under_way = read_record(stack.working_dir).under_way
     if under_way is not None:
         raise OwctlError(
@@ -103,22 +100,12 @@ def refuse_second(stack: Stack) -> None:
             "its end.",
             hint="owctl upgrade, which goes on with it; or owctl rollback",
         )
-    restore = restores.read_journal(stack.working_dir)
+    restore = RestoreJournal.read(stack.working_dir)
     if restore is not None:
         raise OwctlError(
-            f"The restore of {restore.backup_id} is not finished yet: what it keeps would be lost.",
-            hint="owctl restore finish; or owctl restore undo",
+            f"The {restore.name} is not finished yet: what it keeps would be lost.",
+            hint=restore.kind.way("finish", "undo"),
         )
-
-
-def ways(journal: Journal) -> str:
-    """Return the commands that go on from where a journal stands."""
-    command = "owctl upgrade --postgres-major"
-    if journal.phase == "swapped":
-        return f"{command} finish, which drops what it keeps; or {command} undo"
-    if journal.phase in ("undoing", "finishing"):
-        return f"{command} resume"
-    return f"{command} resume; or {command} undo"
 
 
 def check_versions(place: Place) -> None:
@@ -168,14 +155,6 @@ def with_image(
     return replace(plan, place=place, is_image_here=True)
 
 
-def _is(journal: Journal) -> str:
-    return (
-        "is not finished yet"
-        if journal.phase == "swapped"
-        else (f"was interrupted (phase {journal.phase})")
-    )
-
-
 def _is_here(engine: Engine, place: Place) -> bool:
     from owctl.engine.images import image_id
 
@@ -198,8 +177,9 @@ def _measure(engine: Engine, stack: Stack, place: Place) -> tuple[int, int | Non
     """Return the size of the data, and what is free on its disk, in bytes."""
     if place.is_running:
         assert place.container is not None
-        (folder,) = (m.destination for m in place.container.mounts if m.name == place.volume)
-        folder = f"{folder}/{place.folder}".rstrip("/")
+        mounts = place.container.mounts
+        root = next(each.destination for each in mounts if each.name == place.volume)
+        folder = f"{root}/{place.folder}".rstrip("/")
         argv = ["sh", "-c", _SIZE, folder]
         answer = run(engine, place.container.id, argv, user="0:0", timeout_seconds=_SIZE_SECONDS)
         return _sizes(answer.stdout.decode("utf-8", "replace").splitlines())

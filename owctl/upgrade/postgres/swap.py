@@ -1,4 +1,4 @@
-"""The swap of two clusters' files, the way back, and what the old server leaves: its files and its image."""
+"""The files of two clusters in one volume, swapped and swapped back; and what is left of the old server: its image."""
 
 import re
 from collections.abc import Iterator
@@ -7,26 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from owctl.backup.restore.events import Receiver, RestoreProgress, ignore
 from owctl.compose.model import Stack
 from owctl.doctor.finding import Finding
 from owctl.engine.archives import read_start
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers, remove_container
-from owctl.engine.execution import run
 from owctl.engine.images import image_id, remove_image, tag_image
-from owctl.engine.volumes import inspect_volume, remove_volume
+from owctl.engine.volumes import inspect_volume
 from owctl.errors import EngineError, ImageMissing, NotFound, OwctlError
-from owctl.lifecycle.services import Services
-from owctl.postgres.database import wait_for_answer
-from owctl.postgres.psql import Server
-from owctl.postgres.server import PURPOSE
 from owctl.project.upgrade_record import read_record, write_record
-from owctl.upgrade.postgres.journal import HALF_DONE, Journal, advance, read_journal, remove_journal
-from owctl.upgrade.postgres.place import stack_with_image
-from owctl.upgrade.postgres.plan import kept_running
+from owctl.upgrade.postgres.journal import Journal
 from owctl.volumes import swap
-from owctl.volumes.one_off import SOURCE_PATH, Helper, remove_helpers, volume_helper
+from owctl.volumes.one_off import SOURCE_PATH, Helper, volume_helper
 
 # -- The old server's image, kept for the way back: without a name it would go with the next prune.
 
@@ -51,7 +43,7 @@ def _name(journal: Journal) -> str:
 # -- The database's files in their volume: the new ones beside, then in place; the old ones kept.
 # Volumes have no rename, so both databases end in the volume that the compose files name: the new one
 # is copied into ``.owctl-postgres-<id>/new`` of the data folder, and put in place by the renames of a
-# restore (``backup/restore/swap.py``), which can be begun again at any point and undone. Nothing that
+# restore (``volumes/swap.py``), which can be begun again at any point and undone. Nothing that
 # uses the volume runs meanwhile; the caller holds the project's lock.
 
 
@@ -170,34 +162,6 @@ class ClusterFiles:
             yield replace(helper, path=f"{helper.path}/{self.folder}".rstrip("/"))
 
 
-# -- From new files beside the old ones to a stack that runs on them: also after an interruption.
-
-
-_ANALYZE = ["vacuumdb", "--all", "--analyze-in-stages", "--quiet", "--no-password"]
-_ANALYZE_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """The new server at work. ``kept_bytes`` is what the old database takes, ``warnings`` what the
-    user must know."""
-
-    version: str
-    kept_bytes: int
-    warnings: tuple[str, ...]
-
-
-def put_in_place(engine: Engine, stack: Stack, journal: Journal, services: Services) -> Journal:
-    """Put the new files in place of the old ones, which are kept; or go on with it."""
-    journal = advance(stack.working_dir, journal, "swapping")
-    services.stop(keep=kept_running(services))
-    files_of(engine, stack, journal).put_in_place()
-    journal = advance(stack.working_dir, journal, "swapped")
-    forget_images(stack, journal.service)
-    remove_volume(engine, journal.new_volume)
-    return journal
-
-
 def forget_images(stack: Stack, service: str) -> None:
     """Take the database off the record of upgrades: no image of before can read its files now.
 
@@ -213,169 +177,12 @@ def forget_images(stack: Stack, service: str) -> None:
         write_record(stack.working_dir, replace(record, finished=tuple(finished), held=held))
 
 
-def start_database(engine: Engine, journal: Journal, services: Services) -> None:
-    """Start the new server on its files, and wait until it answers."""
-    remove_others(engine, services.stack, journal, journal.new_image)
-    services.start([journal.service])
-    # One whose port cannot be reached from here counts as ready as soon as it runs.
-    wait_for_answer(services.server(), services.timeout_seconds)
-
-
-def start_others(journal: Journal, services: Services) -> Journal:
-    """Start what ran before the upgrade. Raises OwctlError; then the new database is in place."""
-    journal = advance(services.stack.working_dir, journal, "swapped", started=True)
-    try:
-        services.start(journal.running)
-    except OwctlError as error:
-        raise type(error)(
-            f"The database is upgraded, but: {error.message}",
-            hint="owctl upgrade --postgres-major undo, which puts the old database back"
-            + (f"; or {error.hint}" if error.hint else ""),
-            details=error.details,
-        ) from error
-    return journal
-
-
-def complete(engine: Engine, stack: Stack, journal: Journal, services: Services) -> Completed:
-    """Have the new server look at its data, and stop it again if the stack did not run before."""
-    remove_volume(engine, journal.new_volume)
-    server = services.start_database()
-    warnings = _analyze(server)
-    ((version,),) = server.ask("SHOW server_version;")
-    kept = files_of(engine, stack, journal).kept_bytes()
-    services.back_to(journal.running, had_containers=journal.had_containers)
-    return Completed(version, kept, tuple(warnings))
-
-
 def remove_others(engine: Engine, stack: Stack, journal: Journal, image: str) -> None:
     """Remove the database's containers, which do not run, unless they are of this image."""
     wanted = image_id(engine, image)
     for container in list_containers(engine, stack.project, services=[journal.service]):
         if container.image_id != wanted:
             remove_container(engine, container.id, force=True)
-
-
-def _analyze(server: Server) -> list[str]:
-    """Give the planner its statistics, which a dump does not take along; returns warnings."""
-    answer = run(
-        server.engine,
-        server.container.id,
-        _ANALYZE,
-        environment=server.environment,
-        timeout_seconds=_ANALYZE_SECONDS,
-    )
-    if answer.exit_code == 0:
-        return []
-    words = answer.stderr.decode("utf-8", "replace").strip().splitlines()
-    return [
-        "The new database works, but has no statistics yet, so that queries may be slow: vacuumdb "
-        f"--all --analyze-in-stages failed: {words[-1] if words else f'code {answer.exit_code}'}"
-    ]
-
-
-# -- Back to the old PostgreSQL, or on without it: from any phase, again and again.
-
-
-def undo_upgrade(
-    engine: Engine,
-    stack: Stack,
-    journal: Journal,
-    receive: Receiver = ignore,
-    *,
-    timeout_seconds: float,
-) -> None:
-    """Put the old database back, with its own server, and remove the new one.
-
-    The services that run now (or ran when the upgrade began) run again afterwards. The caller holds
-    the project's lock. Raises OwctlError; then it can be called again.
-    """
-    check_same_engine(engine, stack, journal)
-    if journal.phase == "finishing":
-        raise OwctlError(
-            "The upgrade is being finished: the old database may be gone already.",
-            hint="owctl upgrade --postgres-major finish, which completes it",
-        )
-    remove_helpers(engine, stack.project, PURPOSE)
-    old_stack = stack_with_image(stack, journal.service, journal.old_image)
-    services = Services(engine, old_stack, receive, timeout_seconds)
-    running = journal.running
-    if journal.phase == "swapped" and journal.started:
-        now = services.running()
-        # Also those that ran and did not start any more: that may be why it is undone.
-        running = tuple(dict.fromkeys((*now, *journal.running))) if now else ()
-    if journal.phase in ("swapping", "swapped"):
-        journal = advance(stack.working_dir, journal, "undoing", running=running)
-    if journal.phase == "undoing":
-        services.stop(keep=kept_running(services))
-        receive(RestoreProgress("database", "working", "putting the old one back"))
-        files_of(engine, stack, journal).put_back()
-        remove_others(engine, stack, journal, journal.old_image)
-    if journal.phase != "preparing":
-        files_of(engine, stack, journal).discard()
-    remove_volume(engine, journal.new_volume)
-    receive(RestoreProgress("database", "done", f"PostgreSQL {journal.old_major}, as before"))
-    _start_again(stack, services, journal)
-
-
-def finish_upgrade(
-    engine: Engine, stack: Stack, journal: Journal, receive: Receiver = ignore
-) -> None:
-    """Drop the old database, and the journal with it. The services go on meanwhile.
-
-    The caller holds the project's lock. Raises OwctlError; then it can be called again.
-    """
-    check_same_engine(engine, stack, journal)
-    if journal.phase not in ("swapped", "finishing"):
-        raise OwctlError(
-            f"The {journal.name} is not done yet (phase {journal.phase}).",
-            hint="owctl upgrade --postgres-major resume; or undo",
-        )
-    remove_helpers(engine, stack.project, PURPOSE)
-    journal = advance(stack.working_dir, journal, "finishing")
-    receive(
-        RestoreProgress("database", "working", f"dropping that of PostgreSQL {journal.old_major}")
-    )
-    files_of(engine, stack, journal).discard()
-    remove_volume(engine, journal.new_volume)
-    release_old_image(engine, journal)
-    remove_journal(stack.working_dir)
-    receive(RestoreProgress("database", "done", f"that of PostgreSQL {journal.old_major} dropped"))
-
-
-def check_same_engine(engine: Engine, stack: Stack, journal: Journal) -> None:
-    """Raise OwctlError where the journal is about another project, or another engine."""
-    if journal.project != stack.project:
-        raise OwctlError(
-            f"The upgrade that was begun in this folder is of the project {journal.project}; "
-            f"this is {stack.project}.",
-            hint=f"owctl -p {journal.project} upgrade --postgres-major status",
-        )
-    if journal.engine_id != engine.engine_id:
-        raise OwctlError(
-            "The upgrade was begun on another engine than this one.",
-            hint="owctl --context NAME upgrade --postgres-major status, naming that engine",
-        )
-
-
-def _start_again(stack: Stack, services: Services, journal: Journal) -> None:
-    """Start what ran before. The data is back by now, so a service that fails is only told."""
-    try:
-        services.start(journal.running)
-    except OwctlError as error:
-        _forget(services.engine, stack, journal)
-        raise type(error)(
-            f"The database is as it was before the upgrade, but: {error.message}",
-            hint=error.hint,
-            details=error.details,
-        ) from error
-    with suppress(OwctlError):
-        services.back_to(journal.running, had_containers=journal.had_containers)
-    _forget(services.engine, stack, journal)
-
-
-def _forget(engine: Engine, stack: Stack, journal: Journal) -> None:
-    release_old_image(engine, journal)
-    remove_journal(stack.working_dir)
 
 
 # -- What the doctor says of an upgrade to another PostgreSQL that was not brought to its end.
@@ -391,17 +198,17 @@ def check_kept(working_dir: Path, now: datetime | None = None) -> Finding | None
     None where there is nothing to say.
     """
     try:
-        journal = read_journal(working_dir)
+        journal = Journal.read(working_dir)
     except OwctlError as error:
         return Finding("postgres-version", "failed", error.message.rstrip("."), error.hint)
     if journal is None:
         return None
-    if journal.phase in HALF_DONE:
+    if journal.is_half_done:
         return Finding(
             "postgres-version",
             "failed",
             f"the {journal.name} was interrupted (phase {journal.phase})",
-            "owctl upgrade --postgres-major resume; or undo",
+            journal.kind.way("resume", "undo"),
         )
     age = (now or datetime.now(UTC)) - datetime.fromisoformat(journal.started_at)
     if journal.phase == "preparing" or age < LONG_ENOUGH:
