@@ -12,6 +12,7 @@ from owctl.commands.options import (
     services_argument,
     timeout_option,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
 
@@ -118,7 +119,6 @@ def _build_and_start(
     pull: bool,
     timeout_seconds: float,
 ) -> None:
-    from owctl.commands.mutation import StepDisplay
     from owctl.commands.start import report
     from owctl.lifecycle.run import check_before_start, run
     from owctl.project.ownership import check_owner
@@ -133,7 +133,7 @@ def _build_and_start(
             engine,
             stack,
             prepared,
-            StepDisplay(progress, prepared.plan),
+            Display(context.console, progress),
             timeout_seconds=timeout_seconds,
             pull=pull,
             no_cache=not use_cache,

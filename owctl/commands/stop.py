@@ -10,6 +10,7 @@ from owctl.commands.options import (
     services_argument,
     timeout_option,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 
 # -- ``owctl stop``: stop and remove the containers and the network; the data stays.
@@ -41,7 +42,7 @@ def stop(
 
     Volumes, images and backups stay: `owctl start` continues where this left off.
     """
-    from owctl.commands.mutation import StepDisplay, mutation, show_plan
+    from owctl.commands.mutation import mutation, show_plan
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.run import prepare_stop, run
 
@@ -60,7 +61,7 @@ def stop(
             context.console.info(f"{stack.project} is not running; nothing to stop.")
             return
         with context.console.progress(f"Stopping {stack.project}") as progress:
-            run(engine, stack, prepared, StepDisplay(progress, prepared.plan))
+            run(engine, stack, prepared, Display(context.console, progress))
     if prepared.orphans and not remove_orphans:
         context.console.warn(
             f"{', '.join(prepared.orphans)}: left running, no compose file describes them; "
@@ -100,7 +101,7 @@ def restart(
 
     The containers stay the same: a changed .env or compose file is taken up by `owctl start`.
     """
-    from owctl.commands.mutation import StepDisplay, mutation, show_plan
+    from owctl.commands.mutation import mutation, show_plan
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.run import prepare_restart, run
 
@@ -116,7 +117,7 @@ def restart(
                 engine,
                 stack,
                 prepared,
-                StepDisplay(progress, prepared.plan),
+                Display(context.console, progress),
                 timeout_seconds=timeout_seconds,
             )
     context.console.info(f"Restarted {', '.join(names)}.")

@@ -18,7 +18,7 @@ from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
 from owctl.backup.create.capture import BackupRequest, CreatedBackup
 from owctl.backup.create.create import create_backup
-from owctl.backup.drill import DrillEvent, drill
+from owctl.backup.drill import drill
 from owctl.backup.manifest import Manifest
 from owctl.backup.member_file import MemberFile
 from owctl.backup.verify import verify_member
@@ -26,6 +26,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import BackupInvalid, ImageMissing, OwctlError
 from owctl.postgres.throwaway import DRILL_LABEL, check_engine_room
+from owctl.progress import Event
 
 pytestmark = pytest.mark.engine
 OWCTL = Path(sys.executable).parent / "owctl"
@@ -46,7 +47,7 @@ def created(engine: Engine, project: Project) -> CreatedBackup:
     return create_backup(engine, project.stack, BackupRequest(parts=frozenset({"db"})))
 
 
-def ignore(_: DrillEvent) -> None:
+def ignore(_: Event) -> None:
     pass
 
 
@@ -77,7 +78,7 @@ def test_a_sound_backup_passes_and_nothing_is_left(engine, project, created) -> 
     seen: list[dict] = []
     volumes: list[str] = []
 
-    def receive(event: DrillEvent) -> None:
+    def receive(event: Event) -> None:
         if event.text == "restoring" and not seen:
             seen.extend(engine.api.inspect_container(e["Id"]) for e in servers(engine, project))
             volumes.extend(volumes_of(engine, project))

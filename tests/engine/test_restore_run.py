@@ -15,13 +15,6 @@ from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
 from owctl.backup.create.create import BackupRequest, create_backup
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
-from owctl.backup.restore.events import (
-    Receiver,
-    RestoreEvent,
-    RestoreProgress,
-    RestoreWarning,
-    ignore,
-)
 from owctl.backup.restore.journal import path_of, read_journal
 from owctl.backup.restore.pieces import finish_restore, undo_restore
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
@@ -32,6 +25,7 @@ from owctl.engine.containers import inspect_container, remove_container
 from owctl.engine.execution import open_exec
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
 from owctl.lifecycle.services import Services
+from owctl.progress import Event, Receiver, ignore
 
 pytestmark = pytest.mark.engine
 REQUEST = RestoreRequest(parts=frozenset({"db"}), safety_backup=False, timeout_seconds=60)
@@ -103,8 +97,8 @@ def when(text: str, act: Callable[[], None]) -> Receiver:
     """Return a receiver that acts once, when the database's progress begins with the text."""
     acted: list[bool] = []
 
-    def receive(event: RestoreEvent) -> None:
-        if isinstance(event, RestoreProgress) and event.text.startswith(text) and not acted:
+    def receive(event: Event) -> None:
+        if not event.kind and event.text.startswith(text) and not acted:
             acted.append(True)
             act()
 
@@ -133,9 +127,9 @@ def test_there_back_and_to_stay(engine: Engine, project: Project) -> None:
     assert journal is not None
     # As after a kill between the swap and the start of the services.
     journal = replace(journal, running=(*journal.running, "web"))
-    told: list[RestoreEvent] = []
+    told: list[Event] = []
     finish_restore(engine, project.stack, journal, told.append, timeout_seconds=60)
-    warnings = [event.text for event in told if isinstance(event, RestoreWarning)]
+    warnings = [event.text for event in told if event.state == "warning"]
     assert warnings == ["Ran before the restore, and not now: web (owctl start)."]
     assert project.sql(STATE) == project.before
     assert project.sql("SELECT datname FROM pg_database WHERE datname LIKE 'ow\\_%'") == ""

@@ -10,7 +10,6 @@ from owctl.backup.catalogue import FOLDER_NAME
 from owctl.backup.create.capture import BackupRequest, Capture, CreatedBackup, configuration_files
 from owctl.backup.create.interlude import check_something_exists, dormant_database, writers
 from owctl.backup.create.volumes import remove_helpers
-from owctl.backup.events import Receiver, ignore
 from owctl.backup.manifest import MANIFEST_NAME, PARTS, Manifest, Part
 from owctl.backup.member_file import write_small
 from owctl.backup.publish import new_id, partial_folder
@@ -18,6 +17,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid
 from owctl.postgres.database import find_database
+from owctl.progress import Receiver, ignore
 from owctl.volumes.inventory import Inventory, take_inventory
 
 # -- What a backup would do, told before it is done.

@@ -15,6 +15,7 @@ from owctl.backup.catalogue import LATEST
 from owctl.backup.manifest import MANIFEST_NAME, Manifest, Member
 from owctl.backup.remote.store import ConnectionLost, Store
 from owctl.errors import BackupInvalid, OwctlError, UsageError
+from owctl.progress import Event
 
 # -- Trying again where a connection broke: a few times, from the beginning of a part.
 
@@ -276,3 +277,13 @@ def _parts(entry: dict[str, Any]) -> tuple[Part, ...]:
     if not parts:
         raise ValueError(f"{entry['name']} has no part")
     return tuple(parts)
+
+
+def transfer(member: str, stage: str, done: int, total: int, moved: int = 0) -> Event:
+    """Tell how far a member is, in bytes as stored; ``stage`` is what is done, or "done".
+
+    ``moved`` bytes went over the line in this run; what was there already did not.
+    """
+    if stage == "done":
+        return Event(member, "done", "", "transfer", "", total, total, moved)
+    return Event(member, "working", stage, "transfer", "", done, total, moved)

@@ -20,17 +20,15 @@ from owctl.backup.remote.parts import (
     parse_parts,
     persistently,
     read_document,
+    transfer,
 )
 from owctl.backup.remote.store import (
     MissingRemotely,
-    Receiver,
-    Stage,
     Store,
-    TransferProgress,
-    ignore,
 )
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.progress import Receiver, ignore
 from owctl.volumes.space import check_reserve, free_bytes, readable
 
 # Removed by nobody but a later pull: `owctl backup` clears away only what ends with .partial.
@@ -75,7 +73,7 @@ def pull_backup(store: Store, backup_id: str, parent: Path, receive: Receiver = 
         verify_backup(arriving.folder, manifest)
         for member in manifest.members:
             size = member.size_bytes
-            receive(TransferProgress(member.name, "done", size, size))
+            receive(transfer(member.name, "done", size, size))
         (arriving.folder / MANIFEST_NAME).unlink(missing_ok=True)
         write_small(arriving.folder, MANIFEST_NAME, manifest_data)
         catalogue.write_record(arriving.folder, catalogue.now("ok"))
@@ -193,5 +191,5 @@ class _Fetcher:
             self._tell(part, "fetching", part.offset + size)
         return (size, digest.hexdigest()) == (part.size_bytes, part.sha256)
 
-    def _tell(self, part: Part, stage: Stage, done: int) -> None:
-        self.receive(TransferProgress(part.member, stage, done, self._size, self._moved))
+    def _tell(self, part: Part, stage: str, done: int) -> None:
+        self.receive(transfer(part.member, stage, done, self._size, self._moved))

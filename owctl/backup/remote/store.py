@@ -78,33 +78,6 @@ def _parse_remote(text: str, parts: SplitResult) -> Address:
     return Address("sftp", path, parts.hostname, port, parts.username)
 
 
-# -- What a transfer tells while it works; the command line turns it into text.
-
-
-Stage = Literal["hashing", "sending", "checking", "fetching", "trying again", "done"]
-
-
-@dataclass(frozen=True, slots=True)
-class TransferProgress:
-    """How far a member is: ``done_bytes`` of ``size_bytes`` as stored.
-
-    ``moved_bytes`` went over the line in this run; what was there already did not.
-    """
-
-    member: str
-    stage: Stage
-    done_bytes: int
-    size_bytes: int
-    moved_bytes: int = 0
-
-
-Receiver = Callable[[TransferProgress], None]
-
-
-def ignore(_: TransferProgress) -> None:
-    """Receive and drop: for callers that show nothing."""
-
-
 # -- What a place for backups can do, whichever it is; small enough to be written three times.
 
 

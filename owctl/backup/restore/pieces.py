@@ -4,7 +4,6 @@ from contextlib import suppress
 from functools import cached_property
 
 from owctl.backup.restore.configuration import discard_files, swap_files, swap_files_back
-from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning, State, ignore
 from owctl.backup.restore.journal import Journal, advance, remove_journal
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
@@ -12,6 +11,7 @@ from owctl.engine.images import inspect_image
 from owctl.errors import ImageMissing, OwctlError
 from owctl.lifecycle.services import Services
 from owctl.postgres.swap import DatabaseSwap
+from owctl.progress import Event, Receiver, State, ignore, warning
 from owctl.volumes.inventory import take_inventory
 from owctl.volumes.swap import discard_staging, swap_volume, unswap_volume
 
@@ -81,7 +81,7 @@ class Pieces:
         discard_files(self.stack.working_dir, self.journal.id)
 
     def _tell(self, subject: str, state: State, text: str) -> None:
-        self.receive(RestoreProgress(subject, state, text))
+        self.receive(Event(subject, state, text))
 
 
 def helper_image(engine: Engine, stack: Stack, services: Services) -> str:
@@ -230,7 +230,7 @@ def finish_restore(
         # A run that was killed after the swap has not started them again.
         if idle := [name for name in journal.running if name not in running]:
             names = ", ".join(idle)
-            receive(RestoreWarning(f"Ran before the restore, and not now: {names} (owctl start)."))
+            receive(warning(f"Ran before the restore, and not now: {names} (owctl start)."))
         journal = advance(
             stack.working_dir, journal, "finishing", running=running, had_containers=had_containers
         )

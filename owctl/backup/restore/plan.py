@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.configuration import differing_files, session_key_differs
-from owctl.backup.restore.events import Receiver, ignore
 from owctl.backup.restore.journal import Journal, read_journal
 from owctl.backup.restore.source import ConfigContent, DatabaseContent, Source, VolumeContent
 from owctl.compose.model import Stack
@@ -13,6 +12,7 @@ from owctl.engine.connection import Engine
 from owctl.errors import OwctlError, UsageError
 from owctl.lifecycle.services import Services
 from owctl.postgres.psql import Server
+from owctl.progress import Receiver, ignore
 from owctl.project.ownership import check_owner
 from owctl.volumes.inventory import VolumeSource, take_inventory
 from owctl.volumes.space import Disk, disk_of, readable

@@ -10,7 +10,6 @@ from owctl.backup.create.create import BackupRequest, create_backup
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.begun_note import remove_begun_note
 from owctl.backup.restore.configuration import stage_files
-from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning, ignore
 from owctl.backup.restore.journal import (
     Journal,
     VolumeName,
@@ -44,6 +43,7 @@ from owctl.lifecycle.services import Services
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
+from owctl.progress import Event, Receiver, ignore, warning
 from owctl.volumes.archive_edit import STAGING_PREFIX, Content
 from owctl.volumes.inventory import take_inventory
 from owctl.volumes.space import readable, volume_bytes
@@ -187,13 +187,13 @@ class _Run:
     ) -> dict[str, int]:
         assert journal.database is not None
         swap = DatabaseSwap(server, journal.database)
-        for warning in swap.create(content.encoding, content.collation):
-            self.receive(RestoreWarning(warning))
+        for text in swap.create(content.encoding, content.collation):
+            self.receive(warning(text))
         whole = readable(content.content_bytes)
 
         def tell(done_bytes: int) -> None:
             text = f"loading: {readable(done_bytes)} of {whole}"
-            self.receive(RestoreProgress("database", "working", text))
+            self.receive(Event("database", "working", text))
 
         tell(0)
         with content.open() as opened:
@@ -206,13 +206,13 @@ class _Run:
                 form=content.form,
                 on_bytes=tell,
             )
-        self.receive(RestoreProgress("database", "working", "counting rows"))
+        self.receive(Event("database", "working", "counting rows"))
         rows = count_rows(
             self.engine, server.container, server.environment, journal.database.staged
         )
         _compare(rows, content)
         total = f"{sum(rows.values())} rows in {len(rows)} tables"
-        self.receive(RestoreProgress("database", "done", f"loaded beside, {total}"))
+        self.receive(Event("database", "done", f"loaded beside, {total}"))
         return rows
 
     def _volume(self, target: VolumeTarget, journal: Journal) -> None:
@@ -220,7 +220,7 @@ class _Run:
 
         def tell(done_bytes: int) -> None:
             text = f"unpacking beside: {readable(done_bytes)} of {whole}"
-            self.receive(RestoreProgress(key, "working", text))
+            self.receive(Event(key, "working", text))
 
         pieces = Pieces(self.engine, self.stack, journal, self.services, self.receive)
         with ExitStack() as opened:
@@ -234,7 +234,7 @@ class _Run:
                 [opened.enter_context(copy()) for copy in target.content.sqlite],
                 tell,
             )
-        self.receive(RestoreProgress(key, "done", f"unpacked beside, {whole}"))
+        self.receive(Event(key, "done", f"unpacked beside, {whole}"))
 
 
 def _begin(
@@ -296,7 +296,7 @@ def _go_back(
     try:
         journal = read_journal(stack.working_dir)
         if journal is not None:
-            receive(RestoreWarning("Going back to what was there before."))
+            receive(warning("Going back to what was there before."))
             undo_restore(engine, stack, journal, receive, timeout_seconds=request.timeout_seconds)
     except (OwctlError, KeyboardInterrupt) as second:
         why = second.message if isinstance(second, OwctlError) else "interrupted"
@@ -345,8 +345,8 @@ def resume_restore(
         plan = plan_restore(engine, stack, source, request, receive)
         # What is to run in the end was settled at the beginning.
         plan = replace(plan, running=journal.running)
-        for warning in plan.warnings:
-            receive(RestoreWarning(warning))
+        for text in plan.warnings:
+            receive(warning(text))
         made = None if journal.safety_backup is None else Path(journal.safety_backup)
         return run_restore(engine, stack, plan, request, receive, safety_backup=made)
     return None

@@ -11,10 +11,10 @@ from owctl.backup.catalogue import Backup
 from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_file import MemberContent, check_volume
-from owctl.backup.restore.events import Receiver, RestoreProgress
 from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.load import Form
+from owctl.progress import Event, Receiver
 from owctl.volumes.archive_edit import Content
 from owctl.volumes.inventory import VolumePart
 from owctl.volumes.space import readable
@@ -182,10 +182,10 @@ class BackupSource:
         try:
             for member in self.manifest.members:
                 size = readable(member.content_size_bytes)
-                receive(RestoreProgress(member.name, "working", f"verifying {size}"))
+                receive(Event(member.name, "working", f"verifying {size}"))
                 check = check_volume if member.kind == "volume" else verify_member
                 check(self.backup.path, member, identities=self.identities)
-                receive(RestoreProgress(member.name, "done", f"sound, {size}"))
+                receive(Event(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
             self._record(catalogue.now("failed", problem=error.message))
             # Who restores has no use for a backup of what is there now.

@@ -17,6 +17,7 @@ from owctl.commands.options import (
     lock_wait_option,
     pass_context,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError, UsageError
 
@@ -223,13 +224,12 @@ def _foresee(context: Context, request: "BackupRequest", output_format: str) -> 
 
 def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
     from owctl.backup.create.create import create_backup
-    from owctl.commands.backup.place import BackupDisplay
     from owctl.project.ownership import check_owner
 
     stack, engine = context.stack, context.engine
     check_owner(engine, stack.project, stack.working_dir, adopt=False)
     with context.console.progress("Backing up") as progress:
-        display = BackupDisplay(context.console, progress, verify=request.verify)
+        display = Display(context.console, progress)
         return create_backup(engine, stack, request, display)
 
 

@@ -16,6 +16,7 @@ from owctl.commands.options import (
     lock_wait_option,
     pass_context,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, Interrupted, OwctlError, UsageError
 
@@ -121,7 +122,7 @@ def backup_prune(
     """
     from owctl.backup.publish import find_leftovers
     from owctl.backup.retention import plan_prune, prune
-    from owctl.commands.backup.place import find_place, progress_receiver
+    from owctl.commands.backup.place import find_place
     from owctl.commands.mutation import folder_mutation
 
     if not rules and not remove_broken:
@@ -144,7 +145,7 @@ def backup_prune(
         # What came or went meanwhile counts; what the user has not seen stays.
         plan = plan_prune(parent, project, rules, remove_broken=remove_broken)
         with context.console.progress("Reading back what stays") as progress:
-            pruned = prune(plan, progress_receiver(progress, context.console), only=going)
+            pruned = prune(plan, Display(context.console, progress), only=going)
     if going:
         _report(context, plan, pruned, output_format)
 

@@ -1,6 +1,5 @@
 """``owctl backup push`` and ``owctl backup pull``."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import click
 from owctl.commands.backup.place import BackupPlace, age, find_place, output_option
 from owctl.commands.completers import complete_backup
 from owctl.commands.options import dry_run_option, examples, format_option, pass_context
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
 
@@ -18,15 +18,12 @@ if TYPE_CHECKING:
     from owctl.backup.remote.parts import RemoteBackup
     from owctl.backup.remote.pull import Pulled
     from owctl.backup.remote.push import Pushed
-    from owctl.backup.remote.store import Address, Receiver, Store, TransferProgress
-    from owctl.ui.progress import Progress
+    from owctl.backup.remote.store import Address, Store
 
 
-# -- What `backup push` and `backup pull` share: where to, and how a transfer looks.
+# -- What `backup push` and `backup pull` share: where to.
 
 
-# Below it a rate says nothing.
-_LEAST_SECONDS = 0.2
 remote_argument = click.argument("remote", metavar="REMOTE")
 host_key_option = click.option(
     "--accept-host-key",
@@ -52,29 +49,6 @@ def opened(address: "Address", host_key: str | None) -> "Iterator[Store]":
     hear_at_once()
     with open_store(address, host_key=host_key) as store:
         yield store
-
-
-def transfer_receiver(progress: "Progress", subject_prefix: str = "") -> "Receiver":
-    """Return what shows events: bytes, and the rate of what goes over the line."""
-    from owctl.volumes.space import readable
-
-    began: dict[str, float] = {}
-
-    def receive(event: "TransferProgress") -> None:
-        subject = subject_prefix + event.member
-        if event.stage == "done":
-            progress.update(subject, "done", f"{readable(event.size_bytes)}{rate(event)}")
-            return
-        done = f"{readable(event.done_bytes)} of {readable(event.size_bytes)}"
-        progress.update(subject, "working", f"{event.stage}: {done}{rate(event)}")
-
-    def rate(event: "TransferProgress") -> str:
-        if not event.moved_bytes:
-            return ""
-        seconds = time.monotonic() - began.setdefault(event.member, time.monotonic())
-        return f", {event.moved_bytes / seconds / 1e6:.1f} MB/s" if seconds > _LEAST_SECONDS else ""
-
-    return receive
 
 
 # -- ``owctl backup pull``: parse, call the backup room, render.
@@ -126,7 +100,7 @@ def backup_pull(
         context.console.progress("Pulling") as progress,
     ):
         backup_id = find_remote(store, reference, place.project)
-        pulled = pull_backup(store, backup_id, place.parent, transfer_receiver(progress))
+        pulled = pull_backup(store, backup_id, place.parent, Display(context.console, progress))
     _render_pull(context, remote, pulled, output_format)
 
 
@@ -270,7 +244,7 @@ def backup_push(
         context.console.progress("Looking" if dry_run else "Pushing") as progress,
     ):
         for backup in backups:
-            receive = transfer_receiver(progress, f"{backup.id}/" if every else "")
+            receive = Display(context.console, progress, prefix=f"{backup.id}/" if every else "")
             with in_use(backup.path):
                 pushed.append(
                     push_backup(backup, store, receive, read_back=read_back, dry_run=dry_run)

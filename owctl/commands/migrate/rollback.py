@@ -4,6 +4,7 @@ import click
 
 from owctl.commands.completers import complete_migration
 from owctl.commands.options import examples, format_option, lock_wait_option, pass_context
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, Interrupted
 
@@ -33,7 +34,7 @@ def migrate_rollback(
     The newest migration's, or that of the id. The data of the new stack stays where it is; what
     was written to it since is not carried back.
     """
-    from owctl.commands.migrate.report import MigrationDisplay
+    from owctl.commands.migrate.report import STEPS
     from owctl.commands.mutation import mutation
     from owctl.migrate.folder import find_folder, read_journal
     from owctl.migrate.run import go_back
@@ -54,7 +55,9 @@ def migrate_rollback(
         mutation(context, "migrate rollback", lock_wait_seconds),
         context.console.progress("Going back") as progress,
     ):
-        name = go_back(context.engine, stack, journal, MigrationDisplay(context, progress))
+        name = go_back(
+            context.engine, stack, journal, Display(context.console, progress, names=STEPS)
+        )
     if output_format == "json":
         context.console.json(
             {"schema": 1, "project": stack.project, "id": journal.id, "container": name}

@@ -15,6 +15,7 @@ from owctl.commands.options import (
     pass_context,
     timeout_option,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, Interrupted, OwctlError, UsageError
 
@@ -201,13 +202,13 @@ def _passwords(
 
 
 def _examine(context: Context, journal: "Journal", *, only_look: bool) -> dict[str, Any]:
-    from owctl.commands.migrate.report import MigrationDisplay
+    from owctl.commands.migrate.report import STEPS
     from owctl.migrate.examination import examine
 
     engine, stack = context.engine, context.stack
     found = _consult_doctor(context, journal.origin["kind"], only_look=only_look)
     with context.console.progress("Looking at the source") as progress:
-        display = MigrationDisplay(context, progress, "rehearsal")
+        display = Display(context.console, progress, names=STEPS)
         document = examine(engine, stack, journal, display, only_look=only_look)
         progress.update("rehearsal", "done", f"{display.rows_done:,} rows looked at")
     return {**document, "doctor": found, "to_do": [*_first_of_all(found), *document["to_do"]]}
@@ -296,7 +297,7 @@ def _carry_out(
     timeout_seconds: float,
     lock_wait_seconds: float,
 ) -> dict[str, Any]:
-    from owctl.commands.migrate.report import MigrationDisplay
+    from owctl.commands.migrate.report import STEPS
     from owctl.commands.mutation import mutation
     from owctl.migrate.run import migrate
 
@@ -305,6 +306,6 @@ def _carry_out(
         mutation(context, "migrate", lock_wait_seconds),
         context.console.progress(f"Migrating to {stack.project}") as progress,
     ):
-        display = MigrationDisplay(context, progress)
+        display = Display(context.console, progress, names=STEPS)
         # A run that is kept out by another leaves no folder, which --resume would take for its own.
         return migrate(engine, stack, begin(context, journal), display, timeout_seconds)

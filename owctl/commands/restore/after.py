@@ -17,6 +17,7 @@ from owctl.commands.options import (
     timeout_option,
     yes_option,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
 
@@ -72,7 +73,6 @@ def end_restore(
     """Ask, call ``act`` (finish_restore or undo_restore) under the lock, and say how it went."""
     from owctl.commands.mutation import mutation
     from owctl.commands.options import confirm, require_answerable
-    from owctl.commands.restore.report import RestoreDisplay
 
     stack, engine = context.stack, context.engine
     if dry_run:
@@ -84,7 +84,7 @@ def end_restore(
         confirm(context, yes, after.question(stack, journal), after.drops)
         title = f"{after.working} the restore of {journal.backup_id}"
         with context.console.progress(title) as progress:
-            display = RestoreDisplay(context, progress)
+            display = Display(context.console, progress)
             act(engine, stack, journal, display, timeout_seconds=timeout_seconds)
     report(context, journal, after.done, output_format)
 
@@ -208,7 +208,7 @@ def restore_resume(
     from owctl.backup.restore.plan import RestoreRequest
     from owctl.backup.restore.run import resume_restore
     from owctl.commands.mutation import mutation
-    from owctl.commands.restore.report import RestoreDisplay, outcome_document, show_outcome
+    from owctl.commands.restore.report import outcome_document, show_outcome
 
     identities = given_identities(context, identity_files)
     stack, engine = context.stack, context.engine
@@ -221,7 +221,7 @@ def restore_resume(
                 journal,
                 partial(open_source, identities=identities),
                 RestoreRequest(timeout_seconds=timeout_seconds),
-                RestoreDisplay(context, progress),
+                Display(context.console, progress),
             )
     if outcome is None:
         words = {"undoing": "is undone", "finishing": "is finished"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
 
@@ -103,7 +104,6 @@ def upgrade_postgres(
 def _run(context: Context, call: Call) -> None:
     from owctl.commands.mutation import mutation
     from owctl.commands.options import confirm, require_answerable
-    from owctl.commands.restore.report import RestoreDisplay
     from owctl.commands.upgrade.postgres_report import plan_lines, show_outcome, show_plan
     from owctl.upgrade.postgres.run import upgrade_postgres as upgrade
 
@@ -120,7 +120,7 @@ def _run(context: Context, call: Call) -> None:
         versions = f"PostgreSQL {plan.place.old_major} to {plan.place.new_major or 'the new one'}"
         confirm(context, call.yes, f"Upgrade {stack.project} from {versions}?", what)
         with context.console.progress(f"Upgrading {stack.project} from {versions}") as progress:
-            display = RestoreDisplay(context, progress)
+            display = Display(context.console, progress)
             outcome = upgrade(engine, stack, plan, call.request, display)
     show_outcome(context, outcome, call.output_format)
 
@@ -133,7 +133,6 @@ def _plan(context: Context, call: Call) -> "UpgradePlan":
 
 def _resume(context: Context, call: Call) -> None:
     from owctl.commands.mutation import mutation
-    from owctl.commands.restore.report import RestoreDisplay
     from owctl.commands.upgrade.postgres_report import show_journal, show_outcome
     from owctl.upgrade.postgres.run import resume_upgrade
 
@@ -143,7 +142,7 @@ def _resume(context: Context, call: Call) -> None:
     with mutation(context, COMMAND, call.lock_wait_seconds):
         journal = _journal(context)
         with context.console.progress(f"Resuming the {journal.name}") as progress:
-            display = RestoreDisplay(context, progress)
+            display = Display(context.console, progress)
             outcome = resume_upgrade(
                 context.engine, _stack(context), journal, call.request, display
             )
@@ -157,7 +156,6 @@ def _resume(context: Context, call: Call) -> None:
 def _undo(context: Context, call: Call) -> None:
     from owctl.commands.mutation import mutation
     from owctl.commands.options import confirm, require_answerable
-    from owctl.commands.restore.report import RestoreDisplay
     from owctl.commands.upgrade.postgres_report import show_journal
     from owctl.upgrade.postgres.swap import undo_upgrade
 
@@ -176,7 +174,7 @@ def _undo(context: Context, call: Call) -> None:
                 context.engine,
                 _stack(context),
                 journal,
-                RestoreDisplay(context, progress),
+                Display(context.console, progress),
                 timeout_seconds=call.request.timeout_seconds,
             )
     show_journal(context, journal, "is undone: the old database is back", call.output_format)
@@ -190,7 +188,6 @@ def _undo(context: Context, call: Call) -> None:
 def _finish(context: Context, call: Call) -> None:
     from owctl.commands.mutation import mutation
     from owctl.commands.options import confirm, require_answerable
-    from owctl.commands.restore.report import RestoreDisplay
     from owctl.commands.upgrade.postgres_report import show_journal
     from owctl.upgrade.postgres.swap import files_of, finish_upgrade
     from owctl.volumes.space import readable
@@ -208,7 +205,7 @@ def _finish(context: Context, call: Call) -> None:
             confirm(context, call.yes, question, what)
         with context.console.progress(f"Finishing the {journal.name}") as progress:
             finish_upgrade(
-                context.engine, _stack(context), journal, RestoreDisplay(context, progress)
+                context.engine, _stack(context), journal, Display(context.console, progress)
             )
     show_journal(context, journal, "is finished: the old database is gone", call.output_format)
 

@@ -14,6 +14,7 @@ from owctl.commands.options import (
     timeout_option,
     yes_option,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 
 if TYPE_CHECKING:
@@ -87,7 +88,6 @@ def _prepare(context: Context, names: list[str]) -> "PreparedRollback":
 def _roll_back(
     context: Context, prepared: "PreparedRollback", timeout_seconds: float, output_format: str
 ) -> None:
-    from owctl.commands.upgrade.images import RollDisplay
     from owctl.commands.upgrade.report import outcome_document, show_changes
     from owctl.project.upgrade_record import read_record
     from owctl.upgrade.images.run import run_rollback
@@ -101,7 +101,7 @@ def _roll_back(
         return
     record = read_record(stack.working_dir)
     with console.progress(f"Rolling {stack.project} back") as progress:
-        way = Way(context.engine, stack, RollDisplay(console, progress), timeout_seconds)
+        way = Way(context.engine, stack, Display(console, progress), timeout_seconds)
         done, rolled = run_rollback(way, record, prepared)
     if output_format == "json":
         console.json(outcome_document(stack.project, done, rolled))

@@ -6,14 +6,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from owctl.backup.create.create import BackupRequest, create_backup
-from owctl.backup.restore.events import Receiver, RestoreProgress, RestoreWarning
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.images import image_id
 from owctl.engine.naming import PROJECT, VOLUME_OWNER
 from owctl.engine.volumes import create_volume
 from owctl.errors import ImageMissing, OwctlError
-from owctl.lifecycle.plan import Plan, ServicesPlan
+from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_start
 from owctl.lifecycle.run import run as run_steps
 from owctl.lifecycle.services import Services
@@ -29,6 +28,7 @@ from owctl.postgres.transfer import (
     move_roles,
     move_settings,
 )
+from owctl.progress import Event, Receiver, warning
 from owctl.upgrade.postgres.journal import Journal, advance
 from owctl.upgrade.postgres.place import was_shut_down
 from owctl.upgrade.postgres.plan import (
@@ -149,8 +149,8 @@ class Move:
         self._tell("database", "comparing every row")
         contents = self._compare(old, new, facts)
         settings, warnings = move_settings(old, new)
-        for warning in warnings:
-            self.receive(RestoreWarning(warning))
+        for text in warnings:
+            self.receive(warning(text))
         rows = f"{contents.rows} rows in {len(contents.tables)} tables"
         self._tell("database", f"the same in PostgreSQL {journal.new_major}: {rows}")
         return Proof(contents, tuple(settings))
@@ -224,8 +224,7 @@ class Move:
         prepared = prepare_start(self.engine, alone, [name], StartOptions())
         steps = tuple(step for step in prepared.plan.steps if step.kind in ("pull", "build"))
         plan = Plan(steps)
-        self.receive(ServicesPlan(plan))
         run_steps(self.engine, alone, Prepared(plan, prepared.observed), self.receive)
 
     def _tell(self, subject: str, text: str, *, done: bool = False) -> None:
-        self.receive(RestoreProgress(subject, "done" if done else "working", text))
+        self.receive(Event(subject, "done" if done else "working", text))

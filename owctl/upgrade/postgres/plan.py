@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from owctl.backup.restore import journal as restores
-from owctl.backup.restore.events import Receiver, ignore
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.errors import OwctlError, UsageError
 from owctl.lifecycle.services import Services
 from owctl.postgres.transfer import ClusterFacts, look_at
+from owctl.progress import Receiver, ignore
 from owctl.project.ownership import check_owner
 from owctl.project.upgrade_record import read_record
 from owctl.upgrade.postgres.journal import Journal, read_journal

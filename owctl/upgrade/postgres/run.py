@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from owctl.backup.restore.events import Receiver, RestoreWarning, ignore
 from owctl.backup.restore.journal import new_id, now
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
@@ -12,6 +11,7 @@ from owctl.engine.volumes import inspect_volume, remove_volume
 from owctl.errors import Interrupted, OwctlError
 from owctl.lifecycle.services import Services
 from owctl.postgres.server import PURPOSE
+from owctl.progress import Receiver, ignore, warning
 from owctl.upgrade.postgres.journal import Journal, read_journal, write_journal
 from owctl.upgrade.postgres.move import Move, Proof
 from owctl.upgrade.postgres.plan import UpgradePlan, UpgradeRequest, plan_upgrade
@@ -118,7 +118,7 @@ def _go_back(
     try:
         journal = read_journal(stack.working_dir)
         if journal is not None:
-            receive(RestoreWarning("Going back to what was there before."))
+            receive(warning("Going back to what was there before."))
             undo_upgrade(engine, stack, journal, receive, timeout_seconds=request.timeout_seconds)
     except (OwctlError, KeyboardInterrupt) as second:
         why = second.message if isinstance(second, OwctlError) else "interrupted"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from owctl.backup.restore.events import Receiver, RestoreProgress, ignore
 from owctl.compose.model import Stack
 from owctl.doctor.finding import Finding
 from owctl.engine.archives import read_start
@@ -21,6 +20,7 @@ from owctl.lifecycle.services import Services
 from owctl.postgres.database import wait_for_answer
 from owctl.postgres.psql import Server
 from owctl.postgres.server import PURPOSE
+from owctl.progress import Event, Receiver, ignore
 from owctl.project.upgrade_record import read_record, write_record
 from owctl.upgrade.postgres.journal import HALF_DONE, Journal, advance, read_journal, remove_journal
 from owctl.upgrade.postgres.place import stack_with_image
@@ -307,13 +307,13 @@ def undo_upgrade(
         journal = advance(stack.working_dir, journal, "undoing", running=running)
     if journal.phase == "undoing":
         services.stop(keep=kept_running(services))
-        receive(RestoreProgress("database", "working", "putting the old one back"))
+        receive(Event("database", "working", "putting the old one back"))
         files_of(engine, stack, journal).put_back()
         remove_others(engine, stack, journal, journal.old_image)
     if journal.phase != "preparing":
         files_of(engine, stack, journal).discard()
     remove_volume(engine, journal.new_volume)
-    receive(RestoreProgress("database", "done", f"PostgreSQL {journal.old_major}, as before"))
+    receive(Event("database", "done", f"PostgreSQL {journal.old_major}, as before"))
     _start_again(stack, services, journal)
 
 
@@ -332,14 +332,12 @@ def finish_upgrade(
         )
     remove_helpers(engine, stack.project, PURPOSE)
     journal = advance(stack.working_dir, journal, "finishing")
-    receive(
-        RestoreProgress("database", "working", f"dropping that of PostgreSQL {journal.old_major}")
-    )
+    receive(Event("database", "working", f"dropping that of PostgreSQL {journal.old_major}"))
     files_of(engine, stack, journal).discard()
     remove_volume(engine, journal.new_volume)
     release_old_image(engine, journal)
     remove_journal(stack.working_dir)
-    receive(RestoreProgress("database", "done", f"that of PostgreSQL {journal.old_major} dropped"))
+    receive(Event("database", "done", f"that of PostgreSQL {journal.old_major} dropped"))
 
 
 def check_same_engine(engine: Engine, stack: Stack, journal: Journal) -> None:
