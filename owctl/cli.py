@@ -1,25 +1,20 @@
 """The root command: global options, the lazy command table, errors → exit codes."""
 
 import gc
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
 from owctl import __version__
-from owctl.commands.command_group import accept_output_options
+from owctl.commands.command_group import LazyGroup
 from owctl.commands.completers import complete_file, complete_folder, given_flags
 from owctl.errors import Interrupted, OwctlError
 from owctl.interrupts import outside_imports
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 # The sections of --help, by what a user is about to do.
 SECTIONS = ("Lifecycle", "Observe", "Data", "Migrate", "Other")
@@ -84,50 +79,8 @@ class ReaderGone(Exception):
     """Nobody reads what owctl writes any more, as in ``owctl logs | head``."""
 
 
-class CommandTable(click.Group):
-    """Imports a command's module when the command is run or asked for its own help."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which --help shows them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command; aliases are accepted, unknown names give None."""
-        name = ALIASES.get(cmd_name, cmd_name)
-        if name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"owctl.commands.{COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
-        accept_output_options(command)
-        return command
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
-        """Offer the names, without importing the commands; the options after a dash."""
-        from click.shell_completion import CompletionItem
-
-        found = [
-            CompletionItem(name, help=line)
-            for name, (_, _, line) in COMMANDS.items()
-            if name.startswith(incomplete)
-        ]
-        return found + click.Command.shell_complete(self, ctx, incomplete)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve a name; an unknown one is an error that offers the nearest."""
-        name = args[0] if args else ""
-        if args and self.get_command(ctx, name) is None and not name.startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES])
-            # Of equals the one with the same letters: two were swapped.
-            near.sort(key=lambda known: sorted(known) != sorted(name))
-            hint = f"owctl {near[0]}" if near else "owctl --help"
-            error = click.UsageError(f"There is no command {name!r}.", ctx)
-            error.hint = hint  # type: ignore[attr-defined]
-            raise error
-        return super().resolve_command(ctx, args)
+class RootGroup(LazyGroup):
+    """``owctl``: the commands by section, and a reader that goes away is no error."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; a reader that went away is told apart before click makes it exit 1."""
@@ -149,7 +102,9 @@ class CommandTable(click.Group):
 
 
 @click.command(
-    cls=CommandTable,
+    cls=RootGroup,
+    table={name: (module, name, line) for name, (module, _, line) in COMMANDS.items()},
+    aliases=ALIASES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExamples:\n"
     "  owctl setup && owctl start\n"

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +12,7 @@ from owctl.backup import manifest as manifests
 from owctl.backup.manifest import MANIFEST_NAME, Kind, Manifest
 from owctl.backup.member_file import cannot_write
 from owctl.errors import BackupInvalid, OwctlError, UsageError
+from owctl.project.private_file import put_file
 
 # -- What is known of a backup's soundness: a record beside its manifest, of the last look at it.
 
@@ -46,19 +45,10 @@ def write_record(folder: Path, verification: Verification) -> None:
     """Put the record beside the manifest that was verified, durably; raises OwctlError."""
     document = {"schema": SCHEMA, **asdict(verification), "manifest_sha256": _manifest_hash(folder)}
     path = folder / RECORD_NAME
-    temporary = folder / f".{RECORD_NAME}.{os.getpid()}"
+    data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file, indent=2, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        put_file(path, data)
     except OSError as error:
-        # On a medium that is read-only, even removing nothing is an error.
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
 
 

@@ -17,12 +17,14 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
 from owctl.engine.images import Image, inspect_image, pull_image
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.figures import readable
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
-from owctl.postgres.throwaway import check_engine_room, remove_throwaways, throwaway_server
+from owctl.postgres.server import DRILL, empty_server
 from owctl.progress import Event, Receiver
 from owctl.scratch_folder import ScratchFolder, remove_abandoned
-from owctl.volumes.space import check_reserve, free_bytes, readable
+from owctl.volumes.one_off import remove_helpers
+from owctl.volumes.space import check_reserve, free_bytes
 
 # -- A stored SQLite database, taken out of its backup for a while and checked by SQLite itself.
 
@@ -114,6 +116,9 @@ def _scratch(folder: Path, size_bytes: int) -> Iterator[Path]:
 
 
 _DATABASE = "owctl_drill"
+# Indexes come on top of what a dump holds, compression of long texts goes off; on the careful side.
+_ROOM_SHARE = 1.5
+_RESERVE_BYTES = 256 * 1024 * 1024
 _VERSIONS_PER_MAJOR = 10_000
 _CREATE = """
 CREATE DATABASE :"name" TEMPLATE template0 ENCODING :'encoding'
@@ -169,14 +174,12 @@ def drill(
     Raises OwctlError where the drill could not be made: that says nothing about the backup.
     """
     began = time.monotonic()
-    remove_throwaways(engine, project)
+    remove_helpers(engine, project, DRILL)
     report = DrillReport(0)
     for member in manifest.members:
         if member.kind == "database":
             image = find_image(engine, manifest, member, configured_image, receive)
-            report = _drill_dump(
-                engine, project, folder, manifest.id, member, image, receive, identities
-            )
+            report = _drill_dump(engine, project, folder, member, image, receive, identities)
     problems, databases = list(report.problems), 0
     for member in manifest.members:
         if member.kind == "sqlite":
@@ -223,11 +226,27 @@ def find_image(
     return image
 
 
+def check_engine_room(engine: Engine, dump_bytes: int) -> None:
+    """Raise OwctlError if restoring so large a dump could fill the engine's disk up.
+
+    Only where that disk is this machine's; a full one stops the stack's own PostgreSQL.
+    """
+    root = Path(str(engine.info.get("DockerRootDir") or "/nowhere"))
+    if not engine.endpoint.is_local or not root.is_dir():
+        return
+    needed, free = int(dump_bytes * _ROOM_SHARE) + _RESERVE_BYTES, free_bytes(root)
+    if free < needed:
+        raise OwctlError(
+            f"There is not enough space for the drill in {root}: {readable(free)} are free, and "
+            f"restoring a dump of {readable(dump_bytes)} may take {readable(needed)}.",
+            hint="make room there, or drill on another machine",
+        )
+
+
 def _drill_dump(
     engine: Engine,
     project: str,
     folder: Path,
-    backup_id: str,
     member: Member,
     image: Image,
     receive: Receiver,
@@ -236,7 +255,7 @@ def _drill_dump(
     check_engine_room(engine, member.content_size_bytes)
     receive(Event(member.name, "working", "starting a PostgreSQL of its own", "drill"))
     user = str(member.detail.get("user") or "postgres")
-    with throwaway_server(engine, project, image, backup_id, user=user) as server:
+    with empty_server(engine, project, image, user=user) as server:
         version = _check_version(server, member, image)
         _make_database(server, member)
         problems, found = _load(server, folder, member, receive, identities), dict[str, int]()

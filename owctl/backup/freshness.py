@@ -10,6 +10,7 @@ from owctl.backup.catalogue import FOLDER_NAME, Backup, list_backups
 from owctl.backup.schedule.schedule import Schedule, read_schedule
 from owctl.doctor.finding import Finding
 from owctl.errors import OwctlError
+from owctl.figures import parse_time, readable_age
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
@@ -126,24 +127,6 @@ def _has_data(engine: "Engine", project: str) -> bool:
     from owctl.engine.volumes import list_volumes
 
     return bool(list_volumes(engine, project))
-
-
-def parse_time(text: str) -> datetime | None:
-    """Return the time that an ISO 8601 text says, None for another text; without zone it is UTC."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def readable_age(seconds: float) -> str:
-    """Return an age for people: ``12 minutes``, ``5 hours``, ``3 days``."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        # From two of a unit on: "26 hours" says more than "1 day".
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}s"
-    return "a minute" if seconds >= 60 else f"{max(0, seconds):.0f} seconds"
 
 
 def last_start(engine: "Engine", project: str, project_dir: Path) -> datetime | None:

@@ -18,6 +18,7 @@ from owctl.backup.encryption import (
 )
 from owctl.backup.manifest import Member
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.project.private_file import make_folder
 from owctl.volumes.archive_check import ArchiveSummary, check_archive
 from owctl.volumes.space import check_reserve
 
@@ -72,7 +73,7 @@ class MemberFile:
         self._hash = hashlib.sha256()
         self._compressor: Any = _compressor() if compressed else None
         try:
-            _make_folders(folder, self._path.parent)
+            make_folder(self._path.parent, 0o700)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
             raise cannot_write(self._path, error) from error
@@ -180,14 +181,6 @@ def _compressor() -> Any:  # noqa: ANN401  # zstandard's compression object has 
         write_checksum=True,
     )
     return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-
-
-def _make_folders(top: Path, folder: Path) -> None:
-    """Make the folders between, each for its owner alone (mkdir's mode is only for the last)."""
-    if folder == top or folder.is_dir():
-        return
-    _make_folders(top, folder.parent)
-    folder.mkdir(mode=0o700)
 
 
 # -- What a member holds: read from its file, hashed, decrypted and decompressed on the way.

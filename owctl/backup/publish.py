@@ -16,6 +16,7 @@ from pathlib import Path
 
 from owctl.backup.member_file import cannot_write
 from owctl.errors import Locked, OwctlError
+from owctl.project.private_file import make_folder, owner_of, sync_folder
 
 PARTIAL_SUFFIX = ".partial"
 REMOVING_SUFFIX = ".removing"
@@ -49,8 +50,7 @@ def resumable_folder(parent: Path, backup_id: str, suffix: str) -> Iterator["Par
     """
     folder = parent / (backup_id + suffix)
     try:
-        if not parent.is_dir():
-            parent.mkdir(mode=0o700, parents=True)
+        _make_parent(parent)
         folder.mkdir(mode=0o700, exist_ok=True)
         lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -78,8 +78,13 @@ class PartialBackup:
         """Give the folder its name, durably; the backup exists when this returns its path."""
         target = self.parent / self.id
         try:
-            for folder, _, _ in os.walk(self.folder, topdown=False):
-                sync_folder(Path(folder))
+            owner = owner_of(self.parent)
+            for found, _, names in os.walk(self.folder, topdown=False):
+                folder = Path(found)
+                if owner is not None:
+                    for path in (folder, *map(folder.joinpath, names)):
+                        os.chown(path, *owner, follow_symlinks=False)
+                sync_folder(folder)
             self.folder.rename(target)
             self._published = True
             (target / LOCK_NAME).unlink()
@@ -177,21 +182,10 @@ def in_use(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _create(parent: Path, backup_id: str) -> PartialBackup:
     folder = parent / (backup_id + PARTIAL_SUFFIX)
     try:
-        if not parent.is_dir():
-            # Backups hold secrets; only a folder that was there before keeps its own mode.
-            parent.mkdir(mode=0o700, parents=True)
+        _make_parent(parent)
         with locked_parent(parent):
             remove_leftovers(parent)
             folder.mkdir(mode=0o700)
@@ -200,6 +194,12 @@ def _create(parent: Path, backup_id: str) -> PartialBackup:
     except OSError as error:
         raise cannot_write(folder, error) from error
     return PartialBackup(parent, backup_id, lock)
+
+
+def _make_parent(parent: Path) -> None:
+    """Make the folder of backups: they hold secrets, so only one that was there keeps its mode."""
+    make_folder(parent.parent)
+    make_folder(parent, 0o700)
 
 
 def _take(lock: int, folder: Path) -> None:

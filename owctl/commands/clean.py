@@ -17,6 +17,7 @@ from owctl.commands.options import (
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
+from owctl.figures import readable, readable_age
 
 if TYPE_CHECKING:
     from owctl.lifecycle.clean import Cleaned, PreparedClean
@@ -76,7 +77,10 @@ def forget_upgrades(context: Context, prepared: "PreparedClean") -> None:
 
 
 def _journals(context: Context) -> tuple[Path, ...]:
-    folder = context.stack.working_dir / ".owctl"
+    from owctl.project.state import FOLDER, check_folder
+
+    check_folder(context.stack.working_dir)
+    folder = context.stack.working_dir / FOLDER
     return folder / "restore.json", folder / "postgres-upgrade.json"
 
 
@@ -167,13 +171,11 @@ def _sum(items: "Iterable[Item]") -> str:
         counts[item.kind] = counts.get(item.kind, 0) + 1
         size_bytes += item.size_bytes or 0
     parts = [f"{n} {kind if n == 1 else _KINDS[kind]}" for kind, n in counts.items()]
-    from owctl.volumes.space import readable
 
     return ", ".join(parts) + (f" ({readable(size_bytes)})" if size_bytes else "")
 
 
 def _size(item: "Item") -> str:
-    from owctl.volumes.space import readable
 
     if item.size_bytes is None:
         return "unknown" if item.kind in ("volume", "image") else ""
@@ -212,7 +214,7 @@ def why_backup(context: Context, shown: "PreparedClean") -> str | None:
     from datetime import UTC, datetime
 
     from owctl.backup.catalogue import FOLDER_NAME
-    from owctl.backup.freshness import last_start, newest_verified, readable_age
+    from owctl.backup.freshness import last_start, newest_verified
 
     if not shown.listing.of("volume"):
         return None

@@ -1,4 +1,4 @@
-"""Commands that have commands below them, each imported when it is called, and the options that all take."""
+"""Groups of commands, each imported when it is called, and the options that all commands take."""
 
 import difflib
 import importlib
@@ -7,8 +7,6 @@ from inspect import cleandoc
 
 import click
 from click.shell_completion import CompletionItem
-
-# -- ``-q``, ``--debug`` and ``--no-color`` behind a command's name, too.
 
 
 def accept_output_options(command: click.Command) -> None:
@@ -46,14 +44,92 @@ def accept_output_options(command: click.Command) -> None:
         )
 
 
-# -- A command with subcommands, each imported when it is called, and one that runs without a name.
+# -- Groups that import a command when it is run or asked for its own help.
 
 
-class CommandGroup(click.Group):
+class LazyGroup(click.Group):
+    """A table of commands: name → (module below owctl.commands, function in it, help line).
+
+    The line stands in the table so that --help and completion import no command; a test holds it to
+    the command's own docstring. ``aliases`` is other name → name.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        table: Mapping[str, tuple[str, str, str]],
+        aliases: Mapping[str, str] | None = None,
+        **attributes: object,
+    ) -> None:
+        super().__init__(name, **attributes)  # type: ignore[arg-type]
+        self.table = table
+        self.aliases = aliases or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which --help shows them."""
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; aliases are accepted, unknown names give None."""
+        name = self.aliases.get(cmd_name, cmd_name)
+        if name not in self.table:
+            return None
+        command = self.load(name)
+        accept_output_options(command)
+        return command
+
+    def load(self, name: str) -> click.Command:
+        """Return the command of a name in the table."""
+        module, function, _ = self.table[name]
+        found: click.Command = getattr(
+            importlib.import_module(f"owctl.commands.{module}"), function
+        )
+        return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer the names, without importing the commands; the options after a dash."""
+        return self.offered(ctx, incomplete) + click.Command.shell_complete(self, ctx, incomplete)
+
+    def offered(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin so."""
+        return [
+            CompletionItem(name, help=self.table[name][2])
+            for name in self.list_commands(ctx)
+            if name.startswith(incomplete)
+        ]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands without importing them."""
+        if rows := [(name, self.table[name][2]) for name in self.list_commands(ctx)]:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve a name; an unknown one is an error that offers the nearest."""
+        if args and not args[0].startswith("-"):
+            self.refuse_unknown(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def refuse_unknown(self, ctx: click.Context, name: str) -> None:
+        """Raise UsageError for a name that is not in the table, with the nearest one as its hint."""
+        if name in self.table or name in self.aliases:
+            return
+        near = difflib.get_close_matches(name, [*self.table, *self.aliases])
+        # Of equals the one with the same letters: two were swapped.
+        near.sort(key=lambda known: sorted(known) != sorted(name))
+        said = f"`{ctx.command_path} {name}`" if ctx.parent else repr(name)
+        error = click.UsageError(f"There is no command {said}.", ctx)
+        error.hint = f"{ctx.command_path} {near[0] if near else '--help'}"  # type: ignore[attr-defined]
+        raise error
+
+
+class CommandGroup(LazyGroup):
     """``owctl backup`` and ``owctl backup list``: the first runs the default subcommand.
 
-    ``table`` is name → (module below owctl.commands, function in it, help line). The default's options
-    are shown as the group's own; it stands in ``table``, too.
+    The default's options are shown as the group's own; it stands in ``table``, too.
     """
 
     def __init__(
@@ -65,25 +141,13 @@ class CommandGroup(click.Group):
         takes_words: bool = False,
         **attributes: object,
     ) -> None:
-        super().__init__(name, **attributes)  # type: ignore[arg-type]
-        self.table = table
+        super().__init__(name, table=table, **attributes)  # type: ignore[arg-type]
         self.default = default
         self.takes_words = takes_words
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, the default left out."""
         return [name for name in self.table if name != self.default]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the subcommand; None for an unknown name."""
-        if cmd_name not in self.table:
-            return None
-        module, function, _ = self.table[cmd_name]
-        command: click.Command = getattr(
-            importlib.import_module(f"owctl.commands.{module}"), function
-        )
-        accept_output_options(command)
-        return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default's name before words that name no subcommand."""
@@ -93,22 +157,16 @@ class CommandGroup(click.Group):
         if ctx.resilient_parsing and not args:
             return super().parse_args(ctx, args)
         if first and not first.startswith("-") and not self.takes_words:
-            self._unknown(ctx, first)
+            self.refuse_unknown(ctx, first)
         return super().parse_args(ctx, [self.default, *args])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Offer the subcommands, and what the default takes in their place."""
-        default = self.get_command(ctx, self.default)
-        if default is None:
-            return super().shell_complete(ctx, incomplete)
+        default = self._default()
         as_default = default.make_context(self.default, [], parent=ctx, resilient_parsing=True)
         if incomplete.startswith("-"):
             return default.shell_complete(as_default, incomplete)
-        found = [
-            CompletionItem(name, help=self.table[name][2])
-            for name in self.list_commands(ctx)
-            if name.startswith(incomplete)
-        ]
+        found = self.offered(ctx, incomplete)
         for parameter in default.params:
             if isinstance(parameter, click.Argument):
                 return found + parameter.shell_complete(as_default, incomplete)
@@ -117,8 +175,7 @@ class CommandGroup(click.Group):
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the group's sentence, and what the default's own help says after its first."""
         super().format_help_text(ctx, formatter)
-        default = self.get_command(ctx, self.default)
-        _, _, more = cleandoc((default and default.help) or "").partition("\n\n")
+        _, _, more = cleandoc(self._default().help or "").partition("\n\n")
         if more:
             formatter.write_paragraph()
             with formatter.indentation():
@@ -126,27 +183,18 @@ class CommandGroup(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the default's examples."""
-        default = self.get_command(ctx, self.default)
-        if default is not None:
-            default.format_epilog(ctx, formatter)
+        self._default().format_epilog(ctx, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the default's arguments and options, then the subcommands."""
-        default = self.get_command(ctx, self.default)
-        if default is not None:
-            default.format_options(ctx, formatter)
-        if rows := [(name, self.table[name][2]) for name in self.list_commands(ctx)]:
-            with formatter.section("Commands"):
-                formatter.write_dl(rows)
+        self._default().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Return the default's usage, and that there are subcommands."""
-        default = self.get_command(ctx, self.default)
-        pieces = default.collect_usage_pieces(ctx) if default is not None else []
-        return [*pieces, "| COMMAND …"]
+        return [*self._default().collect_usage_pieces(ctx), "| COMMAND …"]
 
-    def _unknown(self, ctx: click.Context, name: str) -> None:
-        near = difflib.get_close_matches(name, self.table, n=1)
-        error = click.UsageError(f"There is no command `{ctx.command_path} {name}`.", ctx)
-        error.hint = f"{ctx.command_path} {near[0] if near else '--help'}"  # type: ignore[attr-defined]
-        raise error
+    def _default(self) -> click.Command:
+        command = self.load(self.default)
+        accept_output_options(command)
+        return command

@@ -1,18 +1,14 @@
 """``owctl dev``: the development stack; most commands are those of the project's own stack."""
 
 import copy
-import importlib
 import re
 from collections.abc import Mapping
 
 import click
 
-from owctl.commands.command_group import accept_output_options
+from owctl.commands.command_group import LazyGroup
 from owctl.commands.options import examples, pass_context
 from owctl.context import Context, DevelopmentContext
-
-# -- ``owctl dev env``: what a backend on this machine has to know.
-
 
 _EXAMPLES = (
     examples("owctl dev env --format dotenv > rust-backend/.env")
@@ -60,9 +56,6 @@ def _lines(variables: Mapping[str, str], *, dotenv: bool) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
-# -- ``owctl dev``: the development stack; most commands are those of the project's own stack.
-
-
 # name → (module below owctl.commands, function, one line). What is not `env` is the command of the
 # project's own stack, on other compose files and another project.
 TABLE: dict[str, tuple[str, str, str]] = {
@@ -85,53 +78,27 @@ _ALIASES = {"up": "start", "down": "stop", "ps": "status", "build": "rebuild"}
 _OWN_COMMAND = re.compile(rf"\bowctl ({'|'.join(sorted({*TABLE} - {'env', 'tools'}))})\b")
 
 
-class DevelopmentGroup(click.Group):
-    """Imports a subcommand when it is called; those of the project's stack get other help."""
+class DevelopmentGroup(LazyGroup):
+    """The commands of the project's own stack, with help of their own."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of --help."""
-        return list(TABLE)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the subcommand; None for an unknown name."""
-        name = _ALIASES.get(cmd_name, cmd_name)
-        if name not in TABLE:
-            return None
-        module, function, line = TABLE[name]
-        found = getattr(importlib.import_module(f"owctl.commands.{module}"), function)
-        command: click.Command = copy.copy(found)
-        command.params = list(found.params)
+    def load(self, name: str) -> click.Command:
+        """Return a copy of the command, which says whose it is."""
+        _, function, line = self.table[name]
+        command = copy.copy(super().load(name))
+        command.params = list(command.params)
         command.name = name
         if name != "env":
             command.help = (
                 f"{line}\n\nThe development stack's `owctl {function}`, option for option."
             )
             command.epilog = examples(f"owctl dev {name}{_ARGUMENTS.get(name, '')}")
-        accept_output_options(command)
         return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the subcommands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in TABLE.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve a name; an unknown one is an error that offers the nearest."""
-        name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in {*TABLE, *_ALIASES}:
-            import difflib
-
-            near = difflib.get_close_matches(name, TABLE, n=1)
-            error = click.UsageError(f"There is no command `{ctx.command_path} {name}`.", ctx)
-            error.hint = f"{ctx.command_path} {near[0] if near else '--help'}"  # type: ignore[attr-defined]
-            raise error
-        return super().resolve_command(ctx, args)
 
 
 @click.command(
     cls=DevelopmentGroup,
+    table=TABLE,
+    aliases=_ALIASES,
     epilog=examples(
         "owctl dev start", "owctl dev env --format dotenv > .env.backend", "owctl dev stop"
     )

@@ -129,9 +129,9 @@ def _open(
         from owctl.migrate.export.sqlite import open_container
 
         return open_container(context.engine, from_container)
-    from owctl.migrate.export.postgres import PostgresOrigin, find_postgres
+    from owctl.migrate.export.postgres import open_database
 
-    return PostgresOrigin(context.engine, find_postgres(context.engine, context.stack))
+    return open_database(context.engine, context.stack)
 
 
 def _list(context: Context, origin: "Origin", *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from owctl.errors import Interrupted, OwctlError
+from owctl.figures import clock_text, latency_text, moment_text
 
 if TYPE_CHECKING:
     from owctl.health.result import HealthReport, History
@@ -57,11 +58,6 @@ def table_of(report: "HealthReport") -> "tuple[list[Column], list[list[str | Cel
         name = line.name.removesuffix(f" {probe}")
         rows.append([name, status, probe, latency_text(line.latency_ms), line.detail])
     return columns, rows
-
-
-def latency_text(latency_ms: float | None) -> str:
-    """Return a latency for a table."""
-    return "-" if latency_ms is None else f"{latency_ms:.0f} ms"
 
 
 def live_rows(
@@ -143,7 +139,7 @@ def _draw(
     columns: list[Column] = []
     rows: list[list[Cell]] = []
     for found in rounds(ask, interval_seconds):
-        now = datetime.now(UTC).astimezone().strftime("%H:%M:%S")
+        now = clock_text()
         if isinstance(found, OwctlError):
             footer = [Cell(f"{now}  {found.message}", "bold red"), _way_out(interval_seconds)]
         else:
@@ -194,8 +190,7 @@ def _lines_on_change(
         if isinstance(found, OwctlError):
             if found.message != last_error:
                 last_error = found.message
-                now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-                console.result(f"{now}  {last_error}")
+                console.result(f"{moment_text()}  {last_error}")
             continue
         last_error = ""
         for line in history.add(found):

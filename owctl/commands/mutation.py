@@ -131,6 +131,7 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
     interrupted upgrade the database.
     """
     from owctl.project.lock import project_lock
+    from owctl.project.state import check_folder
 
     context.warn_of_files()
     identity, project = context.engine.engine_id, context.stack.project
@@ -141,6 +142,7 @@ def mutation(context: Context, command: str, lock_wait_seconds: float = 0) -> It
     ):
         # What was left of a restore, a backup or an upgrade is not the development stack's.
         if not context.command_prefix:
+            check_folder(context.stack.working_dir)
             if command not in _ALLOWED_ON_HALF_THE_DATA:
                 _refuse_half_restored(context)
             if command not in _ALLOWED_ON_HALF_AN_UPGRADE:

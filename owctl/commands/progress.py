@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from owctl.figures import rate_text, readable
 from owctl.progress import Event
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ _WORDS = {
     "remove-image": "removing",
 }
 _IN_BYTES = ("member", "transfer", "drill")
-# Below it a rate says nothing.
-_LEAST_SECONDS = 0.2
 
 
 def rows_and_rate(rows: int, of_rows: int, began: float) -> str:
@@ -102,8 +101,6 @@ class Display:
             self.progress.update(row, "working", text)
 
     def _in_bytes(self, event: Event, text: str) -> str:
-        from owctl.volumes.space import readable
-
         size, rate = readable(event.done), self._rate(event)
         if event.state == "done" and event.kind != "drill":
             return ", ".join(filter(None, (text, size))) + rate
@@ -115,16 +112,12 @@ class Display:
         """Return the rate of what moved; what is verified keeps that at which it was written."""
         name, now = event.subject, time.monotonic()
         if event.moved or event.text == "writing":
-            seconds = now - self._began.setdefault(name, now)
-            slow = seconds >= _LEAST_SECONDS
-            self._rates[name] = f", {event.moved / seconds / 1e6:.1f} MB/s" if slow else ""
+            self._rates[name] = rate_text(event.moved, now - self._began.setdefault(name, now))
         elif event.kind != "member" or event.state != "done":
             return ""
         return self._rates.get(name, "")
 
     def _in_rows(self, event: Event) -> str:
-        from owctl.volumes.space import readable
-
         began = self._began.setdefault(event.item, time.monotonic())
         if event.text == "verified":
             self.rows_done += event.total

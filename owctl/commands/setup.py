@@ -14,7 +14,6 @@ from owctl.context import Context
 from owctl.errors import EngineUnavailable, OwctlError, UsageError
 
 if TYPE_CHECKING:
-    from owctl.compose.model import Service
     from owctl.postgres.login import Outcome
     from owctl.project.setup_plan import SetupPlan, SetupRequest
 
@@ -35,10 +34,12 @@ def synchronise(
     """Change the database's password, under the project's lock, and say what was done."""
     from owctl.commands.mutation import mutation
     from owctl.postgres.login import sync_password
+    from owctl.postgres.place import require_database
     from owctl.project.ownership import check_owner
 
     stack, engine = context.stack, context.engine
-    service = _database(context)
+    hint = "owctl config shows the stack's services"
+    service = require_database(stack, "", hint=hint).service
     if dry_run:
         outcome = sync_password(engine, stack, service, dry_run=True)
     else:
@@ -58,17 +59,6 @@ def synchronise(
     context.console.result(_SENTENCES[outcome].format(service.name))
     if outcome == "changed":
         context.console.info("Next: owctl start, which gives the services the same password.")
-
-
-def _database(context: Context) -> "Service":
-    from owctl.compose.services import choose_probe
-
-    for service in context.stack.services.values():
-        if choose_probe(service).type == "postgres":
-            return service
-    raise OwctlError(
-        "The stack has no PostgreSQL service.", hint="owctl config shows the stack's services"
-    )
 
 
 # -- ``owctl setup``: everything a project needs before its first start.

@@ -279,18 +279,15 @@ def _program(
     from owctl.health.target import (
         command_of,
         container_environment,
-        postgres_login,
         redis_password,
     )
+    from owctl.postgres.place import credentials_of
 
     environment = container_environment(service, container)
     kind = choose_probe(service).type
     if kind == "postgres":
-        user, database = postgres_login(environment)
-        password = environment.get("POSTGRES_PASSWORD")
-        variables = {"PGUSER": user, "PGDATABASE": database}
         psql = ("psql",) if typed else ("psql", "-v", "ON_ERROR_STOP=1", "-f", "-")
-        return psql, variables | ({"PGPASSWORD": password} if password else {})
+        return psql, credentials_of(environment).variables
     if kind == "redis":
         password = redis_password(environment, command_of(service, container))
         return ("redis-cli",), {"REDISCLI_AUTH": password} if password else {}

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -14,6 +13,7 @@ from owctl.commands.options import examples, format_option, pass_context, servic
 from owctl.commands.status import STYLES
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError
+from owctl.figures import UNKNOWN, clock_text, memory_text, moment_text, percent_text, transfer_text
 from owctl.observe.sampling import rounds
 from owctl.observe.stats import Usage
 
@@ -23,40 +23,6 @@ if TYPE_CHECKING:
     from owctl.observe.sampling import ContainerUsage, Round, StatsSampler
     from owctl.ui.table import Cell, Column
     from owctl.ui.watch import LiveTable
-
-
-# -- Figures as short as a table needs them: memory in powers of 1024, what is transferred in 1000.
-
-
-UNKNOWN = "-"
-
-
-def memory_text(size_bytes: float | None) -> str:
-    """Return memory as limits are written, ``1.5 GiB``; at most 7 characters."""
-    return _scaled(size_bytes, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
-
-
-def transfer_text(size_bytes: float | None) -> str:
-    """Return what went through a network or to a disk, ``14 kB``; at most 6 characters."""
-    return _scaled(size_bytes, 1000, ("B", "kB", "MB", "GB", "TB"))
-
-
-def percent_text(percent: float | None) -> str:
-    """Return a percentage, with a decimal where it is small."""
-    if percent is None:
-        return UNKNOWN
-    return f"{percent:.1f}%" if percent < 99.95 else f"{percent:.0f}%"
-
-
-def _scaled(size: float | None, factor: int, units: Sequence[str]) -> str:
-    if size is None:
-        return UNKNOWN
-    # 999.5 would be shown as 1000, which is one digit too many.
-    for unit in units:
-        if size < 999.5 or unit == units[-1]:
-            break
-        size /= factor
-    return f"{size:.1f} {unit}" if size < 9.95 and unit != units[0] else f"{size:.0f} {unit}"
 
 
 # -- How `owctl stats` shows a round: as many columns as fit the terminal, or all of them as JSON.
@@ -184,7 +150,7 @@ def document(project: str, found: "Round") -> dict[str, Any]:
     return {
         "schema": 1,
         "project": project,
-        "taken_at": found.taken_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "taken_at": moment_text(found.taken_at),
         "services": [_json(row) for row in found.rows],
     }
 
@@ -262,7 +228,7 @@ def _draw(
     columns: list[Column] = []
     lines: list[list[Cell]] = []
     for each in found:
-        now = datetime.now(UTC).astimezone().strftime("%H:%M:%S")
+        now = clock_text()
         footer = []
         if isinstance(each, OwctlError):
             footer.append(Cell(f"{now}  {each.message}", "bold red"))
@@ -290,8 +256,7 @@ def _tables(context: "Context", found: "Iterator[Round | OwctlError]") -> None:
 
 def _document(project: str, found: "Round | OwctlError") -> dict[str, Any]:
     if isinstance(found, OwctlError):
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        nothing: dict[str, Any] = {"schema": 1, "project": project, "taken_at": now}
+        nothing: dict[str, Any] = {"schema": 1, "project": project, "taken_at": moment_text()}
         return nothing | {"services": [], "error": found.message}
     return document(project, found)
 

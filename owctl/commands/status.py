@@ -7,6 +7,7 @@ import click
 
 from owctl.commands.options import examples, format_option, pass_context, services_argument
 from owctl.context import Context
+from owctl.figures import uptime_text
 
 if TYPE_CHECKING:
     from owctl.engine.containers import Container
@@ -89,7 +90,7 @@ def _row(container: "Container", now: datetime) -> "list[Any]":
         name,
         Cell(state, STYLES.get(container.state, "red")),
         container.engine_health or "-",
-        uptime_text(container, now),
+        uptime_of(container, now),
         ports_text(container),
         container.image,
     ]
@@ -104,16 +105,12 @@ def ports_text(container: "Container") -> str:
     return ", ".join(ports)
 
 
-def uptime_text(container: "Container", now: datetime) -> str:
+def uptime_of(container: "Container", now: datetime) -> str:
     """Return how long a container has been up at ``now`` of its engine, "" if it is not."""
     if container.state not in ("running", "paused") or not container.started_at:
         return ""
     began = datetime.fromisoformat(container.started_at[:19] + "+00:00")
-    seconds = max(0, int((now - began).total_seconds()))
-    for size, unit, rest, rest_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} {seconds % size // rest} {rest_unit}"
-    return f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
+    return uptime_text(max(0, int((now - began).total_seconds())))
 
 
 def _json(container: "Container") -> dict[str, Any]:

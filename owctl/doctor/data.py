@@ -7,10 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from owctl.compose.services import choose_probe
-from owctl.doctor.database import database_service
 from owctl.doctor.finding import Finding, Situation
 from owctl.health.parallel import at_once
-from owctl.postgres.login import credentials_of
+from owctl.postgres.place import credentials_of, database_of
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -74,7 +73,7 @@ def check_data(situation: Situation) -> tuple[Finding, ...]:
     if in_postgres:
         detail = f"{what}; PostgreSQL has data too ({_counts(rows)})"
         hint = "find out which of them the backend uses before you rely on either"
-        return (Finding("data", "warning", detail, hint),)
+        return (Finding("data", "warning", detail, hint, subject=file.service),)
     state = "cannot be asked now" if rows is None else "has no application data"
     return (
         Finding(
@@ -82,6 +81,7 @@ def check_data(situation: Situation) -> tuple[Finding, ...]:
             "warning",
             f"{what}; PostgreSQL {state}",
             "the data is in that file: owctl backup covers it; a dump of PostgreSQL alone does not",
+            subject=file.service,
         ),
     )
 
@@ -101,29 +101,18 @@ def _counts(rows: dict[str, int] | None) -> str:
 
 def _application_rows(situation: Situation) -> dict[str, int] | None:
     """Return the rows of the application's tables, None where they cannot be counted."""
-    from owctl.engine.execution import run
+    from owctl.postgres.psql import Server
 
-    service = database_service(situation)
-    if service is None:
+    place = database_of(situation.stack)
+    if place is None:
         return {}
-    running = next((c for c in situation.of(service.name) if c.is_running), None)
+    running = next((c for c in situation.of(place.name) if c.is_running), None)
     credentials = credentials_of(running.environment) if running else None
-    if running is None or credentials is None:
+    if running is None or credentials is None or not credentials.password:
         return None
-    answer = run(
-        situation.engine,
-        running.id,
-        ["psql", "-X", "-q", "-w", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"],
-        environment={
-            "PGUSER": credentials.user,
-            "PGDATABASE": credentials.database,
-            "PGPASSWORD": credentials.password,
-            "PGCONNECT_TIMEOUT": "3",
-            "PGOPTIONS": "-c statement_timeout=1500",
-        },
-        stdin=_COUNT.encode(),
-        timeout_seconds=_SECONDS,
-    )
+    limits = {"PGCONNECT_TIMEOUT": "3", "PGOPTIONS": "-c statement_timeout=1500"}
+    server = Server(situation.engine, running, {**credentials.variables, **limits})
+    answer = server.run(_COUNT, timeout_seconds=_SECONDS)
     if answer.exit_code:
         return None
     pairs = (line.split("=") for line in answer.stdout.decode().split())

@@ -1,6 +1,5 @@
 """The database: whether its volume accepts the password, and fits the image's PostgreSQL."""
 
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,27 +7,22 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Mount, Service
-from owctl.compose.services import choose_probe
 from owctl.doctor.finding import Finding, Situation
-from owctl.postgres.files import DatabaseFiles, read_database_files
-from owctl.postgres.login import (
-    Credentials,
-    Login,
-    declared_credentials,
-    matches,
-    try_login,
-    users_of,
+from owctl.postgres.files import (
+    DEFAULT_FOLDER,
+    DatabaseFiles,
+    data_folder,
+    image_major,
+    read_database_files,
 )
+from owctl.postgres.login import Login, matches, try_login, users_of
+from owctl.postgres.place import Credentials, DatabasePlace, database_of
 
 if TYPE_CHECKING:
     from owctl.engine.containers import Container
-    from owctl.engine.images import Image
 
-_DEFAULT_FOLDER = "/var/lib/postgresql/data"
 # Where the data may be, from the top of what is mounted.
 _FOLDERS = ("", "data", "pgdata")
-_PROGRAMS = re.compile(r"/postgresql/(\d+)/bin")
-_OFFICIAL = re.compile(r"(?:^|/)(?:postgres|postgis|pgvector|timescaledb)[^/:]*:(?:pg)?(\d{2})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +31,8 @@ class _Store:
 
     name: str
     container_id: str
-    folders: tuple[str, ...]
-
-
-def database_service(situation: Situation) -> Service | None:
-    """Return the stack's PostgreSQL service, None if it has none."""
-    services = situation.stack.services.values()
-    return next((s for s in services if choose_probe(s).type == "postgres"), None)
+    root: str
+    folders: tuple[str, ...] = ("",)
 
 
 def check_database(
@@ -54,20 +43,21 @@ def check_database(
     ``starting`` names the services that are about to be started, None means all: a password that
     is refused is a hard finding only where a service that signs in with it would be.
     """
-    service = database_service(situation)
-    if service is None:
+    place = database_of(situation.stack)
+    if place is None:
         why = "the stack has no PostgreSQL"
         return tuple(Finding(name, "skipped", why) for name in ("password", "postgres-version"))
+    service = place.service
     with _store(situation, service) as store:
         if store is None:
             why = "there is no database yet"
             return tuple(Finding(name, "ok", why) for name in ("password", "postgres-version"))
         running = any(container.is_running for container in situation.of(service.name))
         files = read_database_files(
-            situation.engine, store.container_id, store.folders, users=not running
+            situation.engine, store.container_id, store.root, store.folders, users=not running
         )
     return (
-        _password(situation, service, store, files, starting),
+        _password(situation, place, store, files, starting),
         _version(situation, service, store, files),
     )
 
@@ -82,8 +72,8 @@ def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
         if not containers:
             yield None
             return
-        folder = containers[0].environment.get("PGDATA") or _DEFAULT_FOLDER
-        yield _Store(f"data of the container {containers[0].name}", containers[0].id, (folder,))
+        folder = containers[0].environment.get("PGDATA") or DEFAULT_FOLDER
+        yield _Store(f"data of the container {containers[0].name}", containers[0].id, folder)
         return
     volume = situation.stack.volumes.get(mount.source or "")
     source = volume.name if volume else (mount.source or "")
@@ -95,7 +85,7 @@ def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
     for container in situation.containers:
         for each in container.mounts:
             if source in (each.name, each.source):
-                yield _Store(name, container.id, _joined(each.destination, inside))
+                yield _Store(name, container.id, each.destination, inside)
                 return
     image = next(iter(situation.images.values()), None)
     if image is None:
@@ -105,11 +95,11 @@ def _store(situation: Situation, service: Service) -> Iterator[_Store | None]:
 
     raw = {"Type": mount.type, "Source": source}
     with readable(situation.engine, situation.stack.project, image.id, raw) as (helper, path):
-        yield _Store(name, helper, _joined(path, inside))
+        yield _Store(name, helper, path, inside)
 
 
 def _data_mount(situation: Situation, service: Service) -> Mount | None:
-    data = PurePosixPath(_data_folder(situation, service))
+    data = data_folder(service, situation.image(service))
     for mount in service.mounts:
         target = PurePosixPath(mount.target)
         holds_it = data.is_relative_to(target) or target.is_relative_to("/var/lib/postgresql")
@@ -118,37 +108,24 @@ def _data_mount(situation: Situation, service: Service) -> Mount | None:
     return None
 
 
-def _data_folder(situation: Situation, service: Service) -> str:
-    image = situation.image(service)
-    return (
-        service.environment.get("PGDATA")
-        or (image_variables(image).get("PGDATA") if image else None)
-        or _DEFAULT_FOLDER
-    )
-
-
 def _inside(situation: Situation, service: Service, mount: Mount) -> tuple[str, ...]:
     """Return where in the mount the data may be, the likeliest first."""
-    data, target = PurePosixPath(_data_folder(situation, service)), PurePosixPath(mount.target)
+    data, target = data_folder(service, situation.image(service)), PurePosixPath(mount.target)
     likely = str(data.relative_to(target)) if data.is_relative_to(target) else "."
     return tuple(dict.fromkeys(("" if likely == "." else likely, *_FOLDERS)))
 
 
-def _joined(root: str, inside: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{root.rstrip('/')}/{folder}".rstrip("/") for folder in inside)
-
-
 def _password(
     situation: Situation,
-    service: Service,
+    place: DatabasePlace,
     store: _Store,
     files: DatabaseFiles | None,
     starting: Collection[str] | None,
 ) -> Finding:
-    credentials = declared_credentials(service)
-    if credentials is None:
+    credentials = place.credentials
+    if not credentials.password:
         return Finding("password", "skipped", "POSTGRES_PASSWORD is not among the settings")
-    running = next((c for c in situation.of(service.name) if c.is_running), None)
+    running = next((c for c in situation.of(place.name) if c.is_running), None)
     if running is not None:
         login = try_login(situation.engine, running, credentials)
     elif files is None:
@@ -167,7 +144,7 @@ def _password(
         return Finding("password", "ok", f"the database accepts it for {credentials.user}")
     if login.outcome == "unknown":
         return Finding("password", "skipped", login.detail)
-    return _mismatch(situation, service, store, login, running, starting)
+    return _mismatch(situation, place, store, login, running, starting)
 
 
 def _by_verifier(credentials: Credentials, files: DatabaseFiles) -> Login:
@@ -182,21 +159,20 @@ def _by_verifier(credentials: Credentials, files: DatabaseFiles) -> Login:
 
 def _mismatch(
     situation: Situation,
-    service: Service,
+    place: DatabasePlace,
     store: _Store,
     login: Login,
     running: "Container | None",
     starting: Collection[str] | None,
 ) -> Finding:
-    password = service.environment.get("POSTGRES_PASSWORD") or ""
-    users = users_of(situation.stack, password)
+    users = users_of(situation.stack, place.credentials.password)
     concerned = starting is None or bool(users & set(starting))
     # A server that crashed may have a newer password in its log, to be worked in at its start.
     is_certain = running is not None or not login.detail
     detail = f"the database {store.name} does not accept POSTGRES_PASSWORD of .env"
     repair = "owctl setup --sync-password"
-    if running is None and (concerned or service.name not in (starting or ())):
-        repair = f"owctl start {service.name}, then {repair}"
+    if running is None and (concerned or place.name not in (starting or ())):
+        repair = f"owctl start {place.name}, then {repair}"
     return Finding(
         "password",
         "failed" if concerned and is_certain else "warning",
@@ -230,23 +206,3 @@ def _version(
         f"PostgreSQL {wanted}, which cannot read it",
         way,
     )
-
-
-def image_major(reference: str, image: "Image | None") -> str | None:
-    """Return the PostgreSQL major of an image by its variables, else by an official name's tag."""
-    variables = image_variables(image) if image else {}
-    for name in ("PG_MAJOR", "PG_VERSION", "POSTGRESQL_VERSION"):
-        found = re.match(r"\d+", variables.get(name, ""))
-        if found:
-            return found[0]
-    found = _PROGRAMS.search(variables.get("PATH", ""))
-    if found:
-        return found[1]
-    tag = _OFFICIAL.search(reference)
-    return tag[1] if tag else None
-
-
-def image_variables(image: "Image") -> dict[str, str]:
-    """Return an image's environment."""
-    lines = (image.raw.get("Config") or {}).get("Env") or []
-    return dict(line.split("=", 1) for line in lines if "=" in line)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from owctl.doctor.data import check_data
-from owctl.doctor.database import check_database, database_service
+from owctl.doctor.database import check_database
 from owctl.doctor.engine import check_engine, check_images, check_project_owner
 from owctl.doctor.environment import check_environment
 from owctl.doctor.finding import CHECKS, CheckName, Finding, Report, Situation, in_order, look
@@ -14,6 +14,7 @@ from owctl.doctor.resources import check_disk, check_memory, check_mounts
 from owctl.errors import OwctlError, PortTaken
 from owctl.health.parallel import at_once
 from owctl.postgres.login import users_of
+from owctl.postgres.place import database_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,12 +146,12 @@ def preflight(
 
 
 def _concerns_database(situation: Situation, starting: Collection[str]) -> bool:
-    service = database_service(situation)
-    if service is None:
+    place = database_of(situation.stack)
+    if place is None:
         return False
-    password = service.environment.get("POSTGRES_PASSWORD")
+    password = place.credentials.password
     users = users_of(situation.stack, password) if password else frozenset()
-    return service.name in starting or bool(users & set(starting))
+    return place.name in starting or bool(users & set(starting))
 
 
 def _refusal(failures: list[Finding]) -> OwctlError:

@@ -42,12 +42,16 @@ START_CHECKS: tuple[CheckName, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. A check gives one or more; ``hint`` says what to do about it."""
+    """One line of the report. A check gives one or more; ``hint`` says what to do about it.
+
+    ``subject`` is the service that it is about, where somebody asks for that.
+    """
 
     check: CheckName
     status: Status
     detail: str
     hint: str | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from owctl.compose.model import Stack
 from owctl.doctor.finding import Finding, Situation, Status
+from owctl.figures import rough_size
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -50,7 +51,7 @@ def judge_disk(
 ) -> Finding:
     """Return the verdict on one disk; ``limits`` are bytes: a warning, a failure below them."""
     free = status.f_bavail * status.f_frsize
-    detail = f"{size(free)} free for {what} ({folder})"
+    detail = f"{rough_size(free)} free for {what} ({folder})"
     verdict = _verdict(free, limits)
     # A file system without a fixed number of files says 0 of 0.
     if status.f_files and status.f_favail < _FEW_FILES and verdict == "ok":
@@ -78,22 +79,15 @@ def judge_memory(total: int, meminfo: Mapping[str, int]) -> Finding:
     """Return the verdict; ``meminfo`` is /proc/meminfo in bytes, empty if it says nothing here."""
     available = meminfo.get("MemAvailable")
     if available is None or abs(meminfo.get("MemTotal", 0) - total) > total * 0.1:
-        return Finding("memory", "ok", f"{size(total)} on the engine's machine")
+        return Finding("memory", "ok", f"{rough_size(total)} on the engine's machine")
     verdict = _verdict(available + meminfo.get("SwapFree", 0) // 2, MEMORY_BYTES)
     hint = "stop what is not needed, add memory or swap, or lower the limits in .env"
     return Finding(
         "memory",
         verdict,
-        f"{size(available)} of {size(total)} available",
+        f"{rough_size(available)} of {rough_size(total)} available",
         None if verdict == "ok" else hint,
     )
-
-
-def size(size_bytes: int) -> str:
-    """Return a size for people: ``512 MB``, ``1.4 GB``."""
-    if size_bytes < 1000 * MEGABYTE:
-        return f"{size_bytes / MEGABYTE:.0f} MB"
-    return f"{size_bytes / (1000 * MEGABYTE):.1f} GB"
 
 
 def _verdict(value: int, limits: tuple[int, int]) -> Status:

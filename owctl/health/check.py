@@ -15,6 +15,7 @@ from owctl.health import http, postgres, redis, socketio, target
 from owctl.health.parallel import at_once
 from owctl.health.result import HealthReport, ProbeResult, ServiceHealth, ServiceStatus, printable
 from owctl.health.target import Address, find_address
+from owctl.postgres.place import credentials_of
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -301,8 +302,8 @@ def _speak(
         command = target.command_of(service, container)
         password = target.redis_password(environment, command)
         return redis.probe(host, port, password=password, **way)
-    user, database = target.postgres_login(environment)
-    return postgres.probe(host, port, user=user, database=database, **way)
+    login = credentials_of(environment)
+    return postgres.probe(host, port, user=login.user, database=login.database, **way)
 
 
 def _target(probe: Probe, address: Address) -> str:

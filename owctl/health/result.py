@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from owctl.figures import moment_text
+
 if TYPE_CHECKING:
     from owctl.health.deep.result import DeepCheck
 
@@ -92,7 +94,7 @@ class HealthReport:
     @property
     def checked_at_text(self) -> str:
         """Return ``checked_at`` in ISO 8601, with milliseconds."""
-        return self.checked_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return moment_text(self.checked_at)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that ``owctl health --json`` prints; keys are only ever added."""

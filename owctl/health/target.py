@@ -162,12 +162,6 @@ def container_environment(service: Service, container: "Container") -> Mapping[s
     return container.environment or declared
 
 
-def postgres_login(environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return user and database by the rules of the official image."""
-    user = environment.get("POSTGRES_USER") or "postgres"
-    return user, environment.get("POSTGRES_DB") or user
-
-
 def redis_password(environment: Mapping[str, str], command: Sequence[str]) -> str | None:
     """Return the password of a Redis server, None if neither command nor environment has one.
 

@@ -7,15 +7,14 @@ from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
-from owctl.errors import OwctlError
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_stop, run
 from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
-from owctl.postgres.database import connection_environment, find_database
+from owctl.postgres.database import find_server
+from owctl.postgres.place import database_of, require_database
 from owctl.postgres.psql import Server
 from owctl.progress import Receiver
-from owctl.volumes.inventory import take_inventory
 
 _AT_WORK = ("running", "restarting", "paused")
 
@@ -38,7 +37,8 @@ class Services:
     @property
     def database(self) -> str | None:
         """The name of the PostgreSQL service, None for a stack without one."""
-        return next(iter(self.of_kind("postgres")), None)
+        place = database_of(self.stack)
+        return place.name if place is not None else None
 
     def of_kind(self, kind: str) -> tuple[str, ...]:
         """Return the services that are asked by a probe of that kind."""
@@ -97,9 +97,7 @@ class Services:
 
     def server(self) -> Server:
         """Return the running PostgreSQL; raises OwctlError if it does not run."""
-        container = find_database(take_inventory(self.engine, self.stack))
-        environment = connection_environment(self.engine, container)
-        return Server(self.engine, container, environment)
+        return find_server(self.engine, self.stack)
 
     def server_if_running(self) -> Server | None:
         """Return the running PostgreSQL, None if it does not run."""
@@ -107,12 +105,8 @@ class Services:
 
     def start_database(self) -> Server:
         """Return PostgreSQL, which is started if it does not run; raises OwctlError."""
-        name = self.database
-        if name is None:
-            raise OwctlError(
-                "The stack has no PostgreSQL service to restore the database into.",
-                hint="owctl restore BACKUP --only files",
-            )
+        hint = "owctl restore BACKUP --only files"
+        name = require_database(self.stack, "to restore the database into", hint=hint).name
         if name not in self.running():
             self.start([name])
         return self.server()

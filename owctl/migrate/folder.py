@@ -1,16 +1,15 @@
 """The folder of a migration: its journal and what lies in it."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from owctl.backup.publish import new_id, sync_folder
+from owctl.backup.publish import new_id
 from owctl.errors import OwctlError
-from owctl.project.private_file import PRIVATE_MODE, cannot
+from owctl.project.private_file import cannot, make_folder, put_file
 
 # -- A migration's folder: where its copy of the source, its journal and its reports are.
 
@@ -18,15 +17,13 @@ from owctl.project.private_file import PRIVATE_MODE, cannot
 FOLDER_NAME = "migrations"
 SOURCE_NAME = "source"
 DATABASE_NAME = "webui.db"
-_SECRET_MODE = 0o700
 
 
 def new_folder(working_dir: Path) -> Path:
     """Make the folder of a new migration in the project's folder; mode 0700."""
     folder = working_dir / FOLDER_NAME / new_id(datetime.now(UTC))
     try:
-        folder.parent.mkdir(mode=_SECRET_MODE, parents=True, exist_ok=True)
-        folder.mkdir(mode=_SECRET_MODE)
+        make_folder(folder, 0o700)
     except OSError as error:
         raise cannot("make", folder, error) from error
     return folder
@@ -60,16 +57,8 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text so that it is there whole or not at all, and durable; mode 0600."""
-    temporary = path.with_name(f".{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(temporary, flags, PRIVATE_MODE)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        put_file(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise cannot("write", path, error) from error
 

@@ -15,7 +15,7 @@ from owctl.migrate.convert.mapping import references_of
 from owctl.migrate.convert.model import Options
 from owctl.migrate.convert.values import Raw, boolean, clean_text
 from owctl.migrate.source.database import Source, Unreadable
-from owctl.project.private_file import PRIVATE_MODE, cannot
+from owctl.project.private_file import cannot, put_file
 
 if TYPE_CHECKING:
     import psycopg
@@ -215,15 +215,8 @@ def _write(path: Path, accounts: list[Account], words: Mapping[str, str]) -> Non
     for account in accounts:
         shown = (account.email, account.name, account.role)
         writer.writerow([*map(_harmless, shown), words[account.id], account.id])
-    temporary = path.with_suffix(".new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(temporary, flags, PRIVATE_MODE)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        put_file(path, text.getvalue().encode("utf-8", "replace"))
     except OSError as error:
         raise cannot("write", path, error) from error
 

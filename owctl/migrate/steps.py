@@ -94,7 +94,7 @@ class StackServices:
         from owctl.doctor.finding import look
 
         for found in check_data(look(self.engine, self.stack)):
-            if found.status == "warning" and f" of {backend} " in found.detail:
+            if found.status == "warning" and found.subject == backend:
                 raise OwctlError(
                     f"The new backend does not seem to use PostgreSQL: {found.detail}.",
                     hint=f"an image of {backend} that uses PostgreSQL; or, if the file is an old "

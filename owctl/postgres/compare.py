@@ -1,10 +1,14 @@
-"""Whether two servers hold the same: every row by its content, every sequence, every object."""
+"""Whether two databases are the same: by all that two servers hold, or by the columns of one at two times."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from owctl.postgres.database import TABLES_QUERY, Table
-from owctl.postgres.psql import Server, SnapshotSession
+from owctl.compose.model import Stack
+from owctl.engine.connection import Engine
+from owctl.errors import OwctlError
+from owctl.postgres.database import find_server
+from owctl.postgres.place import database_of
+from owctl.postgres.psql import Server, SnapshotSession, Table
 
 # So that a value has one text, whatever the servers' own settings are.
 _SESSION = """
@@ -90,7 +94,7 @@ UNION ALL SELECT 'role and database settings', format('%s %s %s', coalesce(r.rol
   unnest(setconfig) s
 ORDER BY 1, 2
 """
-LARGE_OBJECTS = "large objects"
+_LARGE = "large objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +121,15 @@ def contents_of(server: Server, databases: Collection[str]) -> Contents:
     sequences: dict[str, str] = {}
     objects: dict[str, list[str]] = {}
     for name in databases:
-        environment = {**server.environment, "PGDATABASE": name}
-        with SnapshotSession(server.engine, server.container, environment) as session:
+        with SnapshotSession(server.with_variables(PGDATABASE=name)) as session:
             session.send(_SESSION)
             list(session.answer())
-            found = [Table(*row) for row in session.ask(TABLES_QUERY)]
-            for table in found:
+            for table in session.tables():
                 ((count, checksum),) = session.ask(_checksum_query(table))
                 tables[f"{name}.{table.key}"] = (int(count), checksum)
             ((count, checksum),) = session.ask(_LARGE_OBJECTS)
             if int(count):
-                tables[f"{name}.{LARGE_OBJECTS}"] = (int(count), checksum)
+                tables[f"{name}.{_LARGE}"] = (int(count), checksum)
             sequences |= {f"{name}.{row[0]}": row[1] for row in session.ask(_SEQUENCES)}
             for kind, identity in session.ask(_OBJECTS):
                 objects.setdefault(kind, []).append(f"{name}: {identity}")
@@ -164,3 +166,60 @@ def _checksum_query(table: Table) -> str:
     # The whole row, also where a column is called as the table is.
     rows = f"SELECT md5((t.*)::text) h FROM ONLY {table.sql_name} t"  # noqa: S608  # quoted by the server
     return f"SELECT {_SUMS} FROM ({rows}) rows"  # noqa: S608
+
+
+# -- The columns of the stack's database: noted before an upgrade, compared before going back.
+
+
+_COLUMNS = """
+SELECT table_schema || '.' || table_name || '.' || column_name || ' ' || data_type
+FROM information_schema.columns
+WHERE table_schema NOT IN ('information_schema', 'pg_catalog') AND table_schema NOT LIKE 'pg_toast%'
+ORDER BY 1;
+"""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How the columns changed: those that came and those that went, by name and type."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+    def in_words(self) -> str:
+        """Return a clause, such as ``2 columns came (public.chat.meta json, …)``."""
+        parts = [
+            f"{len(found)} {'column' if len(found) == 1 else 'columns'} {verb} ({_some(found)})"
+            for found, verb in ((self.added, "came"), (self.removed, "went"))
+            if found
+        ]
+        return " and ".join(parts)
+
+
+def read_columns(engine: Engine, stack: Stack) -> tuple[str, ...] | None:
+    """Return all columns of the stack's database, none if it has no PostgreSQL.
+
+    None where it cannot be asked.
+    """
+    if database_of(stack) is None:
+        return ()
+    try:
+        return tuple(row[0] for row in find_server(engine, stack).ask(_COLUMNS))
+    except OwctlError:
+        return None
+
+
+def compare_columns(before: Sequence[str], now: Sequence[str]) -> Moved:
+    """Return what came and what went between two looks at the columns."""
+    return Moved(
+        added=tuple(sorted(set(now) - set(before))), removed=tuple(sorted(set(before) - set(now)))
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown}, …" if len(names) > _SHOWN else shown

@@ -1,75 +1,53 @@
-"""The stack's database: which container it is, how it is connected to, which tables it has."""
+"""The server of the stack's database while it runs: found, waited for, and how it is signed in to."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 
+from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
-from owctl.engine.containers import Container
+from owctl.engine.containers import Container, list_containers
 from owctl.engine.execution import run
 from owctl.errors import OwctlError, TimedOut
-from owctl.volumes.inventory import Inventory
+from owctl.postgres.place import credentials_of, require_database
+from owctl.postgres.psql import Server
 
 # The tables without which there is no Open WebUI in a database.
 APPLICATION_TABLES = ("user", "chat")
 _POLL_SECONDS = 0.1
-# Tables of extensions are made by CREATE EXTENSION; pg_dump leaves their rows out.
-TABLES_QUERY = """
-SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema'
-  AND n.nspname !~ '^pg_' AND NOT EXISTS (
-    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-    AND d.deptype = 'e')
-ORDER BY 1, 2
-"""
+_VARIABLES = ("POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the database; ``sql_name`` is quoted."""
-
-    schema: str
-    name: str
-    sql_name: str
-
-    @property
-    def key(self) -> str:
-        """The table's name in the manifest."""
-        return f"{self.schema}.{self.name}"
+def find_server(engine: Engine, stack: Stack) -> Server:
+    """Return the running server of the database; raises OwctlError if there is none."""
+    hint = "owctl backup --only files,redis,config"
+    place = require_database(stack, "to back up", hint=hint)
+    container = running_container(engine, stack, place.name, "Cannot back up the database")
+    return server_in(engine, container)
 
 
-def count_query(tables: Sequence[Table]) -> str:
-    """Return the query for (position in ``tables``, number of rows); empty for no tables."""
-    return " UNION ALL ".join(
-        f"SELECT {number}, count(*) FROM ONLY {table.sql_name}"  # noqa: S608  # quoted by the server
-        for number, table in enumerate(tables)
-    )
+def server_in(engine: Engine, container: Container) -> Server:
+    """Return the server in a running container, signed in to as the container was made for."""
+    return Server(engine, container, connection_environment(engine, container))
 
 
-def find_database(inventory: Inventory) -> Container:
-    """Return the running container of the database; raises OwctlError if there is none."""
-    service = inventory.database_service
-    if service is None:
-        raise OwctlError(
-            "The stack has no PostgreSQL service to back up.",
-            hint="owctl backup --only files,redis,config",
-        )
-    containers = inventory.database_containers()
+def running_container(
+    engine: Engine, stack: Stack, service: str, cannot: str, *, hint: str | None = None
+) -> Container:
+    """Return the database's running container; raises OwctlError that begins with ``cannot``."""
+    containers = list_containers(engine, stack.project, services=[service])
     for container in containers:
         if container.is_running:
             return container
     state = f"is {containers[0].state}" if containers else "does not exist"
     raise OwctlError(
-        f"Cannot back up the database: the container of {service} {state}.",
-        hint=f"owctl start {service}",
+        f"{cannot}: the container of {service} {state}.", hint=hint or f"owctl start {service}"
     )
 
 
-def wait_for_answer(engine: Engine, container: Container, timeout_seconds: float = 300.0) -> None:
+def wait_for_answer(server: Server, timeout_seconds: float = 300.0) -> None:
     """Wait until PostgreSQL takes sessions, asked within its container; raises TimedOut."""
+    container = server.container
     deadline = time.monotonic() + timeout_seconds
-    while run(engine, container.id, ["pg_isready", "-q"], timeout_seconds=30).exit_code:
+    while run(server.engine, container.id, ["pg_isready", "-q"], timeout_seconds=30).exit_code:
         if time.monotonic() > deadline:
             raise TimedOut(
                 f"PostgreSQL in {container.name} takes no sessions after {timeout_seconds:.0f} s.",
@@ -80,11 +58,8 @@ def wait_for_answer(engine: Engine, container: Container, timeout_seconds: float
 
 def connection_environment(engine: Engine, container: Container) -> dict[str, str]:
     """Return libpq's variables for the database that the container was made with."""
-    user = _variable(engine, container, "POSTGRES_USER") or "postgres"
-    database = _variable(engine, container, "POSTGRES_DB") or user
-    password = _variable(engine, container, "POSTGRES_PASSWORD")
-    environment = {"PGUSER": user, "PGDATABASE": database, "PGCLIENTENCODING": "UTF8"}
-    return {**environment, "PGPASSWORD": password} if password else environment
+    given = {name: _variable(engine, container, name) for name in _VARIABLES}
+    return {**credentials_of(given).variables, "PGCLIENTENCODING": "UTF8"}
 
 
 def _variable(engine: Engine, container: Container, name: str) -> str | None:

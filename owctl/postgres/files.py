@@ -1,14 +1,21 @@
-"""PostgreSQL's files, read while no server runs: its version, and whose password it knows."""
+"""PostgreSQL without its server: of which version an image is, where the files are, and what they tell."""
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from owctl.compose.model import Service
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
+    from owctl.engine.images import Image
 
+DEFAULT_FOLDER = "/var/lib/postgresql/data"
+_PROGRAMS = re.compile(r"/postgresql/(\d+)/bin")
+_OFFICIAL = re.compile(r"(?:^|/)(?:postgres|postgis|pgvector|timescaledb)[^/:]*:(?:pg)?(\d{2})\b")
 _PAGE_BYTES = 8192
 _PAGE_HEADER = struct.Struct("<8x4xHH2xH")  # lower, upper, page size and layout version
 _LAYOUT = _PAGE_BYTES | 4
@@ -25,6 +32,34 @@ _SECRET = re.compile(
 )
 
 
+def image_major(reference: str, image: "Image | None") -> str | None:
+    """Return the PostgreSQL major of an image by its variables, else by an official name's tag."""
+    variables = image_variables(image) if image else {}
+    for name in ("PG_MAJOR", "PG_VERSION", "POSTGRESQL_VERSION"):
+        found = re.match(r"\d+", variables.get(name, ""))
+        if found:
+            return found[0]
+    found = _PROGRAMS.search(variables.get("PATH", ""))
+    if found:
+        return found[1]
+    tag = _OFFICIAL.search(reference)
+    return tag[1] if tag else None
+
+
+def image_variables(image: "Image") -> dict[str, str]:
+    """Return an image's environment."""
+    lines = (image.raw.get("Config") or {}).get("Env") or []
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def data_folder(service: Service, image: "Image | None") -> PurePosixPath:
+    """Return where in its container a service keeps the data."""
+    variables = image_variables(image) if image else {}
+    return PurePosixPath(
+        service.environment.get("PGDATA") or variables.get("PGDATA") or DEFAULT_FOLDER
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseFiles:
     """A data folder. ``major`` is "16"; ``is_clean`` says that its server was shut down in order,
@@ -37,16 +72,18 @@ class DatabaseFiles:
 
 
 def read_database_files(
-    engine: "Engine", container_id: str, folders: tuple[str, ...], *, users: bool
+    engine: "Engine", container_id: str, root: str, folders: Sequence[str], *, users: bool
 ) -> DatabaseFiles | None:
     """Return what the first of the folders that holds a database says, None if none does.
 
-    ``folders`` are absolute paths in the container, which need not run. ``users`` asks for the
-    verifiers, too: they are worth something only while no server runs. Raises the engine's errors.
+    ``folders`` are in ``root``, a path in the container, which need not run; "" is itself. ``users``
+    asks for the verifiers, too: they are worth something only while no server runs. Raises the
+    engine's errors.
     """
     from owctl.engine.archives import read_start
 
-    for folder in folders:
+    for inside in folders:
+        folder = f"{root.rstrip('/')}/{inside}".rstrip("/")
         version = read_start(engine, container_id, f"{folder}/PG_VERSION", 64)
         if version is None:
             continue
@@ -60,6 +97,23 @@ def read_database_files(
         table = read_start(engine, container_id, f"{folder}/global/{node}") or b""
         return DatabaseFiles(major, was_shut_down(control), verifiers(table))
     return None
+
+
+def read_volume_files(
+    engine: "Engine",
+    project: str,
+    image_id: str,
+    volume: str,
+    folders: Sequence[str],
+    *,
+    users: bool = False,
+) -> DatabaseFiles | None:
+    """Return the same of a volume that no container need have, through one that is never started."""
+    from owctl.volumes.one_off import readable
+
+    mount = {"Type": "volume", "Source": volume}
+    with readable(engine, project, image_id, mount) as (helper, root):
+        return read_database_files(engine, helper, root, folders, users=users)
 
 
 def was_shut_down(control: bytes) -> bool:

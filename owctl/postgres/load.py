@@ -9,8 +9,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, inspect_container
 from owctl.engine.execution import ExecStream, open_exec
 from owctl.errors import BackupInvalid, OwctlError
-from owctl.postgres.database import TABLES_QUERY, Table, count_query
-from owctl.postgres.psql import Server, SnapshotSession
+from owctl.postgres.psql import STRICT_PSQL, Server, SnapshotSession
 
 # -- A dump in SQL text, as ``pg_dump`` writes it without ``-F``: made one transaction, or none.
 
@@ -93,7 +92,7 @@ _ARGUMENTS: Mapping[Form, tuple[str, ...]] = {
         "--exit-on-error",
         "--no-password",
     ),
-    "plain": ("psql", "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-f", "-"),
+    "plain": (*STRICT_PSQL, "-f", "-"),
 }
 _HAS_LZ4 = """
 SELECT count(*) FROM pg_settings
@@ -150,10 +149,9 @@ def count_rows(
     engine: Engine, container: Container, environment: Mapping[str, str], database: str
 ) -> dict[str, int]:
     """Return the exact number of rows by ``schema.table``: of the tables that a manifest counts."""
-    with SnapshotSession(engine, container, {**environment, "PGDATABASE": database}) as session:
-        tables = [Table(*found) for found in session.ask(TABLES_QUERY)]
-        counted = session.ask(count_query(tables)) if tables else []
-    return {tables[int(number)].key: int(count) for number, count in counted}
+    server = Server(engine, container, {**environment, "PGDATABASE": database})
+    with SnapshotSession(server) as session:
+        return {table.key: count for table, count in session.count(session.tables()).items()}
 
 
 class _Feeder(threading.Thread):

@@ -8,32 +8,20 @@ import re
 import secrets
 import stringprep
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from owctl.compose.model import Service, Stack
+from owctl.engine.connection import Engine
+from owctl.engine.containers import Container
+from owctl.engine.execution import Execution
 from owctl.errors import ConfigurationError, OwctlError
+from owctl.postgres.database import running_container
+from owctl.postgres.place import Credentials, credentials_of
+from owctl.postgres.psql import Server, quoted_name
 
-if TYPE_CHECKING:
-    from owctl.compose.model import Service, Stack
-    from owctl.engine.connection import Engine
-    from owctl.engine.containers import Container
-
-
-# -- The stack's PostgreSQL: which service it is, with what it is used, and a real login to it.
-
-
-LOGIN_SECONDS = 5
+_LOGIN_SECONDS = 5
 _REFUSED = ("password authentication failed", "no password supplied", "no pg_hba.conf entry")
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """How the stack's services sign in. ``password`` is never empty."""
-
-    user: str
-    database: str
-    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +32,7 @@ class Login:
     detail: str = ""
 
 
-def declared_credentials(service: "Service") -> Credentials | None:
-    """Return what the compose files give the database; None without a password there."""
-    return credentials_of(service.environment)
-
-
-def credentials_of(environment: Mapping[str, str | None]) -> Credentials | None:
-    """Return user, database and password by the official image's rules, None without one."""
-    password = environment.get("POSTGRES_PASSWORD")
-    if not password:
-        return None
-    user = environment.get("POSTGRES_USER") or "postgres"
-    return Credentials(user, environment.get("POSTGRES_DB") or user, password)
-
-
-def users_of(stack: "Stack", password: str) -> frozenset[str]:
+def users_of(stack: Stack, password: str) -> frozenset[str]:
     """Return the names of the services that sign in with the password, the database left out."""
     from urllib.parse import quote
 
@@ -71,33 +45,19 @@ def users_of(stack: "Stack", password: str) -> frozenset[str]:
     )
 
 
-def try_login(engine: "Engine", container: "Container", credentials: Credentials) -> Login:
+def try_login(engine: Engine, container: Container, credentials: Credentials) -> Login:
     """Sign in to the database in a running container by TCP, as the other services do.
 
     The container's own address is used: the official image lets everybody in on 127.0.0.1.
     The password goes through the environment. Raises the engine's errors.
     """
-    from owctl.engine.execution import run
-
     host = next((address for address in container.networks.values() if address), "127.0.0.1")
-    answer = run(
-        engine,
-        container.id,
-        ["psql", "-X", "-w", "-A", "-t", "-c", "SELECT 1"],
-        environment={
-            "PGHOST": host,
-            "PGUSER": credentials.user,
-            "PGDATABASE": credentials.database,
-            "PGPASSWORD": credentials.password,
-            "PGCONNECT_TIMEOUT": "3",
-            "PGCLIENTENCODING": "UTF8",
-        },
-        timeout_seconds=LOGIN_SECONDS,
-    )
+    variables = {**credentials.variables, "PGHOST": host, "PGCONNECT_TIMEOUT": "3"}
+    server = Server(engine, container, variables)
+    answer = server.run("SELECT 1;", timeout_seconds=_LOGIN_SECONDS)
     if answer.exit_code == 0:
         return Login("accepted")
-    words = (answer.stderr or answer.stdout).decode("utf-8", "replace").split()
-    reason = " ".join(words) or f"psql ended with {answer.exit_code}"
+    reason = _reason(answer)
     if "starting up" in reason or "Connection refused" in reason:
         return Login("unknown", "it does not take connections yet")
     if any(text in reason for text in _REFUSED):
@@ -106,6 +66,11 @@ def try_login(engine: "Engine", container: "Container", credentials: Credentials
         # Signing in comes before the choice of the database: the backend makes it.
         return Login("accepted", reason)
     return Login("unknown", reason)
+
+
+def _reason(answer: Execution) -> str:
+    words = (answer.stderr or answer.stdout).decode("utf-8", "replace").split()
+    return " ".join(words) or f"psql ended with {answer.exit_code}"
 
 
 # -- What PostgreSQL stores in place of a password (RFC 5802, RFC 7677): made and compared here.
@@ -194,7 +159,7 @@ _SECONDS = 30
 
 
 def sync_password(
-    engine: "Engine", stack: "Stack", service: "Service", *, dry_run: bool = False
+    engine: Engine, stack: Stack, service: Service, *, dry_run: bool = False
 ) -> Outcome:
     """Give the database's user the declared password, and prove it by a login.
 
@@ -203,13 +168,19 @@ def sync_password(
     ConfigurationError (no password is declared), OwctlError (not running, refused), and the
     engine's errors.
     """
-    credentials = declared_credentials(service)
-    if credentials is None:
+    credentials = credentials_of(service.environment)
+    if not credentials.password:
         raise ConfigurationError(
             f"{service.name} has no POSTGRES_PASSWORD to make its database accept.",
             hint="set POSTGRES_PASSWORD in .env, or run owctl setup",
         )
-    container = _running(engine, stack, service)
+    container = running_container(
+        engine,
+        stack,
+        service.name,
+        "Cannot change the database's password",
+        hint=f"owctl start {service.name}, then owctl setup --sync-password",
+    )
     before = try_login(engine, container, credentials)
     if before.outcome == "accepted":
         return "unchanged"
@@ -231,51 +202,20 @@ def sync_password(
     return "changed"
 
 
-def _running(engine: "Engine", stack: "Stack", service: "Service") -> "Container":
-    from owctl.engine.containers import list_containers
-
-    found = list_containers(engine, stack.project, services=[service.name])
-    for container in found:
-        if container.is_running:
-            return container
-    state = f"is {found[0].state}" if found else "does not exist"
-    raise OwctlError(
-        f"Cannot change the database's password: the container of {service.name} {state}.",
-        hint=f"owctl start {service.name}, then owctl setup --sync-password",
-    )
-
-
-def _alter(engine: "Engine", container: "Container", credentials: Credentials) -> None:
-    from owctl.engine.execution import run
-
-    user = credentials.user.replace('"', '""')
-    statement = f"ALTER ROLE \"{user}\" PASSWORD '{make_verifier(credentials.password)}';\n"
-    environment = {
-        "PGUSER": credentials.user,
-        # This one is always there; the declared one may not be yet.
-        "PGDATABASE": "postgres",
-        "PGCLIENTENCODING": "UTF8",
-        "PGCONNECT_TIMEOUT": "5",
-    }
-    # For a pg_hba.conf that asks on the local socket, too: what the container was made with.
+def _alter(engine: Engine, container: Container, credentials: Credentials) -> None:
+    user, verifier = quoted_name(credentials.user), make_verifier(credentials.password)
+    # For a pg_hba.conf that asks on the local socket, too: what the container was made with. Its
+    # database may not be there yet; this one always is.
     made_with = credentials_of(container.environment)
-    if made_with is not None:
-        environment["PGPASSWORD"] = made_with.password
-    answer = run(
-        engine,
-        container.id,
-        ["psql", "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-f", "-"],
-        environment=environment,
-        stdin=statement.encode(),
-        timeout_seconds=_SECONDS,
-    )
-    if answer.exit_code == 0:
-        return
-    reason = " ".join(answer.stderr.decode("utf-8", "replace").split())
-    raise _refusal(container, credentials, reason or f"psql ended with {answer.exit_code}")
+    variables = replace(made_with, user=credentials.user, database="postgres").variables
+    server = Server(engine, container, {**variables, "PGCONNECT_TIMEOUT": "5"})
+    statement = f"ALTER ROLE {user} PASSWORD '{verifier}';\n"
+    answer = server.run(statement, timeout_seconds=_SECONDS)
+    if answer.exit_code:
+        raise _refusal(container, credentials, _reason(answer))
 
 
-def _refusal(container: "Container", credentials: Credentials, reason: str) -> OwctlError:
+def _refusal(container: Container, credentials: Credentials, reason: str) -> OwctlError:
     if "password" in reason and "ALTER" not in reason:
         return OwctlError(
             f"Cannot change the password of {credentials.user}: the database asks for the old one "

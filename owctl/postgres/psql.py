@@ -1,22 +1,24 @@
 """SQL through the psql in the database's container: one statement at a time, or a session that holds a snapshot."""
 
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NoReturn, Self
 
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container
-from owctl.engine.execution import ExecStream, open_exec, run
+from owctl.engine.execution import ExecStream, Execution, open_exec, run
 from owctl.errors import OwctlError
 
-# -- One statement at a time, by the psql in the database's container.
-
-
+PSQL = ("psql", "-X", "-q", "-A", "-t", "-w")
+# With these the first error ends it.
+STRICT_PSQL = (*PSQL, "-v", "ON_ERROR_STOP=1")
 # pg_dump and pg_restore may wait for locks; what is asked here answers at once or is in trouble.
 _SECONDS = 600.0
 _SEPARATOR = "\x1f"
+_COMPLAINT_BYTES = 8192
+_SHOWN_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,24 @@ class Server:
     container: Container
     environment: Mapping[str, str] = field(repr=False)
 
+    def with_variables(self, **variables: str) -> "Server":
+        """Return the same server, with more of libpq's variables."""
+        return replace(self, environment={**self.environment, **variables})
+
+    def run(self, statements: str, *options: str, timeout_seconds: float = _SECONDS) -> Execution:
+        """Have psql read statements, of which the first error ends it, and return how it ended.
+
+        ``options`` are further arguments, which everybody in the container can read.
+        """
+        return run(
+            self.engine,
+            self.container.id,
+            [*STRICT_PSQL, *options, "-f", "-"],
+            environment={"PGCLIENTENCODING": "UTF8", **self.environment},
+            stdin=statements.encode(),
+            timeout_seconds=timeout_seconds,
+        )
+
     def ask(
         self, statements: str, *, database: str | None = None, **values: str
     ) -> list[list[str]]:
@@ -36,29 +56,76 @@ class Server:
         the statements is a quoted identifier, ``:'name'`` a quoted text. Raises OwctlError with the
         words of the server.
         """
-        argv = ["psql", "-X", "-q", "-A", "-t", "-w", "-F", _SEPARATOR, "-v", "ON_ERROR_STOP=1"]
-        for name, value in values.items():
-            argv += ["-v", f"{name}={value}"]
-        environment = dict(self.environment)
-        if database is not None:
-            environment["PGDATABASE"] = database
-        answer = run(
-            self.engine,
-            self.container.id,
-            [*argv, "-f", "-"],
-            environment=environment,
-            stdin=statements.encode(),
-            timeout_seconds=_SECONDS,
-        )
+        server = self if database is None else self.with_variables(PGDATABASE=database)
+        options = [word for name, value in values.items() for word in ("-v", f"{name}={value}")]
+        answer = server.run(statements, "-F", _SEPARATOR, *options)
         if answer.exit_code:
-            lines = answer.stderr.decode("utf-8", "replace").splitlines()
             raise OwctlError(
                 f"PostgreSQL in {self.container.name} refused what owctl asked of it.",
                 hint=f"owctl logs {self.container.service}",
-                details=lines[-5:],
+                details=last_lines(answer.stderr),
             )
         text = answer.stdout.decode("utf-8", "replace")
         return [line.split(_SEPARATOR) for line in text.splitlines() if line]
+
+    def output(
+        self, argv: Sequence[str], failed: Callable[[int, bytes], OwctlError]
+    ) -> Generator[bytes, None, None]:
+        """Yield what a client program of the server writes; to be closed by who does not read all.
+
+        Raises what ``failed`` makes of an exit code other than 0 and the end of its complaints.
+        """
+        complaints = b""
+        with open_exec(
+            self.engine, self.container.id, argv, environment=self.environment
+        ) as stream:
+            for name, data in stream:
+                if name == "stdout":
+                    yield data
+                else:
+                    complaints = (complaints + data)[-_COMPLAINT_BYTES:]
+            code = stream.exit_code()
+        if code:
+            raise failed(code, complaints)
+
+
+def last_lines(complaints: bytes) -> list[str]:
+    """Return the lines with which a program ended."""
+    return complaints.decode("utf-8", "replace").splitlines()[-_SHOWN_LINES:]
+
+
+def quoted_name(name: str) -> str:
+    """Return a name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+# -- The tables of a database, and how many rows they have.
+
+
+# Tables of extensions are made by CREATE EXTENSION; pg_dump leaves their rows out.
+_TABLES = """
+SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema'
+  AND n.nspname !~ '^pg_' AND NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+    AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the database; ``sql_name`` is quoted."""
+
+    schema: str
+    name: str
+    sql_name: str
+
+    @property
+    def key(self) -> str:
+        """The table's name in the manifest."""
+        return f"{self.schema}.{self.name}"
 
 
 # -- A psql session in the database's container that holds one snapshot while others use it.
@@ -69,7 +136,6 @@ _MARK = "owctl: end of the answer, failed: "
 _END_SESSIONS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'"
 )
-_COMPLAINT_BYTES = 4096
 _ESCAPES = {"\\": "\\", "n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -83,17 +149,15 @@ class SnapshotSession:
     that it crashed: it throws everybody out. Every failure raises OwctlError with psql's words.
     """
 
-    def __init__(
-        self, engine: Engine, container: Container, environment: Mapping[str, str]
-    ) -> None:
-        self._service = container.service
+    def __init__(self, server: Server) -> None:
+        self._service = server.container.service
         self.application_name = f"owctl backup {secrets.token_hex(6)}"
-        argv = ["psql", "-X", "-q", "-A", "-t", "-w", "-f", "-", "-c", "ROLLBACK"]
+        end_sessions = _END_SESSIONS.format(self.application_name)
         self._stream: ExecStream = open_exec(
-            engine,
-            container.id,
-            [*argv, "-c", _END_SESSIONS.format(self.application_name)],
-            environment=environment,
+            server.engine,
+            server.container.id,
+            [*PSQL, "-f", "-", "-c", "ROLLBACK", "-c", end_sessions],
+            environment=server.environment,
             stdin=True,
         )
         self._output = iter(self._stream)
@@ -116,6 +180,10 @@ class SnapshotSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session, its transaction and what runs by its name."""
         self._stream.close()
 
     def send(self, statement: str) -> None:
@@ -142,6 +210,29 @@ class SnapshotSession:
         self.send(f"COPY ({query}) TO STDOUT;")
         return list(self.answer())
 
+    def tables(self) -> list[Table]:
+        """Return the database's tables in the order of their names."""
+        return [Table(*row) for row in self.ask(_TABLES)]
+
+    def send_count(self, tables: Sequence[Table]) -> None:
+        """Have the rows of tables counted; ``counted`` returns what comes of it."""
+        queries = (
+            f"SELECT {number}, count(*) FROM ONLY {table.sql_name}"  # noqa: S608  # quoted by the server
+            for number, table in enumerate(tables)
+        )
+        if tables:
+            self.send(f"COPY ({' UNION ALL '.join(queries)}) TO STDOUT;")
+
+    def counted(self, tables: Sequence[Table]) -> dict[Table, int]:
+        """Return the exact number of rows of the tables that were sent to be counted."""
+        rows = self.answer() if tables else ()
+        return {tables[int(number)]: int(count) for number, count in rows}
+
+    def count(self, tables: Sequence[Table]) -> dict[Table, int]:
+        """Return the exact number of rows of each table."""
+        self.send_count(tables)
+        return self.counted(tables)
+
     def _line(self) -> str:
         while b"\n" not in self._pending:
             piece = next(self._output, None)
@@ -158,11 +249,11 @@ class SnapshotSession:
         for stream, data in self._output:
             if stream == "stderr":
                 self._complaints = (self._complaints + data)[-_COMPLAINT_BYTES:]
-        lines = self._complaints.decode("utf-8", "replace").splitlines()
         raise OwctlError(
             "Cannot read from the database.",
             hint=f"owctl logs {self._service}",
-            details=lines[-5:] or ["psql ended without a word: the container may have stopped."],
+            details=last_lines(self._complaints)
+            or ["psql ended without a word: the container may have stopped."],
         )
 
 

@@ -1,9 +1,11 @@
-"""Servers for the while of an upgrade: like the service's own, and out of everybody's reach."""
+"""Servers for a while, out of everybody's reach: an empty one, and one on files of the stack's own."""
 
 import io
+import secrets
 import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -19,18 +21,23 @@ from owctl.engine.containers import (
     stop_container,
 )
 from owctl.engine.create_config import container_config
-from owctl.engine.execution import open_exec, run
+from owctl.engine.execution import open_exec
+from owctl.engine.images import Image
 from owctl.engine.naming import ONEOFF, PROJECT, SERVICE
 from owctl.errors import EngineError, OwctlError, TimedOut
 from owctl.observe.evidence import how_it_ended, last_words
-from owctl.postgres.database import connection_environment
+from owctl.postgres.database import server_in
 from owctl.postgres.psql import Server
 from owctl.volumes.one_off import HELPER_LABEL, IDLE
 
+# What a killed owctl left of them is found by its label, and removed by ``remove_helpers``.
 PURPOSE: Final = "upgrade"
+DRILL: Final = "drill"
 Role = Literal["old", "new"]
+_DRILL_SECONDS = 120.0
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 600
+_SHARED_MEMORY_BYTES = 256 * 1024 * 1024
 # Its input ends with owctl, however that ends: two servers on the same files would destroy them.
 _GUARD = ["sh", "-c", "cat >/dev/null; kill -INT 1"]
 _INIT_SCRIPTS = "/docker-entrypoint-initdb.d"
@@ -44,8 +51,60 @@ _ALONE = (
     "ssl=off",
     "archive_mode=off",
 )
-# What is lost of a new one by a power failure is made again, from the old one.
+# Data that nobody wants to keep, or that is made again, need not be safe from a power failure.
 _HURRY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sayings:
+    """What is said of a server that does not come up: of what it is, how it ended, how late it is."""
+
+    name: str
+    ended: str
+    ended_hint: str
+    late: str
+    late_hint: str
+
+
+# -- An empty server, for a drill.
+
+
+_OF_THE_DRILL = _Sayings(
+    "The PostgreSQL of the drill",
+    "The PostgreSQL of the drill",
+    "docker run the image by hand, to see whether it works at all",
+    "did not answer within",
+    "the same command when the machine is less busy",
+)
+
+
+@contextmanager
+def empty_server(engine: Engine, project: str, image: Image, *, user: str) -> Iterator[Server]:
+    """Yield a new, empty PostgreSQL that answers; its container and volume go with the block.
+
+    It has no network. Raises OwctlError with its last words if it ends, TimedOut if it does not
+    answer within two minutes.
+    """
+    body: dict[str, Any] = {
+        "Image": image.id,
+        "Env": [
+            f"POSTGRES_USER={user}",
+            f"POSTGRES_PASSWORD={secrets.token_urlsafe(24)}",
+            "POSTGRES_DB=postgres",
+        ],
+        "Labels": {PROJECT: project, ONEOFF: "True", HELPER_LABEL: DRILL},
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {"NetworkMode": "none", "ShmSize": _SHARED_MEMORY_BYTES},
+    }
+    if (image.raw.get("Config") or {}).get("Cmd") == ["postgres"]:
+        body["Cmd"] = ["postgres", *_options(_HURRY)]
+    name = f"{project}-owctl-drill-{secrets.token_hex(3)}"
+    with _container(engine, name, body) as container_id:
+        start_container(engine, container_id, name)
+        yield _answering(engine, container_id, _OF_THE_DRILL, _DRILL_SECONDS)
+
+
+# -- Servers on a volume, for an upgrade: like the service's own.
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +137,19 @@ def cluster_server(
     its volume stays. Raises OwctlError with its last words if it ends, TimedOut if it does not answer.
     """
     name = f"{stack.project}-owctl-upgrade-{cluster.role}"
-    body = _body(engine, stack, service, cluster)
-    container_id = create_container(engine, name, body)
-    try:
+    sayings = _Sayings(
+        f"The {cluster.role} PostgreSQL",
+        f"The {cluster.role} PostgreSQL ({cluster.image_id})",
+        "its last words say why; docs/upgrade-postgres.md",
+        "does not answer after",
+        "the same command with a longer --timeout",
+    )
+    with _container(engine, name, _body(engine, stack, service, cluster)) as container_id:
         write_files(engine, container_id, service)
         write_archive(engine, container_id, "/etc", _tar(_HBA, _HBA_TEXT))
         start_container(engine, container_id, name)
         with open_exec(engine, container_id, _GUARD, user="0:0", stdin=True):
-            server = _wait_until_it_answers(engine, container_id, cluster.role, timeout_seconds)
+            server = _answering(engine, container_id, sayings, timeout_seconds)
             try:
                 yield server
             except BaseException:
@@ -95,8 +159,6 @@ def cluster_server(
                         stop_container(engine, container_id, _STOP_SECONDS)
                 raise
             stop_container(engine, container_id, _STOP_SECONDS)
-    finally:
-        remove_container(engine, container_id, force=True, volumes=True)
 
 
 @contextmanager
@@ -113,15 +175,12 @@ def dumper(engine: Engine, project: str, image_id: str, old: Server) -> Iterator
         "Labels": {PROJECT: project, ONEOFF: "True", HELPER_LABEL: PURPOSE},
         "HostConfig": {"NetworkMode": f"container:{old.container.id}"},
     }
-    container_id = create_container(engine, f"{project}-owctl-upgrade-dump", body)
-    try:
+    with _container(engine, f"{project}-owctl-upgrade-dump", body) as container_id:
         start_container(engine, container_id, "the new PostgreSQL's pg_dump")
         container = inspect_container(engine, container_id)
         if container is None:
             raise OwctlError("The helper for pg_dump is gone.", hint="the same command again")
         yield Server(engine, container, old.environment)
-    finally:
-        remove_container(engine, container_id, force=True, volumes=True)
 
 
 def _body(engine: Engine, stack: Stack, service: Service, cluster: Cluster) -> dict[str, Any]:
@@ -129,8 +188,8 @@ def _body(engine: Engine, stack: Stack, service: Service, cluster: Cluster) -> d
         stack, service, number=1, image_id=cluster.image_id, api_version=engine.api_version
     )
     body["Image"] = cluster.image_id
-    options = (*cluster.settings, *_ALONE, *(_HURRY if cluster.role == "new" else ()))
-    body["Cmd"] = [*_command(service), *(word for each in options for word in ("-c", each))]
+    settings = (*cluster.settings, *_ALONE, *(_HURRY if cluster.role == "new" else ()))
+    body["Cmd"] = [*_command(service), *_options(settings)]
     body["Healthcheck"] = {"Test": ["NONE"]}
     labels = {PROJECT: stack.project, SERVICE: service.name, ONEOFF: "True"}
     body["Labels"] = {**labels, HELPER_LABEL: PURPOSE}
@@ -168,44 +227,6 @@ def _command(service: Service) -> Sequence[str]:
     return ("postgres",)
 
 
-def _wait_until_it_answers(
-    engine: Engine, container_id: str, role: Role, timeout_seconds: float
-) -> Server:
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        container = inspect_container(engine, container_id)
-        if container is None:
-            raise OwctlError(
-                f"The {role} PostgreSQL was removed while it started.",
-                hint="the same command again",
-            )
-        if not container.is_running:
-            raise OwctlError(
-                f"The {role} PostgreSQL ({container.image}) {how_it_ended(container)}.",
-                hint="its last words say why; docs/upgrade-postgres.md",
-                details=last_words(engine, container),
-            )
-        environment = {**connection_environment(engine, container), "PGHOST": "127.0.0.1"}
-        # Where it ends just now, the next look says so.
-        with suppress(EngineError, TimedOut):
-            if _answers(engine, container_id, environment):
-                return Server(engine, container, environment)
-        if time.monotonic() > deadline:
-            raise TimedOut(
-                f"The {role} PostgreSQL does not answer after {timeout_seconds:.0f} s.",
-                hint="the same command with a longer --timeout",
-                details=last_words(engine, container),
-            )
-        time.sleep(_POLL_SECONDS)
-
-
-def _answers(engine: Engine, container_id: str, environment: Mapping[str, str]) -> bool:
-    # While it initialises itself, the server does not listen on TCP: so this asks the final one.
-    argv = ["psql", "-X", "-q", "-A", "-t", "-w", "-c", "SELECT 1"]
-    answer = run(engine, container_id, argv, environment=environment, timeout_seconds=30)
-    return answer.exit_code == 0
-
-
 def _tar(name: str, data: bytes) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -213,3 +234,60 @@ def _tar(name: str, data: bytes) -> bytes:
         entry.size, entry.mode = len(data), 0o644
         archive.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
+
+
+# -- What they have in common: made, waited for, removed.
+
+
+def _options(settings: Sequence[str]) -> list[str]:
+    return [word for setting in settings for word in ("-c", setting)]
+
+
+@contextmanager
+def _container(engine: Engine, name: str, body: Mapping[str, Any]) -> Iterator[str]:
+    """Make a container and yield its id; it goes with the block, and its own volumes with it."""
+    # The engine goes on making it when owctl is interrupted meanwhile, so its answer is waited for:
+    # only then can the container be removed.
+    with ThreadPoolExecutor(1, thread_name_prefix="owctl-create") as pool:
+        answer = pool.submit(create_container, engine, name, body)
+        try:
+            container_id = answer.result()
+        except BaseException:
+            if answer.exception() is None:
+                remove_container(engine, answer.result(), force=True, volumes=True)
+            raise
+    try:
+        yield container_id
+    finally:
+        remove_container(engine, container_id, force=True, volumes=True)
+
+
+def _answering(
+    engine: Engine, container_id: str, sayings: _Sayings, timeout_seconds: float
+) -> Server:
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        container = inspect_container(engine, container_id)
+        if container is None:
+            raise OwctlError(
+                f"{sayings.name} was removed while it started.", hint="the same command again"
+            )
+        if not container.is_running:
+            raise OwctlError(
+                f"{sayings.ended} {how_it_ended(container)}.",
+                hint=sayings.ended_hint,
+                details=last_words(engine, container),
+            )
+        # Where it ends just now, the next look says so.
+        with suppress(EngineError, TimedOut):
+            # While it initialises itself, it does not listen on TCP: so this asks the final one.
+            server = server_in(engine, container).with_variables(PGHOST="127.0.0.1")
+            if server.run("SELECT 1;", timeout_seconds=30).exit_code == 0:
+                return server
+        if time.monotonic() > deadline:
+            raise TimedOut(
+                f"{sayings.name} {sayings.late} {timeout_seconds:.0f} s.",
+                hint=sayings.late_hint,
+                details=last_words(engine, container),
+            )
+        time.sleep(_POLL_SECONDS)

@@ -1,13 +1,14 @@
 """From one server into another: what the first has that the next must have, roles, settings, rules, every database."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from owctl.engine.execution import open_exec, run
+from owctl.engine.execution import run
 from owctl.errors import OwctlError
+from owctl.postgres.dump import dump
 from owctl.postgres.load import load_dump
-from owctl.postgres.psql import Server
+from owctl.postgres.psql import Server, last_lines
 from owctl.volumes.space import disk_of
 
 # -- What a server has that the next one must have, too: databases, roles, extensions, locales.
@@ -161,9 +162,7 @@ def _lacking_locales(server: Server, databases: Sequence[DatabaseFacts]) -> list
 # -- From the old server into the new one: roles, settings, access rules, and every database.
 
 
-_LOCK_WAIT_MILLISECONDS = 300_000
 _GLOBALS_SECONDS = 600.0
-_COMPLAINT_BYTES = 8192
 # pg_restore begins in a database that the dump does not make anew.
 _MAINTENANCE: Final = "template1"
 _EXISTING_ROLES = "SELECT format('CREATE ROLE %I;', rolname) FROM pg_roles;"
@@ -231,26 +230,16 @@ def _move_database(
         target.container,
         target.environment,
         _MAINTENANCE,
-        _dump(source, database.name),
+        dump(
+            source.with_variables(PGDATABASE=database.name),
+            "--create",
+            failed=lambda code, complaints: _failed(
+                f"pg_dump of {database.name}", code, complaints
+            ),
+        ),
         form="database",
         on_bytes=lambda done: report(database.name, done),
     )
-
-
-def _dump(source: Server, database: str) -> Iterator[bytes]:
-    argv = ["pg_dump", "-Fc", "-Z0", "--create", "--no-password"]
-    argv.append(f"--lock-wait-timeout={_LOCK_WAIT_MILLISECONDS}")
-    environment = {**source.environment, "PGDATABASE": database}
-    complaints = b""
-    with open_exec(source.engine, source.container.id, argv, environment=environment) as stream:
-        for name, data in stream:
-            if name == "stdout":
-                yield data
-            else:
-                complaints = (complaints + data)[-_COMPLAINT_BYTES:]
-        code = stream.exit_code()
-    if code:
-        raise _failed(f"pg_dump of {database}", code, complaints)
 
 
 def move_settings(old: Server, target: Server) -> tuple[list[str], list[str]]:
@@ -314,9 +303,8 @@ def _quoted(value: str) -> str:
 
 
 def _failed(what: str, code: int, complaints: bytes) -> OwctlError:
-    lines = complaints.decode("utf-8", "replace").splitlines()
     return OwctlError(
         f"{what} failed (exit code {code}).",
         hint="what it says below; the database is as it was",
-        details=lines[-5:],
+        details=last_lines(complaints),
     )

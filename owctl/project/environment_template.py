@@ -1,18 +1,15 @@
-"""Edits the text of a ``.env`` line by line: comments, order, quotes and line ends stay."""
+"""Edits the text of a ``.env`` in place: comments, order, quotes and line ends stay."""
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from owctl.environment.dotenv import EnvironmentFile, parse_environment
+from owctl.environment.dotenv import Statement, parse_environment, split_statements
 from owctl.errors import ConfigurationError
 from owctl.project.private_file import cannot
 
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@%+,=~*?&-]*")
-_VALUE = re.compile(
-    r"(?P<value>'(?:\\'|[^'])*'|\"(?:\\.|[^\"\\])*\"|(?!['\"]).*?)"
-    r"(?P<tail>(?:(?<=[ \t])#.*|[ \t]+#.*)?[ \t]*\r?\n?)"
-)
 _URL_PASSWORD = re.compile(
     r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:)(?P<password>[^\s@/$]+)@(?P<host>[^\s/:?#]*)"
 )
@@ -52,21 +49,19 @@ class EnvironmentTemplate:
         self._original = text
         self._name = name
         self._environ = environ
-        # A line ends at "\n" alone, as the parser counts.
-        self._lines = re.findall(r"[^\n]*\n|[^\n]+", text)
         self._line_end = "\r\n" if "\r\n" in text else "\n"
         self._commented = False
-        self._parsed = self._parse()
+        self._read(text)
 
     @property
     def text(self) -> str:
         """The text as it is now."""
-        return "".join(self._lines)
+        return self._text
 
     @property
     def changed(self) -> bool:
         """Whether the text is another than at the start."""
-        return self.text != self._original
+        return self._text != self._original
 
     @property
     def values(self) -> Mapping[str, str]:
@@ -75,27 +70,20 @@ class EnvironmentTemplate:
 
     def is_reference(self, key: str) -> bool:
         """Return whether the key's value is made of other variables, which is nobody's to undo."""
-        match = self._match(key)
-        return match is not None and "$" in match["value"] and not match["value"].startswith("'")
+        index = self._index(key)
+        value = self._statements[index].value if index is not None else ""
+        return "$" in value and not value.startswith("'")
 
     def assign(self, key: str, value: str) -> None:
-        """Give a key its value: in its own line (the last, if several), else in a new one.
+        """Give a key its value: in its own place (the last, if several), else in a new line.
 
         Raises ConfigurationError for a value that no such file can hold.
         """
-        match = self._match(key)
-        if match is None:
+        index = self._index(key)
+        if index is None:
             self._append(f"{key}={quoted(value)}")
         else:
-            old, tail = match["value"], match["tail"]
-            new = quoted(value)
-            if old[:1] in ("'", '"') and _PLAIN_VALUE.fullmatch(value):
-                new = f"{old[0]}{value}{old[0]}"
-            if tail.startswith("#"):
-                tail = " " + tail
-            index = self._parsed.lines[key] - 1
-            self._lines[index] = match["head"] + new + tail
-        self._parsed = self._parse()
+            self._replace(index, value)
         if self._parsed.values.get(key) != value:
             raise ConfigurationError(
                 f"{self._name} cannot hold the value of {key}.",
@@ -109,39 +97,53 @@ class EnvironmentTemplate:
         """
         from urllib.parse import quote, unquote
 
-        match = self._match(key)
-        found = _URL_PASSWORD.search(match["value"]) if match is not None else None
-        if match is None or found is None or "." in found["host"].replace("127.0.0.1", ""):
+        index = self._index(key)
+        if index is None:
+            return
+        statement = self._statements[index]
+        found = _URL_PASSWORD.search(statement.value)
+        if found is None or "." in found["host"].replace("127.0.0.1", ""):
             return
         if not is_old(unquote(found["password"])):
             return
         start, end = found.span("password")
-        value = match["value"]
-        index = self._parsed.lines[key] - 1
-        replaced = value[:start] + quote(new, safe="") + value[end:]
-        self._lines[index] = match["head"] + replaced + match["tail"]
-        self._parsed = self._parse()
+        value = statement.value[:start] + quote(new, safe="") + statement.value[end:]
+        self._change(index, replace(statement, value=value))
 
-    def _match(self, key: str) -> re.Match[str] | None:
-        """Return the parts of the line that gives the key its value, if it is one line."""
-        number = self._parsed.lines.get(key)
-        if number is None:
-            return None
-        head = rf"(?P<head>\ufeff?[ \t]*(?:export[ \t]+)?{re.escape(key)}[ \t]*[=:][ \t]*)"
-        return re.fullmatch(head + _VALUE.pattern, self._lines[number - 1])
+    def _index(self, key: str) -> int | None:
+        """Return which statement gives the key its value, if it is one that holds the value."""
+        line = self._parsed.lines.get(key)
+        for index, statement in enumerate(self._statements):
+            if statement.line == line and statement.key == key and statement.sign:
+                return index
+        return None
+
+    def _replace(self, index: int, value: str) -> None:
+        statement = self._statements[index]
+        old, tail = statement.value, statement.tail
+        new = quoted(value)
+        if old[:1] in ("'", '"') and _PLAIN_VALUE.fullmatch(value):
+            new = f"{old[0]}{value}{old[0]}"
+        if old.startswith(("# ", "#\t")):
+            # A comment to whoever wrote it. Compose takes it for the value, as nothing else is there.
+            tail = f" {old}{tail}"
+        self._change(index, replace(statement, value=new, tail=tail))
+
+    def _change(self, index: int, statement: Statement) -> None:
+        before, after = self._statements[:index], self._statements[index + 1 :]
+        self._read("".join(each.text for each in (*before, statement, *after)))
 
     def _append(self, line: str) -> None:
-        if self._lines and not self._lines[-1].endswith("\n"):
-            self._lines[-1] += self._line_end
+        text = self._text
+        if text and not text.endswith("\n"):
+            text += self._line_end
         if not self._commented:
-            if self._lines:
-                self._lines.append(self._line_end)
-            self._lines.append(f"# Added by owctl setup.{self._line_end}")
+            text += (self._line_end if text else "") + f"# Added by owctl setup.{self._line_end}"
             self._commented = True
-        self._lines.append(line + self._line_end)
+        self._read(text + line + self._line_end)
 
-    def _parse(self) -> EnvironmentFile:
-        text = self.text.removeprefix("\ufeff")
+    def _read(self, text: str) -> None:
+        """Take a text as the present one; raises ConfigurationError for what is wrong with it."""
         parsed = parse_environment(text, self._environ, self._name)
         if parsed.problems:
             raise ConfigurationError(
@@ -149,7 +151,8 @@ class EnvironmentTemplate:
                 hint="correct the lines named above, then the same command again",
                 problems=parsed.problems,
             )
-        return parsed
+        self._text, self._parsed = text, parsed
+        self._statements = list(split_statements(text))
 
 
 def quoted(value: str) -> str:

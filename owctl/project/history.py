@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from owctl.errors import OwctlError
+from owctl.project.private_file import make_folder, owner_of
+from owctl.project.state import FOLDER, FOLDER_MODE, cannot_read
 
-FOLDER = ".owctl"
 FILE = "history.jsonl"
 # An address that is asked, and a command with whatever it needs, often hold a secret.
 _PRIVATE = ("--ping", "--on-failure")
@@ -67,10 +67,7 @@ def read(project_dir: Path) -> list[dict[str, object]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise OwctlError(
-            f"The history {path} cannot be read: {error.strerror}.",
-            hint="run this as the user who owns the project",
-        ) from error
+        raise cannot_read(path, error) from error
     return [entry for line in lines if (entry := _entry(line)) is not None]
 
 
@@ -85,12 +82,8 @@ def _entry(line: str) -> dict[str, object] | None:
 
 def _append(folder: Path, line: str) -> None:
     # Under sudo, too, the history belongs to whom the project belongs.
-    project = folder.parent.stat()
-    owner = (project.st_uid, project.st_gid) if os.geteuid() == 0 else None
-    if not folder.is_dir():
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if owner is not None:
-            os.chown(folder, *owner)
+    owner = owner_of(folder.parent)
+    make_folder(folder, FOLDER_MODE)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(folder / FILE, flags, 0o600)
     try:

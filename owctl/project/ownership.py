@@ -1,18 +1,25 @@
 """Whether a project on the engine belongs to this folder: two folders can share a name."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from owctl.errors import OwctlError
+from owctl.project.state import StateFile
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
 
-FOLDER = ".owctl"
-FILE = "adopted.json"
+# The project, and the folders that it was taken over from.
+_ADOPTED: StateFile[tuple[str, set[str]]] = StateFile(
+    "adopted.json",
+    parse=lambda document: (document["project"], set(document["owners"])),
+    render=lambda adopted: {"project": adopted[0], "owners": sorted(adopted[1])},
+    damaged="{path} cannot be read: {error}.",
+    remedy="remove it, and adopt the project again: owctl start --adopt",
+    cannot="Cannot write down that the project is adopted: {path}",
+)
 
 
 class ForeignProject(OwctlError):
@@ -51,32 +58,12 @@ def remember_adoption(working_dir: Path, project: str, owners: Iterable[str]) ->
 
     Raises OwctlError where ``.owctl/`` cannot be written.
     """
-    found = _adopted(working_dir, project) | set(owners)
-    path = working_dir / FOLDER / FILE
-    document = {"schema": 1, "project": project, "owners": sorted(found)}
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        temporary = path.with_suffix(".partial")
-        temporary.write_text(json.dumps(document) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise OwctlError(
-            f"Cannot write down that the project is adopted: {path}: {error.strerror}.",
-            hint=f"make {working_dir} writable, then the same command again",
-        ) from error
+    _ADOPTED.write(working_dir, (project, _adopted(working_dir, project) | set(owners)))
 
 
 def _adopted(working_dir: Path, project: str) -> set[str]:
-    try:
-        document = json.loads((working_dir / FOLDER / FILE).read_text())
-        return set(document["owners"]) if document["project"] == project else set()
-    except FileNotFoundError:
-        return set()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OwctlError(
-            f"{working_dir / FOLDER / FILE} cannot be read: {error}.",
-            hint="remove it, and adopt the project again: owctl start --adopt",
-        ) from error
+    name, owners = _ADOPTED.read(working_dir) or (project, set())
+    return owners if name == project else set()
 
 
 def _owned_objects(engine: "Engine", project: str) -> Iterator[tuple[str, str, str]]:

@@ -4,8 +4,10 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from owctl.errors import OwctlError
 
@@ -23,13 +25,9 @@ def create_file(path: Path, data: bytes, *, mode: int) -> None:
     was there. Raises FileAppeared if the path exists by then, OwctlError where it cannot be written.
     """
     try:
-        _make_folder(path.parent)
-        temporary = _write_temporary(path, data, mode, _owner_of(path.parent))
-        try:
+        make_folder(path.parent)
+        with _beside(path, data, mode, owner_of(path.parent)) as temporary:
             _publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
     except FileExistsError:
         raise FileAppeared(
             f"{path} appeared while owctl was about to write it; it was left as it is.",
@@ -49,19 +47,32 @@ def replace_file(path: Path, data: bytes, *, expected: bytes) -> None:
         target = path.resolve(strict=True)
         before = target.stat()
         owner = (before.st_uid, before.st_gid)
-        temporary = _write_temporary(target, data, PRIVATE_MODE, owner)
-        try:
+        with _beside(target, data, PRIVATE_MODE, owner) as temporary:
             if target.read_bytes() != expected:
                 raise FileAppeared(
                     f"{path} was changed by somebody else meanwhile; it was left as it is.",
                     hint="the same command again",
                 )
             temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(target.parent)
     except OSError as error:
         raise cannot("write", path, error) from error
+
+
+def put_file(
+    path: Path, data: bytes, *, folder_mode: int = 0o777, like: Path | None = None
+) -> None:
+    """Have a file hold ``data``, whatever it held: the old or the new, whole and durable.
+
+    It gets PRIVATE_MODE and belongs to the owner of its folder, if root writes it; or all that is as
+    with ``like``, the times, too. Folders that it needs are made with ``folder_mode``. Raises OSError.
+    """
+    make_folder(path.parent, folder_mode)
+    with _beside(path, data, PRIVATE_MODE, owner_of(path.parent)) as temporary:
+        if like is not None:
+            found = like.stat()
+            os.chown(temporary, found.st_uid, found.st_gid)
+            shutil.copystat(like, temporary)
+        temporary.replace(path)
 
 
 class PrivateFile:
@@ -72,11 +83,9 @@ class PrivateFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._temporary = path.with_name(f".owctl-{secrets.token_hex(6)}.partial")
         try:
-            _make_folder(path.parent)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = os.fdopen(os.open(self._temporary, flags, PRIVATE_MODE), "wb")
+            make_folder(path.parent)
+            self._temporary, self._file = _open_beside(path)
         except OSError as error:
             raise cannot("write", path, error) from error
 
@@ -99,11 +108,7 @@ class PrivateFile:
     def finish(self) -> None:
         """Make sure that all of it is on the disk; nothing can be written afterwards."""
         try:
-            self._file.flush()
-            owner = _owner_of(self.path.parent)
-            if owner is not None:
-                os.fchown(self._file.fileno(), *owner)
-            os.fsync(self._file.fileno())
+            _settle(self._file, PRIVATE_MODE, owner_of(self.path.parent))
             self._file.close()
         except OSError as error:
             raise cannot("write", self.path, error) from error
@@ -115,7 +120,7 @@ class PrivateFile:
                 self._temporary.replace(self.path)
             else:
                 _publish(self._temporary, self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except FileExistsError:
             raise FileAppeared(
                 f"{self.path} appeared while owctl was about to write it; it was left as it is.",
@@ -147,17 +152,22 @@ def restrict(path: Path) -> None:
         raise cannot("restrict", path, error) from error
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it that are missing, durably; raises OSError.
+
+    What root makes belongs to the owner of the folder that was there.
+    """
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    owner = _owner_of(folder.parent)
+    make_folder(folder.parent, mode)
+    folder.mkdir(mode, exist_ok=True)
+    owner = owner_of(folder.parent)
     if owner is not None:
-        os.chown(folder, *owner)
+        os.chown(folder, *owner, follow_symlinks=False)
+    sync_folder(folder.parent)
 
 
-def _owner_of(folder: Path) -> tuple[int, int] | None:
+def owner_of(folder: Path) -> tuple[int, int] | None:
     """Return who new files in a folder shall belong to; None: to whoever makes them."""
     if os.geteuid() != 0:
         return None
@@ -165,25 +175,51 @@ def _owner_of(folder: Path) -> tuple[int, int] | None:
     return (found.st_uid, found.st_gid)
 
 
-def _write_temporary(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None) -> Path:
-    temporary = path.with_name(f".{path.name.lstrip('.')}.owctl-{secrets.token_hex(6)}")
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot; the file itself is safe.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _beside(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None) -> Iterator[Path]:
+    """Write ``data`` beside ``path``, for the block to give it the name; durable at its end."""
+    temporary, file = _open_beside(path)
+    try:
+        with file:
+            file.write(data)
+            _settle(file, mode, owner)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
+    # Some names are as long as names may be.
+    name = path.name.lstrip(".")[:40]
+    temporary = path.with_name(f".{name}.owctl-{secrets.token_hex(6)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     # Private until it is whole; a mode for more readers comes last.
-    descriptor = os.open(temporary, flags, PRIVATE_MODE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            mine = os.fstat(file.fileno())
-            if owner is not None and owner != (mine.st_uid, mine.st_gid):
-                os.fchown(file.fileno(), *owner)
-            if mode != PRIVATE_MODE:
-                os.fchmod(file.fileno(), mode & ~_umask())
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+    return temporary, os.fdopen(os.open(temporary, flags, PRIVATE_MODE), "wb")
+
+
+def _settle(file: BinaryIO, mode: int, owner: tuple[int, int] | None) -> None:
+    """Give a file that is written its owner and mode, and have it on the disk."""
+    file.flush()
+    mine = os.fstat(file.fileno())
+    if owner is not None and owner != (mine.st_uid, mine.st_gid):
+        os.fchown(file.fileno(), *owner)
+    if mode != PRIVATE_MODE:
+        os.fchmod(file.fileno(), mode & ~_umask())
+    os.fsync(file.fileno())
 
 
 def _publish(temporary: Path, path: Path) -> None:
@@ -196,18 +232,6 @@ def _publish(temporary: Path, path: Path) -> None:
         # A file system without hard links: take the name first, then fill it by rename.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE))
         temporary.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems cannot; the file itself is safe.
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _umask() -> int:

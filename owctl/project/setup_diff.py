@@ -1,17 +1,15 @@
 """What a newer owctl would write in place of the files that setup wrote here."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, unified_diff
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from owctl.environment.secrets import is_secret_key
-from owctl.errors import OwctlError
 from owctl.project import shipped_files
-from owctl.project.private_file import PRIVATE_MODE, cannot, create_file, replace_file
+from owctl.project.state import StateFile
 
 # -- The variables that an example ``.env`` explains, also those that stand in a comment.
 
@@ -67,11 +65,6 @@ def lines_that_set(text: str) -> dict[str, tuple[int, str]]:
 # -- What owctl had shipped when setup ran: the base that a later owctl's files are compared with.
 
 
-FOLDER = ".owctl"
-FILE = "shipped.json"
-SCHEMA = 1
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """The texts that were shipped, by name (``.env.example`` among them), and by which version."""
@@ -80,24 +73,19 @@ class Record:
     texts: Mapping[str, str]
 
 
-def read_record(directory: Path) -> Record | None:
-    """Return the record of a project's folder, None if there is none; raises OwctlError."""
-    path = directory / FOLDER / FILE
-    try:
-        document = json.loads(path.read_bytes())
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"it has schema {document['schema']}, this owctl knows {SCHEMA}")
-        texts = {str(name): str(text) for name, text in document["texts"].items()}
-        return Record(str(document["owctl_version"]), texts)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise cannot("read", path, error) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OwctlError(
-            f"{path}, which tells what setup wrote, is damaged: {error}.",
-            hint=f"remove {path}; what is yours and what is owctl's is then not told apart",
-        ) from error
+def _parse(document: Mapping[str, Any]) -> Record:
+    texts = {str(name): str(text) for name, text in document["texts"].items()}
+    return Record(str(document["owctl_version"]), texts)
+
+
+SHIPPED = StateFile(
+    "shipped.json",
+    parse=_parse,
+    render=lambda record: {"owctl_version": record.version, "texts": record.texts},
+    damaged="{path}, which tells what setup wrote, is damaged: {error}.",
+    remedy="remove {path}; what is yours and what is owctl's is then not told apart",
+)
+read_record = SHIPPED.read
 
 
 def shipped_now(directory: Path) -> dict[str, str]:
@@ -116,7 +104,7 @@ def remember_shipped(directory: Path, version: str, *, new_environment: bool) ->
 
     ``new_environment`` says that ``.env`` was made just now. What differs keeps the base that it had.
     """
-    before = read_record(directory)
+    before = SHIPPED.read(directory)
     texts = dict(before.texts) if before else {}
     found = {
         name: text
@@ -129,8 +117,7 @@ def remember_shipped(directory: Path, version: str, *, new_environment: bool) ->
         found[shipped_files.EXAMPLE_FILE] = shipped_files.example_text()
     if {**texts, **found} == texts:
         return
-    document = {"schema": SCHEMA, "owctl_version": version, "texts": {**texts, **found}}
-    _write(directory / FOLDER / FILE, (json.dumps(document, indent=1) + "\n").encode())
+    SHIPPED.write(directory, Record(version, {**texts, **found}))
 
 
 def _mentions_less(directory: Path) -> bool:
@@ -144,17 +131,6 @@ def _recorded_text(path: Path) -> str | None:
         return path.read_bytes().decode("utf-8", "replace")
     except OSError:
         return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        before = path.read_bytes()
-    except FileNotFoundError:
-        create_file(path, data, mode=PRIVATE_MODE)
-    except OSError as error:
-        raise cannot("read", path, error) from error
-    else:
-        replace_file(path, data, expected=before)
 
 
 # -- What this owctl ships, against what a project has: owctl's changes told from the user's.

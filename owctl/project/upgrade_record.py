@@ -3,19 +3,14 @@
 One file, ``.owctl/upgrade.json``, replaced as a whole: a kill leaves the record of before or of after.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from owctl.compose.model import Stack
-from owctl.errors import OwctlError
-from owctl.project.ownership import FOLDER
-from owctl.project.private_file import PrivateFile
+from owctl.project.state import StateFile
 
-FILE = "upgrade.json"
-SCHEMA = 1
 Kind = Literal["upgrade", "rollback"]
 # "acquiring": images are fetched, nothing else; "replacing": containers are replaced;
 # "returning": they go back to the images before.
@@ -133,37 +128,14 @@ class Record:
         return next((each for each in reversed(self.finished) if each.of(service)), None)
 
 
-def path_of(working_dir: Path) -> Path:
-    """Return where the record of the project in ``working_dir`` is, if there is one."""
-    return working_dir / FOLDER / FILE
-
-
 def read_record(working_dir: Path) -> Record:
     """Return the record, an empty one if there is none; raises OwctlError where it is damaged."""
-    path = path_of(working_dir)
-    try:
-        return _parse(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return Record()
-    except OSError as error:
-        raise OwctlError(
-            f"The record of upgrades, {path}, cannot be read: {error.strerror or error}.",
-            hint="the command as the user who made the last upgrade",
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OwctlError(
-            f"The record of upgrades, {path}, is damaged ({type(error).__name__}: {error}).",
-            hint=f"mv {path} {path}.damaged; docs/upgrade.md says how to go back without it",
-        ) from error
+    return _FILE.read(working_dir) or Record()
 
 
 def write_record(working_dir: Path, record: Record) -> None:
     """Put the record in place, whole and durable; raises OwctlError."""
-    document = {"schema": SCHEMA, **asdict(record)}
-    with PrivateFile(path_of(working_dir)) as file:
-        file.write((json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
-        file.finish()
-        file.publish(overwrite=True)
+    _FILE.write(working_dir, record)
 
 
 def finish(record: Record, upgrade: Upgrade, held: Mapping[str, Held]) -> Record:
@@ -202,8 +174,6 @@ def release_images(stack: Stack, names: Sequence[str] | None = None) -> Stack:
 
 
 def _parse(document: Mapping[str, Any]) -> Record:
-    if document["schema"] != SCHEMA:
-        raise ValueError(f"schema {document['schema']}; this owctl knows {SCHEMA}")
     under_way = document["under_way"]
     if under_way is not None and under_way["phase"] not in get_args(Phase):
         raise ValueError(f"unknown phase {under_way['phase']!r}")
@@ -232,3 +202,13 @@ def _upgrade(document: Mapping[str, Any]) -> Upgrade:
         backup_id=document["backup_id"],
         columns=None if columns is None else tuple(columns),
     )
+
+
+_FILE = StateFile(
+    "upgrade.json",
+    parse=_parse,
+    render=asdict,
+    damaged="The record of upgrades, {path}, is damaged ({kind}: {error}).",
+    remedy="mv {path} {path}.damaged; docs/upgrade.md says how to go back without it",
+)
+path_of = _FILE.path

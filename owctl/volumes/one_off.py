@@ -29,7 +29,7 @@ from owctl.errors import EngineError, NotFound, OwctlError
 HELPER_LABEL = "io.owctl.helper"
 MOUNT_PATH = "/owctl-mount"
 SOURCE_PATH = "/owctl-source"
-Purpose = Literal["look", "backup", "restore", "upgrade"]
+Purpose = Literal["look", "backup", "restore", "upgrade", "drill"]
 
 _NEVER_RUN = ["/owctl-never-run"]
 # It does nothing, until it is removed.

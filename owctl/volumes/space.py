@@ -3,16 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container
 from owctl.engine.execution import run
-from owctl.errors import OwctlError, TimedOut
-
-if TYPE_CHECKING:
-    from owctl.engine.connection import Engine
-    from owctl.volumes.inventory import VolumeSource
+from owctl.errors import OwctlError
+from owctl.figures import readable
 
 # A database that is dumped and compressed shrinks to less than half of its size on disk; files may
 # not shrink at all, but often do. A refusal must be certain, so these are the hopeful figures.
@@ -21,7 +17,6 @@ FILES_SHARE = 0.3
 # The disk is often the engine's, too: a full one stops PostgreSQL.
 _RESERVE_BYTES = 64 * 1024 * 1024
 _RESERVE_SHARE = 0.05
-_DU_SECONDS = 10
 _DF_SECONDS = 60
 
 
@@ -54,40 +49,6 @@ def check_estimate(folder: Path, *, database_bytes: int, files_bytes: int) -> No
             f"at least {readable(least)}.",
             hint="make room there, or name a folder on another disk with --output",
         )
-
-
-def readable(size_bytes: int) -> str:
-    """Return a size for people: ``512 B``, ``1.4 MB``."""
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def volume_bytes(engine: "Engine", source: "VolumeSource", folder: str = "") -> int:
-    """Return how much a volume's files take (or those of a folder in it), 0 where that is not cheap.
-
-    ``du`` in the container that mounts it reads names and sizes only.
-    """
-    from owctl.engine.execution import run
-
-    running = [point for point in source.mount_points if point.container.is_running]
-    if not running:
-        return 0
-    try:
-        answer = run(
-            engine,
-            running[0].container.id,
-            ["du", "-sk", f"{running[0].destination}/{folder}"],
-            user="0",
-            timeout_seconds=_DU_SECONDS,
-        )
-    except TimedOut:
-        return 0
-    size = answer.stdout.split(b"\t")[0].strip()
-    return int(size) * 1024 if size.isdigit() else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import docker
@@ -164,3 +165,45 @@ def test_a_password_that_is_a_services_name_does_not_hide_the_service(tmp_path):
     shown = owctl("config", cwd=tmp_path).stdout
     assert "POSTGRES_PASSWORD: '***'" in shown
     assert "geheimnis" not in shown
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_state_that_root_made_is_told_and_what_root_makes_now_is_the_users():
+    # Not below pytest's folders, which each new run closes to others.
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        for folder in ("project", "runtime"):
+            (Path(name) / folder).mkdir()
+            os.chown(Path(name) / folder, 65534, 65534)
+        look_at_state_of_another_user(project(Path(name) / "project"), Path(name) / "runtime")
+
+
+def look_at_state_of_another_user(directory: Path, runtime: Path) -> None:
+    group = Path("/var/run/docker.sock").stat().st_gid
+
+    def as_user(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", f"--groups={group}", *words],
+            cwd=directory,
+            env=clean_environment(HOME=str(runtime), XDG_RUNTIME_DIR=str(runtime)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    # As an owctl of before left it: root's first.
+    state = directory / ".owctl"
+    state.mkdir(mode=0o700)
+    for command in (["stop"], ["start", "--no-wait"], ["clean", "--yes"]):
+        refused = as_user(str(OWCTL), *command)
+        assert_clear(
+            refused, 1, f"{state} belongs to root", f"Try: sudo chown -R 65534:65534 {state}"
+        )
+    assert as_user(str(OWCTL), "status").returncode == 0
+
+    state.rmdir()
+    assert owctl("stop", cwd=directory).returncode == 0
+    assert {path.stat().st_uid for path in (state, *state.iterdir())} == {65534}
+    after = as_user(str(OWCTL), "stop")
+    assert after.returncode == 0, after.stderr
+    assert len((state / "history.jsonl").read_text().splitlines()) == 2

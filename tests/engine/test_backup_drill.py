@@ -18,15 +18,16 @@ from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
 from owctl.backup.create.capture import BackupRequest, CreatedBackup
 from owctl.backup.create.create import create_backup
-from owctl.backup.drill import drill
+from owctl.backup.drill import check_engine_room, drill
 from owctl.backup.manifest import Manifest
 from owctl.backup.member_file import MemberFile
 from owctl.backup.verify import verify_member
 from owctl.engine.connection import Engine
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import BackupInvalid, ImageMissing, OwctlError
-from owctl.postgres.throwaway import DRILL_LABEL, check_engine_room
+from owctl.postgres.server import DRILL
 from owctl.progress import Event
+from owctl.volumes.one_off import HELPER_LABEL
 
 pytestmark = pytest.mark.engine
 OWCTL = Path(sys.executable).parent / "owctl"
@@ -62,7 +63,7 @@ def with_detail(created: CreatedBackup, **detail: object) -> Manifest:
 
 
 def servers(engine: Engine, project: Project) -> list[dict]:
-    labels = [f"com.docker.compose.project={project.name}", DRILL_LABEL]
+    labels = [f"com.docker.compose.project={project.name}", f"{HELPER_LABEL}={DRILL}"]
     return engine.api.containers(all=True, filters={"label": labels})
 
 

@@ -261,13 +261,13 @@ def test_where_the_data_is(place, tmp_path):
 
     place.put("rust-backend", "/app/data", {"own name.db": sqlite_bytes(tmp_path)})
     found = data_finding(place)
-    assert found.status == "warning"
+    assert (found.status, found.subject) == ("warning", "rust-backend")
     assert f"/app/data/own name.db of rust-backend (volume {place.name}_rust" in found.detail
     assert "PostgreSQL has no application data" in found.detail
 
     place.sql('CREATE TABLE "user" (id int); INSERT INTO "user" VALUES (1), (2);')
     found = data_finding(place)
-    assert found.status == "warning"
+    assert (found.status, found.subject) == ("warning", "rust-backend")
     assert "PostgreSQL has data too (2 accounts, 0 chats)" in found.detail
 
 

@@ -9,10 +9,11 @@ import pytest
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import now as verified_now
 from owctl.backup.catalogue import write_record
-from owctl.backup.freshness import check_backups, newest_verified, readable_age
+from owctl.backup.freshness import check_backups, newest_verified
 from owctl.backup.manifest import Manifest
 from owctl.backup.schedule.schedule import Schedule, daily, weekly, write_schedule
 from owctl.compose.model import Stack
+from owctl.figures import readable_age
 
 NOW = datetime(2025, 3, 10, 12, 0, tzinfo=UTC)
 ALL = ("db", "files", "redis", "config")

@@ -13,7 +13,7 @@ from backup_folders import days_ago, flip_a_bit, make_backup, sqlite_member
 from owctl.backup import catalogue
 from owctl.backup.drill import check_sqlite_member
 from owctl.cli import run
-from owctl.commands.backup.place import age
+from owctl.figures import age
 
 COMPOSE = "services: {web: {image: web}}\n"
 

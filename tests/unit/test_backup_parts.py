@@ -9,13 +9,14 @@ import pytest
 
 from owctl.backup.create.capture import configuration_files, store_configuration
 from owctl.backup.create.volumes import NamedFiles
+from owctl.backup.inventory import Inventory, MountPoint, VolumeSource
 from owctl.commands.backup.create import chosen_parts
 from owctl.compose.loader import load
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError, UsageError
+from owctl.figures import readable
 from owctl.settings import Flags, Settings
 from owctl.volumes import space
-from owctl.volumes.inventory import Inventory, MountPoint, VolumeSource
 
 
 def inventory(**mounts: str) -> Inventory:
@@ -36,7 +37,7 @@ def stack(folder: Path, *files: Path) -> Stack:
     [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (123_456_789, "123 MB"), (4e12, "4.0 TB")],
 )
 def test_sizes_for_people(size: int, text: str) -> None:
-    assert space.readable(size) == text
+    assert readable(size) == text
 
 
 def test_what_cannot_fit_is_refused_early(tmp_path: Path) -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from owctl.compose.model import Port, Service, Stack
-from owctl.doctor.database import image_major
 from owctl.doctor.engine import is_pinned
 from owctl.doctor.environment import check_environment
 from owctl.doctor.examine import examine, run_checks
 from owctl.doctor.finding import CHECKS, START_CHECKS, Finding, Report, in_order
 from owctl.doctor.ports import check_exposure
-from owctl.doctor.resources import MEGABYTE, check_disk, judge_disk, judge_memory, size
+from owctl.doctor.resources import MEGABYTE, check_disk, judge_disk, judge_memory
 from owctl.engine.images import Image
 from owctl.errors import OwctlError
+from owctl.figures import rough_size
+from owctl.postgres.files import image_major
 from owctl.settings import Settings
 
 GOOD = "Zk3f8sQp1LmW9xTb7VcR"
@@ -178,7 +179,7 @@ def test_memory():
 
 
 def test_sizes_for_people():
-    assert [size(n * MEGABYTE) for n in (12, 999, 1400)] == ["12 MB", "999 MB", "1.4 GB"]
+    assert [rough_size(n * MEGABYTE) for n in (12, 999, 1400)] == ["12 MB", "999 MB", "1.4 GB"]
 
 
 def test_a_database_that_everybody_can_reach(tmp_path):

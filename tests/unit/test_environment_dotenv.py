@@ -1,13 +1,18 @@
 """Environment files, by compose's rules."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from owctl.environment.dotenv import parse_environment, read_environment_file
+from owctl.environment.dotenv import (
+    parse_environment,
+    read_environment_file,
+    split_statements,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,27 @@ from owctl.environment.dotenv import parse_environment, read_environment_file
         ("A='it\\'s'", "it's"),
         ("X=${B}\nA=$X", "b"),
         ("B=file\nA=$B", "b"),
+        # What python-dotenv splits otherwise than compose.
+        ('A: "one\ntwo"', "one\ntwo"),
+        ("A : 'one\n\n# two'\nC=1", "one\n\n# two"),
+        ("A=one\rA=two", "one\rA=two"),
+        ("# a\rA=c\nA=b", "b"),
+        ("A= # b", "# b"),
+        ("C='\nA=b\n'\nA=c", "c"),
+        ("C:D='one\nA=b", "b"),
+        ('A="one\r\ntwo"\r\nB=1\r\n', "one\r\ntwo"),
+        ("export\nA=b", "b"),
+        ("export A : b", "b"),
+        ("export\fA=b", "b"),
+        ("\x85A\v=\xa0b\u2003", "b"),
+        ("A=\u2003b\x1c", "\u2003b\x1c"),
+        ("A=b\t# c", "b\t# c"),
+        ("A='b'\t# c", "b"),
+        ('A="\\0101 \\0377 \\0777 \\01 \\0 \\08 \\00411"', "A \xff \\777 \\1 \\ \\8 !1"),
+        ('A="\\a\\b\\f\\n\\r\\t\\v\\c\\q\\x41"', "\a\b\f\n\r\t\v\\c\\q\\x41"),
+        ("A='b\\\\'", "b\\\\"),
+        ('A="b\\\\"', "b\\"),
+        ('A="b\\\nc"', "b\\\nc"),
     ],
 )
 def test_values(text: str, expected: str) -> None:
@@ -64,6 +90,35 @@ def test_all_problems_are_found_and_no_value_is_shown() -> None:
         ".env:7: the quoted value of F has no end",
     ]
     assert result.values["OK"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("C=1\nA='x' B=2\n", ".env:2: has text after the closing quote"),
+        ('A="${"b\n', ".env:1: has text after the closing quote"),
+        ('A="${"b\n', ".env:1: A has a $ that begins no variable"),
+        ('A="x""y"\nB=2', ".env:1: has text after the closing quote"),
+        ("\n\nA\tB=1", ".env:3: is not of the form NAME=value"),
+        ("export =x", ".env:1: is not of the form NAME=value"),
+        ("'A'=x", ".env:1: is not of the form NAME=value"),
+        ("'A\nC=1\nB'=x", ".env:3: is not of the form NAME=value"),
+        ("\x1cA=x", ".env:1: is not of the form NAME=value"),
+        ("\ufeff\ufeffA=x", ".env:1: is not of the form NAME=value"),
+        ("\r\rB: 'x\nC=1\n", ".env:1: the quoted value of B has no end"),
+        ("C=1\r\nB: 'x\\'\r\nC=1\r\n", ".env:2: the quoted value of B has no end"),
+        ('C=1\nB="x\\"', ".env:2: the quoted value of B has no end"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(text: str, message: str) -> None:
+    result = parse_environment(text, {}, ".env")
+    assert any(str(problem).startswith(message) for problem in result.problems)
+    assert result.values.get("C", "1") == "1"
+
+
+def test_nothing_is_set_by_export_alone() -> None:
+    result = parse_environment("export\nexport \n", {"export": "x", "": "y"}, ".env")
+    assert (result.values, result.problems) == ({}, [])
 
 
 def test_byte_order_mark(tmp_path: Path) -> None:
@@ -111,3 +166,57 @@ def test_any_text_is_parsed_or_refused_with_lines(text: str) -> None:
     last = text.replace("\r\n", "\n").count("\n") + 1
     assert all(1 <= problem.line <= last for problem in result.problems)
     assert all(1 <= line <= last for line in result.lines.values())
+
+
+PIECES = [
+    "A",
+    "=",
+    ":",
+    "'",
+    '"',
+    "\\",
+    "\n",
+    "\r",
+    " ",
+    "#",
+    "export ",
+    "\ufeff",
+    "\u2003",
+    "x",
+    "$",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+def test_statements_are_the_whole_text_and_each_problem_has_its_line(text: str) -> None:
+    statements = list(split_statements(text))
+    assert "".join(statement.text for statement in statements) == text
+    assert all(statement.text for statement in statements)
+    found = parse_environment(text, {}, ".env")
+    assert {each.line for each in statements if each.problem} <= {
+        each.line for each in found.problems
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "KEY_{}=value $KEY_1 # c\n",
+        'KEY_{}: "two\nlines"\n',
+        "one\r",
+        "no assignment at all\n",
+        "A=" + " " * 50,
+        '\\"\n',
+        "'\n",
+    ],
+)
+def test_the_time_grows_with_the_text_alone(line: str) -> None:
+    def seconds(count: int) -> float:
+        text = 'A: "' + "".join(line.replace("{}", str(number)) for number in range(count))
+        start = time.process_time()
+        parse_environment(text, {}, ".env")
+        return time.process_time() - start
+
+    seconds(10)
+    # Ten times the text, ten times the time; a hundred times if it were quadratic.
+    assert seconds(10_000) < 40 * max(seconds(1_000), 0.005)

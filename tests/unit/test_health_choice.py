@@ -6,7 +6,8 @@ import pytest
 
 from owctl.compose.model import Port, Probe, Service
 from owctl.compose.services import choose_probe
-from owctl.health.target import command_of, container_environment, postgres_login, redis_password
+from owctl.health.target import command_of, container_environment, redis_password
+from owctl.postgres.place import Credentials, credentials_of
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,9 @@ def test_the_running_containers_environment_counts() -> None:
 
 
 def test_postgres_login_by_the_images_rules() -> None:
-    assert postgres_login({}) == ("postgres", "postgres")
-    assert postgres_login({"POSTGRES_USER": "u"}) == ("u", "u")
-    assert postgres_login({"POSTGRES_USER": "u", "POSTGRES_DB": "d"}) == ("u", "d")
+    assert credentials_of({}) == Credentials("postgres", "postgres")
+    assert credentials_of({"POSTGRES_USER": "u"}) == Credentials("u", "u")
+    assert credentials_of({"POSTGRES_USER": "u", "POSTGRES_DB": "d"}) == Credentials("u", "d")
 
 
 SHIPPED = 'exec docker-entrypoint.sh redis-server - <<END\nrequirepass "$REDIS_PASSWORD"\nEND\n'

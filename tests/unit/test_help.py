@@ -6,6 +6,7 @@ import click
 import pytest
 
 from owctl.cli import ALIASES, COMMANDS, SECTIONS, cli, run
+from owctl.commands.command_group import LazyGroup
 from tests.command_tree import contexts, owctl_calls, parse
 
 COLUMNS = 80
@@ -82,6 +83,16 @@ def test_the_line_of_a_command_is_its_own():
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         assert command.get_short_help_str(200).rstrip(".") == line.rstrip("."), name
+
+
+@pytest.mark.parametrize("name", ["backup", "migrate", "restore"])
+def test_the_line_of_a_subcommand_is_its_own(name: str):
+    group = cli.get_command(click.Context(cli), name)
+    assert isinstance(group, LazyGroup)
+    for sub in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), sub)
+        assert command is not None
+        assert command.get_short_help_str(200).rstrip(".") == group.table[sub][2].rstrip("."), sub
 
 
 def test_a_group_explains_what_its_default_does(capsys):

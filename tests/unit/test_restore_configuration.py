@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from owctl.backup.restore import configuration
 from owctl.backup.restore.configuration import (
     differing_files,
     discard_files,
@@ -16,6 +15,7 @@ from owctl.backup.restore.configuration import (
 )
 from owctl.backup.restore.source import ConfigContent
 from owctl.errors import BackupInvalid
+from owctl.project import private_file
 
 ID = "0123abcd"
 
@@ -85,7 +85,7 @@ def test_interrupted_between_two_files(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(configuration, "_sync", sync)
+        patched.setattr(private_file, "sync_folder", sync)
         with pytest.raises(KeyboardInterrupt):
             swap_files(project, ID, files)
     if way == "on":

@@ -8,7 +8,7 @@ import pytest
 from needed_programs import program
 
 from owctl.cli import run
-from owctl.project.setup_diff import FILE, FOLDER, read_record
+from owctl.project.setup_diff import SHIPPED, read_record
 from owctl.project.shipped_files import COMPOSE_FILE, EXAMPLE_FILE, SCALE_COMPOSE_FILE, example_text
 
 NOWHERE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
@@ -31,7 +31,7 @@ class Place:
 
     def was_shipped(self, text: str, name: str = COMPOSE_FILE, version: str = "0.0.9") -> None:
         """Have the record say that an older owctl shipped this."""
-        path = self.folder / FOLDER / FILE
+        path = SHIPPED.path(self.folder)
         document = json.loads(path.read_text())
         document["texts"][name] = text
         document["owctl_version"] = version
@@ -117,7 +117,7 @@ def test_a_change_that_was_taken_by_hand_is_not_shown_again(place):
 
 
 def test_without_a_record_everything_is_shown(place):
-    (place.folder / FOLDER / FILE).unlink()
+    SHIPPED.path(place.folder).unlink()
     place.write(place.text().replace("services:\n", "services:\n" + MINE))
     assert place.status(1) == "unknown"
     assert f"-{MINE}" in place.diff(1)
@@ -129,7 +129,7 @@ def test_a_file_that_is_new_is_shown_and_one_that_was_removed_is_not(place):
     text = place.text(SCALE_COMPOSE_FILE)
     (place.folder / SCALE_COMPOSE_FILE).unlink()
     assert place.diff(0) == ""
-    path = place.folder / FOLDER / FILE
+    path = SHIPPED.path(place.folder)
     document = json.loads(path.read_text())
     del document["texts"][SCALE_COMPOSE_FILE]
     path.write_text(json.dumps(document))
@@ -180,7 +180,7 @@ def test_secrets_are_never_shown(place):
     lines = place.text(".env").splitlines(keepends=True)
     lines = [f"POSTGRES_PASSWORD={secret}\n" if "POSTGRES_PASSWORD=" in x else x for x in lines]
     place.write("".join(lines[:-6]), ".env")
-    (place.folder / FOLDER / FILE).unlink()
+    SHIPPED.path(place.folder).unlink()
     place.write(place.text().replace("services:\n", f"# {secret}\nservices:\n"))
     for options in ((), ("--json",)):
         shown = place.diff(1, *options) + place.said.err
@@ -193,7 +193,7 @@ def test_nothing_is_changed_by_looking(place):
     before = {path: path.read_bytes() for path in place.folder.rglob("*") if path.is_file()}
     place.diff(0)
     place.was_shipped(older(place.text()))
-    before[place.folder / FOLDER / FILE] = (place.folder / FOLDER / FILE).read_bytes()
+    before[SHIPPED.path(place.folder)] = SHIPPED.path(place.folder).read_bytes()
     place.diff(1)
     assert {p: p.read_bytes() for p in place.folder.rglob("*") if p.is_file()} == before
 
@@ -210,7 +210,7 @@ def test_compose_files_of_somebody_else(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DOCKER_HOST", NOWHERE["DOCKER_HOST"])
     (tmp_path / "docker-compose.yaml").write_text("services:\n  a:\n    image: b\n")
     assert run(["-C", str(tmp_path), "setup"]) == 0
-    assert not (tmp_path / FOLDER / FILE).exists()
+    assert not SHIPPED.path(tmp_path).exists()
     assert run(["-C", str(tmp_path), "setup", "--diff"]) == 0
     assert "not owctl's" in capsys.readouterr().err
 
@@ -225,6 +225,6 @@ def test_what_cannot_be_compared(tmp_path, capsys, words, code, says):
 
 
 def test_a_damaged_record_says_so(place):
-    (place.folder / FOLDER / FILE).write_text("{}")
+    SHIPPED.path(place.folder).write_text("{}")
     assert place.diff(1) == ""
     assert "damaged" in place.said.err

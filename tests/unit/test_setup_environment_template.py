@@ -59,9 +59,79 @@ def test_added_keys_share_one_comment():
     assert edited.text == "A=1\n\n# Added by owctl setup.\nB=2\nC=3\n"
 
 
-def test_a_multi_line_value_is_left_and_the_new_one_comes_later():
-    text = 'KEY="one\ntwo"\nB=2\n'
-    assert assigned(text, "KEY", "new").startswith(text)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('KEY="one\ntwo"\nB=2\n', 'KEY="new"\nB=2\n'),
+        ("KEY='one\n#two\n' # why\nB=2\n", "KEY='new' # why\nB=2\n"),
+        ("A=1\r\nKEY='one\r\ntwo'\r\nB=2\r\n", "A=1\r\nKEY='new'\r\nB=2\r\n"),
+        # python-dotenv cuts these at the first line's end.
+        ('KEY: "one\ntwo" # why\nB=2\n', 'KEY: "new" # why\nB=2\n'),
+        ("export KEY : 'one\nKEY=two'\nB=2", "export KEY : 'new'\nB=2"),
+        ("B='\nKEY=no'\nKEY='one\ntwo'\n", "B='\nKEY=no'\nKEY='new'\n"),
+        ("KEY='one\ntwo'\nKEY='three\nfour'\n", "KEY='one\ntwo'\nKEY='new'\n"),
+    ],
+)
+def test_a_value_over_several_lines_is_replaced_as_a_whole(text, expected):
+    assert assigned(text, "KEY", "new") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("KEY: old # why\n", "KEY: new # why\n"),
+        ("KEY:old\n", "KEY:new\n"),
+        ("export\tKEY=old\t #why\n", "export\tKEY=new\t #why\n"),
+        ("KEY=\r\nB=2\r\n", "KEY=new\r\nB=2\r\n"),
+        ("KEY=old # why\r\n", "KEY=new # why\r\n"),
+        ("KEY='old'#why\n", "KEY='new'#why\n"),
+        # To compose that is no comment: it is the end, or the whole, of a secret.
+        ("KEY=old\t#secret\n", "KEY=new\n"),
+        ("KEY= #secret\n", "KEY= new\n"),
+        ("KEY=o\rld\nB=2\n", "KEY=new\nB=2\n"),
+        ("KEY=first # a\n\n# b\n\nKEY: 'old'\nKEY_2=c\n", None),
+    ],
+)
+def test_nothing_but_the_value_changes(text, expected):
+    assert assigned(text, "KEY", "new") == (expected or text.replace("old", "new"))
+
+
+LINES = st.sampled_from(
+    [
+        "# it's a comment",
+        "",
+        "  ",
+        "A=1",
+        "A = two # c",
+        "export B='x\r\ny' # c",
+        "NAME",
+        'C: "KEY=1\n\nKEY=2"',
+        "KEY=earlier",
+        "KEY: 'earlier\n'",
+        "D=x\ry\t",
+    ]
+)
+ENDS = st.sampled_from(["\n", "\r\n"])
+AROUND = st.lists(st.builds("{}{}".format, LINES, ENDS), max_size=5).map("".join)
+OLD = st.sampled_from(["", "old", "o l d", '"old"', "'old\n\nold'", '"\\"old\r\n # old"', "$A"])
+
+
+@given(AROUND, st.sampled_from(["KEY=", "export KEY=", "KEY: "]), OLD, ENDS, AROUND)
+def test_all_around_the_value_stays_byte_for_byte(before, head, old, end, after):
+    if "KEY" in after.replace('C: "KEY=1\n\nKEY=2"', ""):
+        after = ""
+    edited = template(
+        f"{before}{head}{old} # comment{end}{after}" if old else f"{before}{head}{end}"
+    )
+    edited.assign("KEY", "new password's")
+    tail = f" # comment{end}{after}" if old else end
+    assert edited.text == f'{before}{head}"new password\'s"{tail}'
+
+
+def test_a_name_alone_that_counts_is_followed_by_an_assignment():
+    edited = template("KEY=old\nKEY\n", KEY="shell")
+    edited.assign("KEY", "new")
+    assert edited.text == "KEY=old\nKEY\n\n# Added by owctl setup.\nKEY=new\n"
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=30))
@@ -92,6 +162,14 @@ def test_awkward_values_are_kept(value):
         (
             'DATABASE_URL="postgresql://u:postgres@postgres/db" # local\n',
             'DATABASE_URL="postgresql://u:new@postgres/db" # local\n',
+        ),
+        (
+            'DATABASE_URL: "postgresql://u:postgres@postgres/db\n?x=1" # local\r\nA=1\r\n',
+            'DATABASE_URL: "postgresql://u:new@postgres/db\n?x=1" # local\r\nA=1\r\n',
+        ),
+        (
+            "export DATABASE_URL='\npostgresql://u:postgres@postgres/db\n'\nA=1\n",
+            "export DATABASE_URL='\npostgresql://u:new@postgres/db\n'\nA=1\n",
         ),
         ("DATABASE_URL=postgresql://u:postgres@db.example.org/db\n", None),
         ("DATABASE_URL=postgresql://u:own@postgres/db\n", None),

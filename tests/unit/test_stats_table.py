@@ -5,15 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from owctl.commands.stats import (
-    FIGURES,
-    document,
-    memory_text,
-    percent_text,
-    stats_table,
-    transfer_text,
-)
+from owctl.commands.stats import FIGURES, document, stats_table
 from owctl.engine.inspection import container_from_inspect
+from owctl.figures import memory_text, percent_text, transfer_text
 from owctl.observe.sampling import ContainerUsage, Round
 from owctl.observe.stats import Usage
 from owctl.ui.table import render

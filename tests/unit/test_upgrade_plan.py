@@ -8,8 +8,8 @@ import pytest
 from owctl.compose.model import Attachment, Build, Mount, Port, Probe, Service
 from owctl.engine.images import Image, kept_name
 from owctl.lifecycle.start_plan import StartOptions, plan_start
+from owctl.postgres.compare import compare_columns
 from owctl.upgrade.images.candidates import Fetching, note_of, source_of
-from owctl.upgrade.images.columns import compare
 from owctl.upgrade.images.roll import plan_replacements
 from tests.unit.test_lifecycle_plan import container, observed, same, service, stack
 
@@ -112,8 +112,10 @@ def test_an_image_is_noted_with_the_digest_of_its_own_repository():
 
 
 def test_moved_columns_are_told_in_words():
-    moved = compare(["public.a.x text", "public.a.y text"], ["public.a.x text", "public.b.z json"])
+    moved = compare_columns(
+        ["public.a.x text", "public.a.y text"], ["public.a.x text", "public.b.z json"]
+    )
     assert moved.in_words() == "1 column came (public.b.z json) and 1 column went (public.a.y text)"
-    assert not compare(["a"], ["a"])
-    many = compare([], [f"t.c{number}" for number in range(7)])
+    assert not compare_columns(["a"], ["a"])
+    many = compare_columns([], [f"t.c{number}" for number in range(7)])
     assert many.in_words().endswith("t.c4, …)")

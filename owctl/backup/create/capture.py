@@ -10,12 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from owctl import __version__
-from owctl.backup.create.database import MEMBER_NAME, Database
+from owctl.backup.create.database import MEMBER_NAME, check_with_pg_restore, store_dump
 from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
 from owctl.backup.create.redis import write_out
 from owctl.backup.create.sqlite import copy_database
 from owctl.backup.create.volumes import NamedFiles, archive_volume, reachable
 from owctl.backup.encryption import Encryption, stored_name
+from owctl.backup.inventory import Inventory, VolumeSource, take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Manifest, Member, Part
 from owctl.backup.member_file import write_small
 from owctl.backup.publish import PartialBackup
@@ -23,10 +24,10 @@ from owctl.backup.verify import BackgroundVerifier, NoVerifier
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
-from owctl.postgres.database import find_database, wait_for_answer
+from owctl.postgres.database import find_server, wait_for_answer
+from owctl.postgres.dump import DatabaseSnapshot
 from owctl.progress import Event, Receiver, warning
-from owctl.volumes.inventory import Inventory, VolumeSource, take_inventory
-from owctl.volumes.space import check_estimate, volume_bytes
+from owctl.volumes.space import check_estimate
 
 # -- What is asked of `owctl backup`, and what comes of it.
 
@@ -215,15 +216,15 @@ class Capture:
         if "db" in self.request.parts and wake_database(self.engine, inventory, self.interlude):
             inventory = take_inventory(self.engine, self.stack)
             # One whose port cannot be reached from here counts as ready as soon as it runs.
-            wait_for_answer(self.engine, find_database(inventory))
+            wait_for_answer(find_server(self.engine, self.stack))
         return inventory
 
-    def _prepare(self, inventory: Inventory, opened: ExitStack) -> Database | None:
+    def _prepare(self, inventory: Inventory, opened: ExitStack) -> DatabaseSnapshot | None:
         """Check that there is room, stop what is to stand still, and take the snapshot."""
         # Both ask in containers, which takes its time.
         with ThreadPoolExecutor(1, "owctl-backup-sizes") as beside:
             files_bytes = beside.submit(self._files_bytes, inventory)
-            database = self._open_database(inventory, opened)
+            database = self._open_database(opened)
             check_estimate(
                 self.partial.parent,
                 database_bytes=database.size_bytes if database else 0,
@@ -234,12 +235,12 @@ class Capture:
         # The snapshot that counts is taken when nobody writes any more.
         opened.close()
         self.interlude.quiesce(writers(self.stack, inventory, self.request.parts))
-        return self._open_database(inventory, opened)
+        return self._open_database(opened)
 
-    def _open_database(self, inventory: Inventory, opened: ExitStack) -> Database | None:
+    def _open_database(self, opened: ExitStack) -> DatabaseSnapshot | None:
         if "db" not in self.request.parts:
             return None
-        return opened.enter_context(Database(self.engine, find_database(inventory)))
+        return opened.enter_context(DatabaseSnapshot(find_server(self.engine, self.stack)))
 
     def _verifier(self) -> Verifier:
         if not self.request.verify:
@@ -250,20 +251,23 @@ class Capture:
         sources = inventory.volumes_of(self.request.parts)
         return sum(self.engine.map(lambda source: volume_bytes(self.engine, source), sources))
 
-    def _database(self, database: Database, verifier: Verifier) -> None:
+    def _database(self, database: DatabaseSnapshot, verifier: Verifier) -> None:
         if not database.has_application_tables:
             self._warn(
                 f"PostgreSQL's database {database.about['database']} has no tables of Open WebUI "
                 f"({len(database.tables)} tables in all): the application keeps its data elsewhere."
             )
-        member = database.dump(self.folder, self._progress(MEMBER_NAME), self.encryption)
+        progress = self._progress(MEMBER_NAME)
+        member = store_dump(database, self.folder, progress, self.encryption)
         self._done(
             member,
             verifier,
-            lambda: database.check_with_pg_restore(self.folder, member, self.identities),
+            lambda: check_with_pg_restore(database.server, self.folder, member, self.identities),
         )
 
-    def _volumes(self, inventory: Inventory, database: Database | None, verifier: Verifier) -> None:
+    def _volumes(
+        self, inventory: Inventory, database: DatabaseSnapshot | None, verifier: Verifier
+    ) -> None:
         with_files = "files" in self.request.parts
         paths = database.file_paths() if database is not None and with_files else ()
         named_files = NamedFiles(inventory, paths)

@@ -10,15 +10,15 @@ from owctl.backup.catalogue import FOLDER_NAME
 from owctl.backup.create.capture import BackupRequest, Capture, CreatedBackup, configuration_files
 from owctl.backup.create.interlude import check_something_exists, dormant_database, writers
 from owctl.backup.create.volumes import remove_helpers
+from owctl.backup.inventory import Inventory, take_inventory
 from owctl.backup.manifest import MANIFEST_NAME, PARTS, Manifest, Part
 from owctl.backup.member_file import write_small
 from owctl.backup.publish import new_id, partial_folder
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid
-from owctl.postgres.database import find_database
+from owctl.postgres.database import find_server
 from owctl.progress import Receiver, ignore
-from owctl.volumes.inventory import Inventory, take_inventory
 
 # -- What a backup would do, told before it is done.
 
@@ -34,14 +34,14 @@ def foresee(engine: Engine, stack: Stack, request: BackupRequest) -> list[str]:
     before: list[str] = []
     after: list[str] = []
     if "db" in request.parts:
-        before, after = _waking(engine, inventory)
+        before, after = _waking(engine, stack, inventory)
     lines = [*before, *_captured(stack, request, inventory)]
     if request.verify:
         lines.append("read everything back")
     return [*lines, *after]
 
 
-def _waking(engine: Engine, inventory: Inventory) -> tuple[list[str], list[str]]:
+def _waking(engine: Engine, stack: Stack, inventory: Inventory) -> tuple[list[str], list[str]]:
     """Return what is done first and last, so that there is a database to dump."""
     dormant = dormant_database(engine, inventory)
     if isinstance(dormant, str):
@@ -49,7 +49,7 @@ def _waking(engine: Engine, inventory: Inventory) -> tuple[list[str], list[str]]
     if dormant is not None:
         return [f"start {dormant.name}"], [f"stop {dormant.name} again"]
     # Raises where there is none.
-    find_database(inventory)
+    find_server(engine, stack)
     return [], []
 
 

@@ -14,13 +14,13 @@ from owctl.backup.create.interlude_record import (
     read_record,
     write_record,
 )
+from owctl.backup.inventory import Inventory
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import Interrupted, OwctlError
 from owctl.progress import Event, Receiver, warning
-from owctl.volumes.inventory import Inventory
 
 # -- Which containers write to what a backup captures, and so stand still with ``--quiesce``.
 

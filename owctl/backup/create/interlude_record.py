@@ -1,8 +1,6 @@
 """What was stopped or started for the while, on record, so that it is undone even after a kill."""
 
-import json
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,15 +23,12 @@ from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.stop_plan import plan_resume
 from owctl.progress import Receiver, ignore
-from owctl.project.private_file import PRIVATE_MODE, create_file
+from owctl.project.state import StateFile
 
 # -- The record of what was changed for the while of a backup: written before it is changed.
 # It is what a kill leaves: the next owctl that changes the project reads it and sets things right.
 
 
-FOLDER = ".owctl"
-FILE = "quiesced.json"
-SCHEMA = 1
 # The states of a container that may write.
 AT_WORK = ("running", "restarting")
 
@@ -79,32 +74,27 @@ class Record:
         return not (self.stopped or self.started or self.created or self.networks)
 
 
-def path_of(working_dir: Path) -> Path:
-    """Return where the record of a project's folder lies."""
-    return working_dir / FOLDER / FILE
+def _parse(document: Mapping[str, Any]) -> Record:
+    return Record(
+        project=document["project"],
+        engine_id=document["engine_id"],
+        running=tuple(document["running"]),
+        stopped=tuple(Changed(**each) for each in document["stopped"]),
+        started=tuple(Changed(**each) for each in document["started"]),
+        created=tuple(document["created"]),
+        networks=tuple(document["networks"]),
+    )
 
 
-def read_record(working_dir: Path) -> Record | None:
-    """Return the record, None if there is none. Raises OwctlError where it cannot be read."""
-    path = path_of(working_dir)
-    try:
-        document = json.loads(path.read_bytes())
-        return Record(
-            project=document["project"],
-            engine_id=document["engine_id"],
-            running=tuple(document["running"]),
-            stopped=tuple(Changed(**each) for each in document["stopped"]),
-            started=tuple(Changed(**each) for each in document["started"]),
-            created=tuple(document["created"]),
-            networks=tuple(document["networks"]),
-        )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OwctlError(
-            f"{path}, which tells what an interrupted backup stopped, cannot be read: {error}.",
-            hint=f"owctl start, then remove {path}",
-        ) from error
+_FILE = StateFile(
+    "quiesced.json",
+    parse=_parse,
+    render=asdict,
+    damaged="{path}, which tells what an interrupted backup stopped, cannot be read: {error}.",
+    remedy="owctl start, then remove {path}",
+    cannot="Cannot write down in {path} what is stopped for the backup",
+)
+path_of, read_record = _FILE.path, _FILE.read
 
 
 def write_record(working_dir: Path, record: Record) -> None:
@@ -112,34 +102,10 @@ def write_record(working_dir: Path, record: Record) -> None:
 
     Raises OwctlError where the folder cannot be written.
     """
-    path = path_of(working_dir)
-    document: dict[str, Any] = {"schema": SCHEMA, **asdict(record)}
-    data = (json.dumps(document, indent=2) + "\n").encode()
-    beside = path.with_suffix(f".{os.getpid()}")
-    try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(mode=0o700)
-        if record.is_empty:
-            path.unlink(missing_ok=True)
-        else:
-            beside.unlink(missing_ok=True)
-            create_file(beside, data, mode=PRIVATE_MODE)
-            beside.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        raise OwctlError(
-            f"Cannot write down in {path} what is stopped for the backup: "
-            f"{error.strerror or error}.",
-            hint=f"make {path.parent} writable for this user",
-        ) from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if record.is_empty:
+        _FILE.remove(working_dir)
+    else:
+        _FILE.write(working_dir, record)
 
 
 # -- Setting right what was changed for a backup: every step may be repeated, and most may fail alone.

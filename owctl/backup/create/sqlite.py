@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from owctl.backup.encryption import Encryption
+from owctl.backup.inventory import VolumeSource
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile, cannot_write
 from owctl.engine.archives import ArchiveStream, read_archive, stat_path
 from owctl.engine.connection import Engine
 from owctl.errors import NotFound
-from owctl.volumes.inventory import VolumeSource
 from owctl.volumes.space import check_reserve
 
 _HEADER_BYTES = 100

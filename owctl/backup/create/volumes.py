@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from owctl.backup.encryption import Encryption, stored_name
+from owctl.backup.inventory import Inventory, VolumeSource
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile, Stored
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.volumes import one_off
-from owctl.volumes.inventory import Inventory, VolumeSource
 from owctl.volumes.one_off import read_folder
 from owctl.volumes.tar_scan import TarEntry, TarScanner
 

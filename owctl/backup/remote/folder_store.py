@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from owctl.backup.publish import sync_folder
 from owctl.backup.remote.store import PIECE_BYTES, Content, MissingRemotely
 from owctl.errors import OwctlError
+from owctl.project.private_file import make_folder, sync_folder
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -59,7 +59,7 @@ class FolderStore:
         path = self.root / name
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
         try:
-            _make_folders(path.parent)
+            make_folder(path.parent, 0o700)
             try:
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
@@ -111,11 +111,3 @@ class FolderStore:
             f"Cannot {what} {path}: {error.strerror or error}.",
             hint=f"ls -ld {self.root}",
         )
-
-
-def _make_folders(folder: Path) -> None:
-    """Make the folders that are missing, each for its owner alone."""
-    if not folder.is_dir():
-        _make_folders(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(folder.parent)

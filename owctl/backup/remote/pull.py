@@ -28,8 +28,10 @@ from owctl.backup.remote.store import (
 )
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.figures import readable
 from owctl.progress import Receiver, ignore
-from owctl.volumes.space import check_reserve, free_bytes, readable
+from owctl.project.private_file import make_folder
+from owctl.volumes.space import check_reserve, free_bytes
 
 # Removed by nobody but a later pull: `owctl backup` clears away only what ends with .partial.
 PULLING_SUFFIX = ".pulling"
@@ -134,7 +136,7 @@ class _Fetcher:
         path = self.folder / parts[0].member
         self._size, self._moved = sum(part.size_bytes for part in parts), 0
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent, 0o700)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             with os.fdopen(descriptor, "r+b") as file:
                 for part in parts[self._sound_parts(file, parts) :]:

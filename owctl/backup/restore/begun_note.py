@@ -2,25 +2,12 @@
 
 from pathlib import Path
 
-from owctl.project.ownership import FOLDER
-from owctl.project.private_file import PRIVATE_MODE, FileAppeared, create_file
+from owctl.project.state import StateFile
 
-_FILE = "restore-begun"
+_NOTE: StateFile[None] = StateFile("restore-begun", parse=lambda _: None, render=lambda _: {})
+has_begun_note, remove_begun_note = _NOTE.exists, _NOTE.remove
 
 
 def write_begun_note(working_dir: Path) -> None:
-    """Put the note in place; one that is there stays. Raises OwctlError."""
-    try:
-        create_file(working_dir / FOLDER / _FILE, b"", mode=PRIVATE_MODE)
-    except FileAppeared:
-        return
-
-
-def has_begun_note(working_dir: Path) -> bool:
-    """Return whether the note is there."""
-    return (working_dir / FOLDER / _FILE).exists()
-
-
-def remove_begun_note(working_dir: Path) -> None:
-    """Remove the note, if there is one. Raises OSError."""
-    (working_dir / FOLDER / _FILE).unlink(missing_ok=True)
+    """Put the note in place; raises OwctlError."""
+    _NOTE.write(working_dir, None)

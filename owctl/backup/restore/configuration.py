@@ -9,7 +9,8 @@ from owctl.backup.restore.journal import ConfigFile
 from owctl.backup.restore.source import ConfigContent
 from owctl.environment.dotenv import parse_environment
 from owctl.errors import BackupInvalid, OwctlError
-from owctl.project.ownership import FOLDER
+from owctl.project.private_file import put_file
+from owctl.project.state import FOLDER, FOLDER_MODE
 
 _NEW, _OLD = "new", "old"
 _DOTENV = ".env"
@@ -62,7 +63,11 @@ def stage_files(
         target = working_dir / file.path
         if not target.resolve().is_relative_to(working_dir.resolve()) and not target.is_symlink():
             raise BackupInvalid(f"{file.name}: its place is not in the project's folder.")
-        _write(folder_of(working_dir, restore_id) / _NEW / file.path, file.read())
+        path = folder_of(working_dir, restore_id) / _NEW / file.path
+        try:
+            put_file(path, file.read(), folder_mode=FOLDER_MODE)
+        except OSError as error:
+            raise _cannot(path, error) from error
         staged.append(ConfigFile(file.path, target.exists()))
     return tuple(staged)
 
@@ -77,7 +82,7 @@ def swap_files(working_dir: Path, restore_id: str, files: Iterable[ConfigFile]) 
                 continue
             old = folder / _OLD / file.path
             if file.existed and not old.exists():
-                _copy(live, old)
+                put_file(old, live.read_bytes(), like=live)
             if file.existed:
                 shutil.copymode(live, new)
                 os.chown(new, live.stat().st_uid, live.stat().st_gid)
@@ -86,7 +91,7 @@ def swap_files(working_dir: Path, restore_id: str, files: Iterable[ConfigFile]) 
             if new.name == _DOTENV:
                 new.chmod(0o600)
             # Not renamed: a link may lead to another disk.
-            _copy(new, live)
+            put_file(live, new.read_bytes(), like=new)
             new.unlink()
         except OSError as error:
             raise _cannot(live, error) from error
@@ -100,7 +105,7 @@ def swap_files_back(working_dir: Path, restore_id: str, files: Iterable[ConfigFi
         try:
             old = folder / _OLD / file.path
             if old.exists():
-                _copy(old, live)
+                put_file(live, old.read_bytes(), like=old)
             elif not file.existed:
                 live.unlink(missing_ok=True)
         except OSError as error:
@@ -124,37 +129,6 @@ def _key_in(data: bytes) -> str | None:
     except OwctlError:
         return None
     return found.values.get(_SESSION_KEY)
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _cannot(path, error) from error
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy whole or not at all, with owner, mode and times."""
-    temporary = target.with_name(f".{target.name}.owctl-restore")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _write(temporary, source.read_bytes())
-    shutil.copystat(source, temporary)
-    os.chown(temporary, source.stat().st_uid, source.stat().st_gid)
-    temporary.replace(target)
-    _sync(target.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot(path: Path, error: OSError) -> OwctlError:

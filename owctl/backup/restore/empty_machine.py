@@ -22,8 +22,8 @@ from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_start, run
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.progress import Receiver, ignore, warning
-from owctl.project.ownership import FOLDER
 from owctl.project.private_file import PRIVATE_MODE, FileAppeared, create_file
+from owctl.project.state import FOLDER
 
 _COMPOSE_SUFFIXES = (".yaml", ".yml")
 _READABLE_MODE = 0o644

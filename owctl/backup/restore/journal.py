@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from owctl.backup.restore.begun_note import remove_begun_note
 from owctl.errors import OwctlError
 from owctl.postgres.swap import DatabaseNames
-from owctl.project.ownership import FOLDER
+from owctl.project.state import FOLDER
 
 FILE = "restore.json"
 SCHEMA = 1

@@ -21,10 +21,10 @@ from owctl.backup.restore.source import (
     VolumeContent,
 )
 from owctl.errors import BackupInvalid, UsageError
+from owctl.figures import readable
 from owctl.postgres.sql_scan import SqlScanner
 from owctl.progress import Event, Receiver
 from owctl.volumes.archive_check import ArchiveSummary, check_archive
-from owctl.volumes.space import readable
 
 # -- Files of docker-manage.sh as a source: a dump in SQL text, an archive of uploads, or both.
 # They have no manifest, so everything that is known of them is found by reading them once: that they

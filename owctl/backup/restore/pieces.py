@@ -3,6 +3,7 @@
 from contextlib import suppress
 from functools import cached_property
 
+from owctl.backup.inventory import take_inventory
 from owctl.backup.restore.configuration import discard_files, swap_files, swap_files_back
 from owctl.backup.restore.journal import Journal, advance, remove_journal
 from owctl.compose.model import Stack
@@ -12,7 +13,6 @@ from owctl.errors import ImageMissing, OwctlError
 from owctl.lifecycle.services import Services
 from owctl.postgres.swap import DatabaseSwap
 from owctl.progress import Event, Receiver, State, ignore, warning
-from owctl.volumes.inventory import take_inventory
 from owctl.volumes.swap import discard_staging, swap_volume, unswap_volume
 
 # -- The pieces of one restore, by its journal: what staging, swapping and going back are made of.

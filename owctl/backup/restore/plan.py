@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from owctl.backup.inventory import VolumeSource, take_inventory
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.configuration import differing_files, session_key_differs
 from owctl.backup.restore.journal import Journal, read_journal
@@ -10,12 +11,12 @@ from owctl.backup.restore.source import ConfigContent, DatabaseContent, Source, 
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError, UsageError
+from owctl.figures import readable
 from owctl.lifecycle.services import Services
 from owctl.postgres.psql import Server
 from owctl.progress import Receiver, ignore
 from owctl.project.ownership import check_owner
-from owctl.volumes.inventory import VolumeSource, take_inventory
-from owctl.volumes.space import Disk, disk_of, readable
+from owctl.volumes.space import Disk, disk_of
 
 # -- Whether there is room for what is restored: what was there stays beside it for a while.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.inventory import take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.begun_note import remove_begun_note
 from owctl.backup.restore.configuration import stage_files
@@ -39,14 +40,13 @@ from owctl.backup.restore.source import DatabaseContent, Source
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.figures import readable
 from owctl.lifecycle.services import Services
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
 from owctl.progress import Event, Receiver, ignore, warning
 from owctl.volumes.archive_edit import STAGING_PREFIX, Content
-from owctl.volumes.inventory import take_inventory
-from owctl.volumes.space import readable, volume_bytes
 from owctl.volumes.swap import stage_volume
 
 # -- A restore: a safety backup, everything staged beside what is there, one swap, services again.

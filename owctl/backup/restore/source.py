@@ -9,15 +9,15 @@ from typing import Protocol
 from owctl.backup import catalogue
 from owctl.backup.catalogue import Backup
 from owctl.backup.encryption import SUFFIX, Identity, identity_needed
+from owctl.backup.inventory import VolumePart
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_file import MemberContent, check_volume
 from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.figures import readable
 from owctl.postgres.load import Form
 from owctl.progress import Event, Receiver
 from owctl.volumes.archive_edit import Content
-from owctl.volumes.inventory import VolumePart
-from owctl.volumes.space import readable
 
 _ELSEWHERE = "elsewhere"
 

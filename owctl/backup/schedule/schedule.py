@@ -1,6 +1,5 @@
 """A schedule: when backups are made, what its command line is, and where it is noted."""
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -9,15 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from owctl.errors import OwctlError, UsageError
-from owctl.project.private_file import PRIVATE_MODE, cannot, create_file, replace_file
+from owctl.errors import UsageError
+from owctl.project.state import StateFile
 
 # -- When backups are to be made by themselves: the times, and the record that doctor judges by.
 
 
-FOLDER = ".owctl"
-FILE = "schedule.json"
-SCHEMA = 1
 DAY_SECONDS = 86400
 Manager = Literal["system", "user", "crontab"]
 # In cron's order.
@@ -84,57 +80,12 @@ def weekly(day: str, time: str) -> Timing:
     )
 
 
-def read_schedule(project_dir: Path) -> Schedule | None:
-    """Return the schedule of the project in a folder, None where there is none.
-
-    Raises OwctlError if it cannot be read.
-    """
-    path = project_dir / FOLDER / FILE
-    try:
-        return _from_json(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise cannot("read", path, error) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise OwctlError(
-            f"{path} is damaged: {error}.",
-            hint=f"rm {path}; then owctl backup schedule --daily 02:00, which writes it anew",
-        ) from error
-
-
-def write_schedule(project_dir: Path, schedule: Schedule) -> None:
-    """Remember a schedule in place of the one before; raises OwctlError."""
-    document = {"schema": SCHEMA, **asdict(schedule)}
-    data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
-    path = project_dir / FOLDER / FILE
-    try:
-        before = path.read_bytes()
-    except FileNotFoundError:
-        create_file(path, data, mode=PRIVATE_MODE)
-    except OSError as error:
-        raise cannot("read", path, error) from error
-    else:
-        replace_file(path, data, expected=before)
-
-
-def remove_schedule(project_dir: Path) -> None:
-    """Forget the schedule; none is no error. Raises OwctlError."""
-    path = project_dir / FOLDER / FILE
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot("remove", path, error) from error
-
-
 def now_text() -> str:
     """Return the time as it stands in the record."""
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _from_json(document: dict[str, object]) -> Schedule:
-    if document["schema"] != SCHEMA:
-        raise ValueError(f"it has schema {document['schema']}, this owctl knows {SCHEMA}")
     fields = {name: value for name, value in document.items() if name in Schedule.__slots__}
     if fields["manager"] not in get_args(Manager):
         raise ValueError(f"unknown manager {fields['manager']!r}")
@@ -147,6 +98,16 @@ def _from_json(document: dict[str, object]) -> Schedule:
             raise TypeError(f"{name} is no list")
         fields[name] = tuple(str(word) for word in value)
     return Schedule(timing=Timing(**timing), **fields)  # type: ignore[arg-type]
+
+
+_FILE = StateFile(
+    "schedule.json",
+    parse=_from_json,
+    render=asdict,
+    remedy="rm {path}; then owctl backup schedule --daily 02:00, which writes it anew",
+)
+# Each of the project's folder.
+read_schedule, write_schedule, remove_schedule = _FILE.read, _FILE.write, _FILE.remove
 
 
 def _parse_time(text: str, example: str) -> tuple[int, int]:

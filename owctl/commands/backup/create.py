@@ -20,6 +20,7 @@ from owctl.commands.options import (
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError, UsageError
+from owctl.figures import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,7 +263,6 @@ def _render(
     context: Context, created: "CreatedBackup", removed: "Sequence[str]", output_format: str
 ) -> None:
     from owctl.ui.table import Column
-    from owctl.volumes.space import readable
 
     console, manifest = context.console, created.manifest
     if output_format == "json":

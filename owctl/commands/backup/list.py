@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.backup.place import age, find_place, output_option
+from owctl.commands.backup.place import find_place, output_option
 from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context
+from owctl.figures import age, readable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +118,6 @@ def _show(context: Context, backups: "list[Backup]", project: str | None) -> Non
 def _row(backup: "Backup") -> "list[str | Cell]":
     from owctl.backup.manifest import PARTS
     from owctl.ui.table import Cell
-    from owctl.volumes.space import readable
 
     manifest, seen = backup.manifest, backup.verification
     if backup.broken_because is not None:

@@ -1,7 +1,6 @@
 """What the commands around backups share: the folder, and the identity."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,6 @@ def given_identities(context: Context, files: tuple[str, ...]) -> "tuple[Identit
 # -- Where the backups are that a command means, also for a project whose files are broken.
 
 
-_HOUR, _DAY = 3600, 86400
 output_option = click.option(
     "--output",
     metavar="DIR",
@@ -86,17 +84,3 @@ def find_place(context: Context, output: str | None) -> BackupPlace:
 def _warn(context: Context, error: ConfigurationError) -> None:
     first = f" {error.details[0]}" if error.details else ""
     context.console.warn(f"{error.message}{first}")
-
-
-def age(moment: str, now: datetime | None = None) -> str:
-    """Return how long ago an ISO 8601 time was, in one unit: ``5 min``, ``3 d``."""
-    try:
-        then = datetime.fromisoformat(moment)
-    except ValueError:
-        return "?"
-    then = then if then.tzinfo else then.replace(tzinfo=UTC)
-    seconds = max(0, int(((now or datetime.now(UTC)) - then).total_seconds()))
-    for enough, size, unit in ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (60, 60, "min")):
-        if seconds >= enough:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.backup.retention import Rules
-from owctl.commands.backup.place import age, output_option
+from owctl.commands.backup.place import output_option
 from owctl.commands.options import (
     dry_run_option,
     examples,
@@ -19,6 +19,7 @@ from owctl.commands.options import (
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, Interrupted, OwctlError, UsageError
+from owctl.figures import age, readable
 
 if TYPE_CHECKING:
     from owctl.backup.retention import Pruned, PrunePlan
@@ -192,7 +193,6 @@ def _notes(context: Context, plan: "PrunePlan") -> None:
 
 def _table(context: Context, plan: "PrunePlan") -> None:
     from owctl.ui.table import Cell, Column
-    from owctl.volumes.space import readable
 
     rows: list[list[str | Cell]] = []
     for verdict in plan.verdicts:
@@ -218,7 +218,6 @@ def _table(context: Context, plan: "PrunePlan") -> None:
 
 
 def _report(context: Context, plan: "PrunePlan", pruned: "Pruned", output_format: str) -> None:
-    from owctl.volumes.space import readable
 
     warn_of_busy(context, pruned.busy)
     if output_format == "json":
@@ -257,7 +256,6 @@ def _document(
 
 
 def _freed(plan: "PrunePlan") -> str:
-    from owctl.volumes.space import readable
 
     return readable(plan.size_bytes([each.id for each in plan.removals]))
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.backup.place import BackupPlace, age, find_place, output_option
+from owctl.commands.backup.place import BackupPlace, find_place, output_option
 from owctl.commands.completers import complete_backup
 from owctl.commands.options import dry_run_option, examples, format_option, pass_context
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
+from owctl.figures import age, readable
 
 if TYPE_CHECKING:
     from owctl.backup.catalogue import Backup
@@ -105,7 +106,6 @@ def backup_pull(
 
 
 def _render_pull(context: Context, remote: str, pulled: "Pulled", output_format: str) -> None:
-    from owctl.volumes.space import readable
 
     console, manifest = context.console, pulled.manifest
     if output_format == "json":
@@ -170,7 +170,6 @@ def _render_list(
 
 
 def _row(each: "RemoteBackup") -> list[str]:
-    from owctl.volumes.space import readable
 
     manifest = each.manifest
     if manifest is None:
@@ -280,7 +279,6 @@ def _render_push(
     dry_run: bool,
     output_format: str,
 ) -> None:
-    from owctl.volumes.space import readable
 
     if output_format == "json":
         context.console.json(

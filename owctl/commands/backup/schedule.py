@@ -11,6 +11,7 @@ import click
 from owctl.commands.options import dry_run_option, examples, format_option, pass_context
 from owctl.context import Context
 from owctl.errors import UsageError
+from owctl.figures import readable_age
 
 if TYPE_CHECKING:
     from owctl.backup.schedule.schedule import Schedule, Timing
@@ -98,7 +99,7 @@ def _say_what_is_left(context: Context, schedule: "Schedule") -> None:
 
 
 def _state(context: Context, schedule: "Schedule") -> dict[str, str]:
-    from owctl.backup.freshness import newest_verified, readable_age, required_parts
+    from owctl.backup.freshness import newest_verified, required_parts
     from owctl.backup.schedule.systemd import open_manager
 
     parent = _folder(context, schedule)

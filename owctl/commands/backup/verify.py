@@ -18,6 +18,7 @@ from owctl.commands.options import examples, format_option, pass_context
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import BackupInvalid, ConfigurationError, OwctlError, UsageError
+from owctl.figures import readable
 from owctl.progress import Receiver
 
 if TYPE_CHECKING:
@@ -192,14 +193,14 @@ def _drill(
 
 
 def _configured_image(context: Context) -> str | None:
-    from owctl.compose.services import choose_probe
+    from owctl.postgres.place import database_of
 
     try:
         stack = context.stack
     except ConfigurationError:
         return None
-    services = [each for each in stack.services.values() if choose_probe(each).type == "postgres"]
-    return services[0].image_name(stack.project) if services else None
+    place = database_of(stack)
+    return place.service.image_name(stack.project) if place is not None else None
 
 
 def _render(
@@ -223,7 +224,6 @@ def _render(
 
 
 def _sentence(outcome: Outcome) -> str:
-    from owctl.volumes.space import readable
 
     found, report = outcome.found, outcome.report
     assert found is not None, "only what was read is sound"

@@ -5,9 +5,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from owctl.figures import readable
 from owctl.ui.console import Console
 from owctl.ui.table import Cell, Column
-from owctl.volumes.space import readable
 
 # What the rows of the progress are called.
 STEPS = {

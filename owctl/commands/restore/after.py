@@ -20,6 +20,7 @@ from owctl.commands.options import (
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
+from owctl.figures import with_age
 
 if TYPE_CHECKING:
     from owctl.backup.restore.journal import Journal
@@ -257,7 +258,7 @@ _STATUS_EXAMPLES = examples(
 def restore_status(context: Context, output_format: str) -> None:
     """Show the restore that is under way, and what it keeps."""
     from owctl.backup.restore.journal import read_journal
-    from owctl.commands.restore.report import age, journal_document
+    from owctl.commands.restore.report import journal_document
 
     stack, console = context.stack, context.console
     journal = read_journal(stack.working_dir)
@@ -268,7 +269,9 @@ def restore_status(context: Context, output_format: str) -> None:
     if journal is None:
         console.result(f"No restore of {stack.project} is under way.")
         return
-    console.result(f"Restore {journal.id} of {journal.backup_id}, begun {age(journal.started_at)}")
+    console.result(
+        f"Restore {journal.id} of {journal.backup_id}, begun {with_age(journal.started_at)}"
+    )
     console.result(f"  phase   {journal.phase}: {_WORDS[journal.phase]}")
     console.result(f"  parts   {', '.join(journal.parts)}")
     if journal.database is not None:

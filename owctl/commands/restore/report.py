@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from owctl.context import Context
+from owctl.figures import readable, with_age
 
 if TYPE_CHECKING:
     from owctl.backup.restore.journal import Journal
@@ -12,10 +13,9 @@ if TYPE_CHECKING:
 
 def plan_lines(plan: "RestorePlan") -> list[str]:
     """Return what a restore would do, one line a thing."""
-    from owctl.volumes.space import readable
 
     source = plan.source
-    lines = [f"Backup {source.id}, made {age(source.created_at)}"]
+    lines = [f"Backup {source.id}, made {with_age(source.created_at)}"]
     if plan.database is not None:
         size = readable(plan.database.content_bytes)
         rows = "" if plan.database.rows is None else f", {sum(plan.database.rows.values())} rows"
@@ -115,23 +115,7 @@ def show_outcome(context: Context, outcome: "RestoreOutcome", *, finished: bool 
     console.result("All is well: owctl restore finish   Back again: owctl restore undo")
 
 
-def age(created_at: str) -> str:
-    """Return a time with how long ago it was: ``2025-01-31T03:15:00Z, 2 days ago``."""
-    from datetime import UTC, datetime
-
-    try:
-        seconds = (datetime.now(UTC) - datetime.fromisoformat(created_at)).total_seconds()
-    except (ValueError, TypeError):
-        return created_at
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{created_at}, {count} {unit}{'s' if count > 1 else ''} ago"
-    return f"{created_at}, just now"
-
-
 def _restored(outcome: "RestoreOutcome") -> list[str]:
-    from owctl.volumes.space import readable
 
     journal, lines = outcome.journal, []
     if journal.database is not None:
@@ -144,7 +128,6 @@ def _restored(outcome: "RestoreOutcome") -> list[str]:
 
 
 def _kept(outcome: "RestoreOutcome") -> list[str]:
-    from owctl.volumes.space import readable
 
     journal, lines = outcome.journal, []
     if journal.database is not None:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from owctl.commands.health_table import STYLES as HEALTH_STYLES
-from owctl.commands.health_table import latency_text
 from owctl.commands.stats import (
     GAP_COLUMNS,
     column_width,
@@ -17,7 +16,8 @@ from owctl.commands.stats import (
     state_of,
 )
 from owctl.commands.status import STYLES as STATE_STYLES
-from owctl.commands.status import ports_text, uptime_text
+from owctl.commands.status import ports_text, uptime_of
+from owctl.figures import latency_text
 from owctl.observe.sampling import ContainerUsage
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def detail(row: Row, now: datetime) -> "Cell":
         latency = row.health.latency_ms
         parts.append(row.health.detail + (f" in {latency_text(latency)}" if latency else ""))
     if container is not None:
-        up = uptime_text(container, now)
+        up = uptime_of(container, now)
         parts += [f"up {up}" if up else state_of(row.usage), ports_text(container), container.image]
     return Cell(f"{row.name}: {' · '.join(part for part in parts if part)}", "dim")
 

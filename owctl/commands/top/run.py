@@ -4,7 +4,6 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from owctl.commands.top.feeds import Feeds, Restart, ShownLines, run_shell
@@ -22,6 +21,7 @@ from owctl.commands.top.rows import (
 )
 from owctl.context import Context
 from owctl.errors import Interrupted
+from owctl.figures import clock_text
 from owctl.ui.full_screen import FullScreen
 from owctl.ui.log_text import service_colors
 from owctl.ui.table import Cell
@@ -158,7 +158,7 @@ class Top:
         )
 
     def _status(self) -> Cell:
-        now = datetime.now().astimezone().strftime("%H:%M:%S")
+        now = clock_text()
         report = self._feeds.health
         if self._feeds.trouble is not None:
             return Cell(f"no answer  {now}", "bold red")

@@ -176,13 +176,13 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
     from owctl.backup.create.create import BackupRequest, create_backup
     from owctl.backup.manifest import PARTS
     from owctl.commands.backup.create import raise_failures
-    from owctl.upgrade.images.columns import has_database
+    from owctl.postgres.place import database_of
 
     if (earlier := _backup_of(context, run.resumed)) is not None:
         context.console.info(f"The backup of before was made already: {earlier}.")
         return earlier
     stack, console = context.stack, context.console
-    parts = frozenset(part for part in PARTS if part != "db" or has_database(stack))
+    parts = frozenset(part for part in PARTS if part != "db" or database_of(stack) is not None)
     request = BackupRequest(label="before an upgrade", parts=parts)
     try:
         with console.progress(f"Backing up {stack.project}") as progress:

@@ -9,6 +9,7 @@ import click
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
+from owctl.figures import readable
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
@@ -190,7 +191,6 @@ def _finish(context: Context, call: Call) -> None:
     from owctl.commands.options import confirm, require_answerable
     from owctl.commands.upgrade.postgres_report import show_journal
     from owctl.upgrade.postgres.swap import files_of, finish_upgrade
-    from owctl.volumes.space import readable
 
     if call.dry_run:
         show_journal(context, _journal(context), "would be finished", call.output_format)
@@ -219,10 +219,11 @@ def _status(context: Context, call: Call) -> None:
 
 def _stack(context: Context) -> "Stack":
     """Return the stack with the database's image as the files name it, whatever it is held at."""
+    from owctl.postgres.place import require_database
     from owctl.project.upgrade_record import release_images
-    from owctl.upgrade.postgres.place import database_service
 
-    return release_images(context.stack, [database_service(context.stack).name])
+    place = require_database(context.stack, "to upgrade", hint="owctl config")
+    return release_images(context.stack, [place.name])
 
 
 def _journal(context: Context) -> "Journal":

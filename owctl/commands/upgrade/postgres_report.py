@@ -4,6 +4,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from owctl.context import Context
+from owctl.figures import duration_text, readable, with_age
 
 if TYPE_CHECKING:
     from owctl.upgrade.postgres.journal import Journal
@@ -23,7 +24,6 @@ _PHASES = {
 
 def plan_lines(plan: "UpgradePlan") -> list[str]:
     """Return what an upgrade would do, one line a thing."""
-    from owctl.volumes.space import readable
 
     place = plan.place
     free = "unknown" if plan.free_bytes is None else readable(plan.free_bytes)
@@ -47,7 +47,7 @@ def plan_lines(plan: "UpgradePlan") -> list[str]:
     lines += [f"stop     {name}; started again afterwards" for name in plan.stops]
     lines.append(f"keep     the database of PostgreSQL {place.old_major}, until it is finished")
     if plan.stops:
-        lines.append(f"time     services stand still for about {_duration(plan.seconds)}")
+        lines.append(f"time     services stand still for about {duration_text(plan.seconds)}")
     return lines
 
 
@@ -62,7 +62,6 @@ def show_plan(context: Context, plan: "UpgradePlan", output_format: str) -> None
 
 def show_outcome(context: Context, outcome: "UpgradeOutcome", output_format: str) -> None:
     """Say what was moved and proven, what is kept, and the two ways on."""
-    from owctl.volumes.space import readable
 
     console, journal = context.console, outcome.journal
     for warning in outcome.completed.warnings:
@@ -107,7 +106,6 @@ def show_journal(context: Context, journal: "Journal", what: str, output_format:
 
 def show_status(context: Context, journal: "Journal | None", output_format: str) -> None:
     """Print the upgrade that is under way, if one is."""
-    from owctl.commands.restore.report import age
 
     console, project = context.console, context.stack.project
     if output_format == "json":
@@ -117,7 +115,7 @@ def show_status(context: Context, journal: "Journal | None", output_format: str)
     if journal is None:
         console.result(f"No upgrade of PostgreSQL of {project} is under way.")
         return
-    console.result(f"The {journal.name}, begun {age(journal.started_at)}")
+    console.result(f"The {journal.name}, begun {with_age(journal.started_at)}")
     console.result(f"  phase   {journal.phase}: {_PHASES[journal.phase]}")
     console.result(f"  volume  {journal.volume}")
     if journal.backup is not None:
@@ -193,11 +191,5 @@ def _proof_lines(outcome: "UpgradeOutcome") -> list[str]:
     if outcome.proof.settings:
         lines.append(f"settings taken over: {', '.join(outcome.proof.settings)}")
     if outcome.standstill_seconds:
-        lines.append(f"services stood still for {_duration(round(outcome.standstill_seconds))}")
+        lines.append(f"services stood still for {duration_text(round(outcome.standstill_seconds))}")
     return lines
-
-
-def _duration(seconds: int) -> str:
-    if seconds < 90:
-        return f"{seconds} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,10 +1,8 @@
 """Tables of the stack's PostgreSQL: one snapshot for all of them, streamed by psql's COPY."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Self
 
-from owctl.compose.services import choose_probe
-from owctl.engine.containers import list_containers
-from owctl.engine.execution import open_exec
 from owctl.errors import OwctlError
 from owctl.migrate.export.form import (
     JSON_DELIMITER,
@@ -16,15 +14,14 @@ from owctl.migrate.export.form import (
     Write,
     Written,
 )
-from owctl.postgres.database import TABLES_QUERY, Table, connection_environment, count_query
-from owctl.postgres.psql import SnapshotSession
+from owctl.postgres.database import running_container, server_in
+from owctl.postgres.place import require_database
+from owctl.postgres.psql import STRICT_PSQL, Server, SnapshotSession, Table, last_lines, quoted_name
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
     from owctl.engine.connection import Engine
-    from owctl.engine.containers import Container
 
-_COMPLAINT_BYTES = 4096
 _OPTIONS = "-c statement_timeout=0 -c lock_timeout=300000 -c DateStyle=ISO"
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname
@@ -34,44 +31,29 @@ WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attreli
 """
 
 
-def find_postgres(engine: "Engine", stack: "Stack") -> "Container":
-    """Return the running container of the stack's PostgreSQL; raises OwctlError."""
-    names = [name for name, s in stack.services.items() if choose_probe(s).type == "postgres"]
-    if not names:
-        raise OwctlError(
-            "The stack has no PostgreSQL service to export from.",
-            hint="owctl export TABLE --from webui.db",
-        )
-    containers = list_containers(engine, stack.project, services=names[:1])
-    for container in containers:
-        if container.is_running:
-            return container
-    state = f"is {containers[0].state}" if containers else "does not exist"
-    raise OwctlError(
-        f"Cannot export: the container of {names[0]} {state}.", hint=f"owctl start {names[0]}"
-    )
+def open_database(engine: "Engine", stack: "Stack") -> "PostgresOrigin":
+    """Return the database of the running stack; raises OwctlError."""
+    hint = "owctl export TABLE --from webui.db"
+    place = require_database(stack, "to export from", hint=hint)
+    container = running_container(engine, stack, place.name, "Cannot export")
+    return PostgresOrigin(server_in(engine, container))
 
 
 class PostgresOrigin:
     """The database of a running container; a context manager that holds the snapshot."""
 
-    def __init__(self, engine: "Engine", container: "Container") -> None:
-        self.name = f"the database in {container.name}"
+    def __init__(self, server: Server) -> None:
+        self.name = f"the database in {server.container.name}"
         self.tables: dict[str, tuple[Column, ...]] = {}
-        self._engine = engine
-        self._container = container
-        self._environment = connection_environment(engine, container)
-        self._session = SnapshotSession(engine, container, self._environment)
+        self._server = server
+        self._session = SnapshotSession(server)
         try:
-            self._found = {
-                _label(table): table
-                for table in (Table(*row) for row in self._session.ask(TABLES_QUERY))
-            }
+            self._found = {_label(table): table for table in self._session.tables()}
             columns: dict[tuple[str, str], list[Column]] = {}
             for schema, name, column in self._session.ask(_COLUMNS):
                 columns.setdefault((schema, name), []).append(Column(column))
         except BaseException:
-            self._session.__exit__(None, None, None)
+            self._session.close()
             raise
         for label, table in self._found.items():
             self.tables[label] = tuple(columns.get((table.schema, table.name), ()))
@@ -80,15 +62,12 @@ class PostgresOrigin:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.__exit__(None, None, None)
+        self._session.close()
 
     def count_rows(self) -> dict[str, int]:
         """Return how many rows each table has."""
-        labels = list(self._found)
-        if not labels:
-            return {}
-        counted = self._session.ask(count_query(list(self._found.values())))
-        return {labels[int(number)]: int(count) for number, count in counted}
+        counted = self._session.count(list(self._found.values()))
+        return {_label(table): count for table, count in counted.items()}
 
     def write(
         self,
@@ -100,44 +79,32 @@ class PostgresOrigin:
     ) -> Written:
         """Hand a table to ``write``, as the snapshot has it; raises OwctlError."""
         lines, header = PsqlLines(form), int(form == "csv")
-        complaints = b""
-        with open_exec(
-            self._engine,
-            self._container.id,
-            self._psql(_copy(self._found[table], columns, form)),
-            environment={
-                **self._environment,
-                # By this name the session's psql ends it when owctl is gone.
-                "PGAPPNAME": self._session.application_name,
-                "PGOPTIONS": _OPTIONS,
-            },
-        ) as stream:
-            for name, data in stream:
-                if name == "stdout":
-                    write(lines.feed(data))
-                    on_rows(max(0, lines.lines - header))
-                else:
-                    complaints = (complaints + data)[-_COMPLAINT_BYTES:]
-            code = stream.exit_code()
-        if code:
-            raise OwctlError(
-                f"psql failed in the container {self._container.name} (exit code {code}).",
-                hint=f"owctl logs {self._container.service}",
-                details=complaints.decode("utf-8", "replace").splitlines()[-5:],
-            )
-        return Written(rows=lines.lines - header)
-
-    def _psql(self, statement: str) -> list[str]:
-        return [
-            *("psql", "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"),
+        argv = [
+            *STRICT_PSQL,
             *("-c", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             *("-c", f"SET TRANSACTION SNAPSHOT '{self._session.snapshot_id}'"),
-            *("-c", statement),
+            *("-c", _copy(self._found[table], columns, form)),
         ]
+        # By this name the session's psql ends it when owctl is gone.
+        name = self._session.application_name
+        server = self._server.with_variables(PGAPPNAME=name, PGOPTIONS=_OPTIONS)
+        with closing(server.output(argv, self._failed)) as pieces:
+            for data in pieces:
+                write(lines.feed(data))
+                on_rows(max(0, lines.lines - header))
+        return Written(rows=lines.lines - header)
+
+    def _failed(self, code: int, complaints: bytes) -> OwctlError:
+        container = self._server.container
+        return OwctlError(
+            f"psql failed in the container {container.name} (exit code {code}).",
+            hint=f"owctl logs {container.service}",
+            details=last_lines(complaints),
+        )
 
 
 def _copy(table: Table, columns: tuple[Column, ...], form: Format) -> str:
-    names = ", ".join('"' + column.name.replace('"', '""') + '"' for column in columns)
+    names = ", ".join(quoted_name(column.name) for column in columns)
     query = f"SELECT {names} FROM ONLY {table.sql_name}"
     if form == "csv":
         return f"COPY ({query}) TO STDOUT WITH (FORMAT csv, HEADER)"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
@@ -11,6 +10,7 @@ from owctl.errors import OwctlError
 from owctl.health.target import Address, find_address
 from owctl.migrate.convert.model import ColumnInfo
 from owctl.postgres.database import APPLICATION_TABLES
+from owctl.postgres.place import address_of, backend_of, is_postgres, require_database
 
 if TYPE_CHECKING:
     import psycopg
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 CONFIG_TABLE = "config"
 CONNECT_SECONDS = 10
 _PORT = 5432
-_BACKEND_NAME = "rust-backend"
 _COLUMNS = """
 SELECT table_name, column_name, data_type, character_maximum_length, is_nullable = 'YES'
 FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
@@ -67,17 +66,9 @@ class Look:
 
 def find_backend(stack: Stack) -> "Service":
     """Return the service that owns the database's tables; raises OwctlError if there is none."""
-    services = [s for s in stack.services.values() if s.environment.get("DATABASE_URL")]
-    for fits in (
-        lambda service: service.name == _BACKEND_NAME,
-        lambda service: _BACKEND_NAME in (service.image or ""),
-        lambda service: "UPLOAD_DIR" in service.environment,
-    ):
-        for service in services:
-            if fits(service):
-                return service
-    if _BACKEND_NAME in stack.services:
-        return stack.services[_BACKEND_NAME]
+    backend = backend_of(stack)
+    if backend is not None:
+        return backend
     raise OwctlError(
         "The stack has no backend service with a DATABASE_URL, so there is nothing to migrate to.",
         hint="owctl config, in the folder of the new stack",
@@ -88,8 +79,8 @@ def refuse_other_databases(service: "Service", container: "Container | None") ->
     """Raise OwctlError unless the backend's DATABASE_URL is one of PostgreSQL."""
     declared = service.environment.get("DATABASE_URL")
     url = (container.environment.get("DATABASE_URL") if container else None) or declared or ""
-    scheme = urlsplit(url).scheme.partition("+")[0]
-    if scheme not in ("postgres", "postgresql"):
+    scheme, _ = address_of(url)
+    if not is_postgres(scheme):
         what = f"its DATABASE_URL begins with {scheme}:" if scheme else "it has no DATABASE_URL"
         raise OwctlError(
             f"The backend {service.name} does not use PostgreSQL: {what}.",
@@ -105,19 +96,17 @@ def find_target(engine: "Engine", stack: Stack) -> Target:
     from owctl.engine.containers import list_containers
     from owctl.postgres.database import connection_environment
 
-    names = [name for name, s in stack.services.items() if choose_probe(s).type == "postgres"]
-    if not names:
-        raise OwctlError("The stack has no PostgreSQL service to migrate to.", hint="owctl config")
-    containers = list_containers(engine, stack.project, services=names)
+    place = require_database(stack, "to migrate to", hint="owctl config")
+    containers = list_containers(engine, stack.project, services=[place.name])
     container = next((each for each in containers if each.is_running), None)
     if container is None:
-        raise OwctlError(f"{names[0]} is not running.", hint=f"owctl start {names[0]}")
-    port = choose_probe(stack.services[container.service]).port or _PORT
+        raise OwctlError(f"{place.name} is not running.", hint=f"owctl start {place.name}")
+    port = choose_probe(place.service).port or _PORT
     address = find_address(engine, container, port)
     if address is None:
         raise OwctlError(
             f"PostgreSQL in the container {container.name} cannot be reached from this machine.",
-            hint=f"owctl on the engine's own machine, or publish port {port} of {names[0]}",
+            hint=f"owctl on the engine's own machine, or publish port {port} of {place.name}",
         )
     login = connection_environment(engine, container)
     return Target(

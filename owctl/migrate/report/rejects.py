@@ -16,7 +16,7 @@ from owctl.errors import OwctlError
 from owctl.migrate.convert.model import Reject
 from owctl.migrate.convert.values import quoted
 from owctl.migrate.source.database import Source, Unreadable
-from owctl.project.private_file import PRIVATE_MODE, cannot
+from owctl.project.private_file import PRIVATE_MODE, cannot, make_folder
 
 # -- Makes the report's entry for a source row that gets no row of its own: key, reason, what it held.
 
@@ -204,7 +204,7 @@ def _file_name(table: str) -> str:
 
 
 def _open(path: Path) -> IO[str]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent, 0o700)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(path, flags, PRIVATE_MODE)
     return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")

@@ -22,7 +22,7 @@ from owctl.engine.archives import read_archive, stat_path
 from owctl.errors import OwctlError
 from owctl.migrate.folder import DATABASE_NAME, SOURCE_NAME, read_document, write_document
 from owctl.migrate.source.origin import Place, has_vector_data
-from owctl.project.private_file import cannot, restrict
+from owctl.project.private_file import cannot, make_folder, restrict
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -156,7 +156,7 @@ def _prepare(folder: Path) -> Path:
         (folder / MANIFEST_NAME).unlink(missing_ok=True)
         if source.exists():
             shutil.rmtree(source)
-        source.mkdir(mode=0o700)
+        make_folder(source, 0o700)
     except OSError as error:
         raise cannot("write", source, error) from error
     return source / DATABASE_NAME

@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 from owctl.errors import OwctlError
+from owctl.figures import readable
 from owctl.migrate.convert.values import Raw, quoted
-from owctl.volumes.space import readable
 
 # -- Reads what can be read of a table some pages of which are damaged.
 

@@ -218,7 +218,7 @@ def find_changes(engine: Engine, candidates: Sequence[Candidate]) -> tuple[Chang
 def _refuse_major_step(engine: Engine, candidate: Candidate, image: Image) -> None:
     """Refuse a PostgreSQL that cannot read the data of the one that runs."""
     from owctl.compose.services import choose_probe
-    from owctl.doctor.database import image_major
+    from owctl.postgres.files import image_major
 
     if choose_probe(candidate.service).type != "postgres":
         return

@@ -12,6 +12,7 @@ from owctl.engine.images import forget_images, inspect_image
 from owctl.errors import ImageMissing, OwctlError, UsageError
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
+from owctl.postgres.compare import Moved, compare_columns, read_columns
 from owctl.progress import Receiver
 from owctl.project.upgrade_record import (
     Change,
@@ -37,7 +38,6 @@ from owctl.upgrade.images.candidates import (
     present_tags,
     put_back,
 )
-from owctl.upgrade.images.columns import Moved, compare, read_columns
 from owctl.upgrade.images.roll import Replacement, Rolled, plan_replacements
 from owctl.upgrade.images.transition import Way, go, go_back, note
 
@@ -329,4 +329,4 @@ def _check_is_there(engine: Engine, service: str, note: ImageNote) -> None:
 def _moved(engine: Engine, stack: Stack, undone: Sequence[Upgrade]) -> Moved | None:
     before = next((each.columns for each in undone if each.columns is not None), None)
     now = read_columns(engine, stack) if before is not None else None
-    return compare(before, now) if before is not None and now is not None else None
+    return compare_columns(before, now) if before is not None and now is not None else None

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from owctl.errors import OwctlError
-from owctl.project.ownership import FOLDER
 from owctl.project.private_file import PRIVATE_MODE, create_file
+from owctl.project.state import FOLDER
 
 FILE = "postgres-upgrade.json"
 SCHEMA = 1

@@ -12,12 +12,14 @@ from owctl.engine.images import image_id
 from owctl.engine.naming import PROJECT, VOLUME_OWNER
 from owctl.engine.volumes import create_volume
 from owctl.errors import ImageMissing, OwctlError
+from owctl.figures import readable
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_start
 from owctl.lifecycle.run import run as run_steps
 from owctl.lifecycle.services import Services
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.postgres.compare import Contents, contents_of, differences
+from owctl.postgres.files import read_volume_files
 from owctl.postgres.psql import Server
 from owctl.postgres.server import Cluster, cluster_server, dumper
 from owctl.postgres.transfer import (
@@ -30,7 +32,6 @@ from owctl.postgres.transfer import (
 )
 from owctl.progress import Event, Receiver, warning
 from owctl.upgrade.postgres.journal import Journal, advance
-from owctl.upgrade.postgres.place import was_shut_down
 from owctl.upgrade.postgres.plan import (
     UpgradePlan,
     UpgradeRequest,
@@ -39,7 +40,6 @@ from owctl.upgrade.postgres.plan import (
     with_image,
 )
 from owctl.upgrade.postgres.swap import files_of, keep_old_image, remove_others
-from owctl.volumes.space import readable
 
 _SHOWN_DIFFERENCES = 20
 
@@ -171,7 +171,10 @@ class Move:
         """Raise OwctlError unless both servers have written everything out."""
         image, folder = self.plan.place.old_image_id, journal.folder
         for volume in (journal.volume, journal.new_volume):
-            if not was_shut_down(self.engine, self.stack.project, image, volume, folder):
+            files = read_volume_files(
+                self.engine, self.stack.project, image, volume, [folder], users=True
+            )
+            if files is None or not files.is_clean:
                 raise OwctlError(
                     f"PostgreSQL did not shut down in order in the volume {volume}.",
                     hint="the same command again",

@@ -1,22 +1,23 @@
 """Where the database's files are, of which PostgreSQL they are, and which images are concerned."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 from owctl.compose.model import Mount, Service, Stack
-from owctl.compose.services import choose_probe
-from owctl.doctor.database import image_major, image_variables
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
 from owctl.engine.images import Image, inspect_image
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import OwctlError
-from owctl.postgres.files import read_database_files
-from owctl.volumes.one_off import readable
+from owctl.postgres.files import (
+    DEFAULT_FOLDER,
+    DatabaseFiles,
+    data_folder,
+    image_major,
+    image_variables,
+    read_volume_files,
+)
+from owctl.postgres.place import require_database
 
-DEFAULT_FOLDER = "/var/lib/postgresql/data"
 # Where the data may be otherwise, from the top of the volume.
 _ELSEWHERE = ("", "data", "pgdata", "docker")
 
@@ -62,7 +63,7 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
 
     ``old_image`` names an image of the old PostgreSQL, where it cannot be found.
     """
-    service = database_service(stack)
+    service = require_database(stack, "to upgrade", hint="owctl config").service
     container = _container(engine, stack, service)
     wanted = service.image_name(stack.project)
     image = inspect_image(engine, wanted)
@@ -96,14 +97,6 @@ def find_place(engine: Engine, stack: Stack, old_image: str | None = None) -> Pl
     )
 
 
-def database_service(stack: Stack) -> Service:
-    """Return the stack's PostgreSQL service; raises OwctlError if it has none."""
-    for service in stack.services.values():
-        if choose_probe(service).type == "postgres":
-            return service
-    raise OwctlError("The stack has no PostgreSQL service to upgrade.", hint="owctl config")
-
-
 def _container(engine: Engine, stack: Stack, service: Service) -> Container | None:
     found = list_containers(engine, stack.project, services=[service.name])
     if len(found) > 1:
@@ -116,10 +109,7 @@ def _container(engine: Engine, stack: Stack, service: Service) -> Container | No
 
 def _mount(service: Service, image: Image | None) -> tuple[Mount, str]:
     """Return the volume that the new server keeps its data in, and where in it."""
-    variables = image_variables(image) if image else {}
-    data = PurePosixPath(
-        service.environment.get("PGDATA") or variables.get("PGDATA") or DEFAULT_FOLDER
-    )
+    data = data_folder(service, image)
     mounts = [mount for mount in service.mounts if mount.type != "tmpfs"]
     for mount in sorted(mounts, key=lambda each: -len(each.target)):
         if not data.is_relative_to(mount.target):
@@ -141,12 +131,13 @@ def _mount(service: Service, image: Image | None) -> tuple[Mount, str]:
 
 
 def _major_of_files(engine: Engine, stack: Stack, volume: str, folder: str, image_id: str) -> str:
-    with _look(engine, stack, volume, image_id) as (helper, root):
-        files = read_database_files(engine, helper, (_joined(root, folder),), users=False)
-        if files is not None:
-            return files.major
-        others = tuple(_joined(root, each) for each in _ELSEWHERE)
-        other = read_database_files(engine, helper, others, users=False)
+    def read(*folders: str) -> DatabaseFiles | None:
+        return read_volume_files(engine, stack.project, image_id, volume, folders)
+
+    files = read(folder)
+    if files is not None:
+        return files.major
+    other = read(*_ELSEWHERE)
     if other is None:
         raise OwctlError(
             f"There is no database to upgrade: the volume {volume} is empty.",
@@ -157,25 +148,6 @@ def _major_of_files(engine: Engine, stack: Stack, volume: str, folder: str, imag
         f"image looks for it ({folder or 'its root'}).",
         hint="the same PGDATA as before in the environment of the service",
     )
-
-
-@contextmanager
-def _look(engine: Engine, stack: Stack, volume: str, image_id: str) -> Iterator[tuple[str, str]]:
-    mount = {"Type": "volume", "Source": volume}
-    with readable(engine, stack.project, image_id, mount) as found:
-        yield found
-
-
-def was_shut_down(engine: Engine, project: str, image_id: str, volume: str, folder: str) -> bool:
-    """Return whether the files in a volume were left in order by their server."""
-    mount = {"Type": "volume", "Source": volume}
-    with readable(engine, project, image_id, mount) as (helper, root):
-        files = read_database_files(engine, helper, (_joined(root, folder),), users=True)
-    return files is not None and files.is_clean
-
-
-def _joined(root: str, folder: str) -> str:
-    return f"{root}/{folder}".rstrip("/")
 
 
 def _image_of(engine: Engine, container: Container | None, major: str) -> str | None:

@@ -8,6 +8,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.errors import OwctlError, UsageError
+from owctl.figures import readable
 from owctl.lifecycle.services import Services
 from owctl.postgres.transfer import ClusterFacts, look_at
 from owctl.progress import Receiver, ignore
@@ -16,7 +17,6 @@ from owctl.project.upgrade_record import read_record
 from owctl.upgrade.postgres.journal import Journal, read_journal
 from owctl.upgrade.postgres.place import Place, find_place
 from owctl.volumes.one_off import volume_helper
-from owctl.volumes.space import readable
 
 # The new database takes about as much as the old one, and is copied once into the old one's volume.
 _COPIES = 2

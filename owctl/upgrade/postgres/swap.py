@@ -218,7 +218,7 @@ def start_database(engine: Engine, journal: Journal, services: Services) -> None
     remove_others(engine, services.stack, journal, journal.new_image)
     services.start([journal.service])
     # One whose port cannot be reached from here counts as ready as soon as it runs.
-    wait_for_answer(engine, services.server().container, services.timeout_seconds)
+    wait_for_answer(services.server(), services.timeout_seconds)
 
 
 def start_others(journal: Journal, services: Services) -> Journal:

@@ -13,11 +13,15 @@ from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
+from owctl.engine.execution import run
 from owctl.engine.volumes import inspect_volume, list_volumes
+from owctl.errors import TimedOut
+from owctl.postgres.files import DEFAULT_FOLDER
+from owctl.postgres.place import database_of
 
 VolumePart = Literal["files", "redis"]
+_DU_SECONDS = 10
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
-_DEFAULT_PGDATA = "/var/lib/postgresql/data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,8 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
     containers = tuple(
         sorted(list_containers(engine, stack.project), key=lambda c: (not c.is_running, c.service))
     )
-    kinds = {name: choose_probe(service).type for name, service in stack.services.items()}
-    database = next((name for name, kind in kinds.items() if kind == "postgres"), None)
+    place = database_of(stack)
+    database = place.name if place is not None else None
     labels = _project_volumes(engine, stack)
     keys = {volume.name: volume.key for volume in stack.volumes.values()} | labels
     mounted: dict[str, list[MountPoint]] = {}
@@ -86,7 +90,7 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
                 mounted.setdefault(mount.name, []).append(MountPoint(container, mount.destination))
     names = [*mounted, *sorted(labels.keys() - mounted.keys())]
     excluded = _database_volumes(stack, database, mounted)
-    redis = frozenset(name for name, kind in kinds.items() if kind == "redis")
+    redis = frozenset(n for n, each in stack.services.items() if choose_probe(each).type == "redis")
     of_redis = _mounted_by(stack, redis, mounted)
     sources: list[VolumeSource] = []
     for name in names:
@@ -110,6 +114,28 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
         redis_services=redis,
         helper_image_id=containers[0].image_id if containers else _any_image(engine, stack),
     )
+
+
+def volume_bytes(engine: Engine, source: VolumeSource, folder: str = "") -> int:
+    """Return how much a volume's files take (or those of a folder in it), 0 where that is not cheap.
+
+    ``du`` in the container that mounts it reads names and sizes only.
+    """
+    running = [point for point in source.mount_points if point.container.is_running]
+    if not running:
+        return 0
+    try:
+        answer = run(
+            engine,
+            running[0].container.id,
+            ["du", "-sk", f"{running[0].destination}/{folder}"],
+            user="0",
+            timeout_seconds=_DU_SECONDS,
+        )
+    except TimedOut:
+        return 0
+    size = answer.stdout.split(b"\t")[0].strip()
+    return int(size) * 1024 if size.isdigit() else 0
 
 
 def _any_image(engine: Engine, stack: Stack) -> str | None:
@@ -138,12 +164,12 @@ def _database_volumes(
     excluded = set()
     for name, points in mounted.items():
         for point in points:
-            pgdata = point.container.environment.get("PGDATA") or _DEFAULT_PGDATA
+            pgdata = point.container.environment.get("PGDATA") or DEFAULT_FOLDER
             if point.container.service == database and _overlap(pgdata, point.destination):
                 excluded.add(name)
     if database is not None:
         service = stack.services[database]
-        pgdata = service.environment.get("PGDATA") or _DEFAULT_PGDATA
+        pgdata = service.environment.get("PGDATA") or DEFAULT_FOLDER
         for mount in service.mounts:
             volume = stack.volumes.get(mount.source or "")
             if volume is not None and _overlap(pgdata, mount.target):

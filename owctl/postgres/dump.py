@@ -1,0 +1,110 @@
+"""A database dumped by the container's own pg_dump, from a snapshot in which its rows are counted."""
+
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Self
+
+from owctl.engine.containers import inspect_container
+from owctl.errors import OwctlError
+from owctl.postgres.database import APPLICATION_TABLES
+from owctl.postgres.psql import Server, SnapshotSession, last_lines
+
+LOCK_WAIT_MILLISECONDS = 300_000
+_KILLED = 137
+_ABOUT = """
+SELECT current_setting('server_version'), current_setting('server_version_num'),
+  current_database(), current_user, pg_encoding_to_char(encoding), datcollate,
+  pg_database_size(oid)
+FROM pg_database WHERE datname = current_database()
+"""
+_FILE_PATHS = """
+SELECT n.nspname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = 'file' AND c.relkind = 'r' AND a.attname = 'path' AND n.nspname = 'public'
+"""
+
+
+def dump(
+    server: Server, *options: str, failed: Callable[[int, bytes], OwctlError]
+) -> Generator[bytes, None, None]:
+    """Yield the dump of the server's database in pg_dump's own form, not compressed.
+
+    Raises what ``failed`` makes of pg_dump's exit code and the end of its complaints.
+    """
+    lock_wait = f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}"
+    argv = ["pg_dump", "-Fc", "-Z0", "--no-password", lock_wait, *options]
+    return server.output(argv, failed)
+
+
+class DatabaseSnapshot:
+    """The stack's database as one snapshot sees it; a context manager.
+
+    ``about`` is what a manifest says of it.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._session = SnapshotSession(server)
+        try:
+            row = self._session.ask(_ABOUT)[0]
+            self.tables = self._session.tables()
+        except BaseException:
+            self._session.close()
+            raise
+        self.about: dict[str, Any] = {
+            "server_version": row[0],
+            "server_version_number": int(row[1]),
+            "database": row[2],
+            "user": row[3],
+            "encoding": row[4],
+            "collation": row[5],
+        }
+        self.size_bytes = int(row[6])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    @property
+    def has_application_tables(self) -> bool:
+        """Whether these are Open WebUI's tables at all."""
+        names = {table.name for table in self.tables}
+        return all(name in names for name in APPLICATION_TABLES)
+
+    def dump(self) -> Generator[bytes, None, None]:
+        """Yield the dump, while the rows of every table are counted; raises OwctlError."""
+        self._session.send_count(self.tables)
+        # By this name the session ends it when owctl is gone.
+        server = self.server.with_variables(PGAPPNAME=self._session.application_name)
+        yield from dump(server, f"--snapshot={self._session.snapshot_id}", failed=self._dump_failed)
+
+    def rows(self) -> dict[str, int]:
+        """Return how many rows each table has, by ``schema.table``; to be called after a dump."""
+        return {t.key: count for t, count in self._session.counted(self.tables).items()}
+
+    def file_paths(self) -> Iterator[str]:
+        """Yield the paths of the uploaded files that the database names."""
+        if not self._session.ask(_FILE_PATHS):
+            return
+        self._session.send("COPY (SELECT path FROM public.file WHERE path <> '') TO STDOUT;")
+        for row in self._session.answer():
+            yield row[0]
+
+    def _dump_failed(self, code: int, complaints: bytes) -> OwctlError:
+        name = self.server.container.name
+        container = inspect_container(self.server.engine, self.server.container.id)
+        if container is None or not container.is_running:
+            message = f"The container {name} stopped while its database was dumped."
+        elif code == _KILLED:
+            message = (
+                f"pg_dump was killed in the container {name}: the container was "
+                "stopped while its database was dumped, or has too little memory."
+            )
+        else:
+            message = f"pg_dump failed in the container {name} (exit code {code})."
+        return OwctlError(
+            message,
+            hint=f"owctl logs {self.server.container.service}",
+            details=last_lines(complaints),
+        )
