@@ -14,8 +14,7 @@ from owctl.backup.member_file import cannot_write
 from owctl.errors import BackupInvalid, OwctlError, UsageError
 from owctl.project.private_file import put_file
 
-# -- What is known of a backup's soundness: a record beside its manifest, of the last look at it.
-
+# -- The record of the last look at a backup, beside its manifest.
 
 RECORD_NAME = "verification.json"
 SCHEMA = 1
@@ -73,8 +72,7 @@ def _manifest_hash(folder: Path) -> str | None:
         return None
 
 
-# -- The backups of a folder: which there are, and which one a user means.
-
+# -- Which backups there are, and which one a user means.
 
 FOLDER_NAME = "backups"
 LATEST = "latest"

@@ -2,13 +2,11 @@
 
 import contextlib
 import os
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from owctl.backup.encryption import Identity
 from owctl.backup.manifest import Manifest, Member
@@ -16,7 +14,7 @@ from owctl.backup.member_file import MemberContent
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
 from owctl.engine.images import Image, inspect_image, pull_image
-from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
@@ -25,15 +23,12 @@ from owctl.progress import Event, Receiver
 from owctl.scratch_folder import ScratchFolder, remove_abandoned
 from owctl.volumes.one_off import remove_helpers
 from owctl.volumes.space import check_reserve, free_bytes
+from owctl.volumes.sqlite import examine
 
-# -- A stored SQLite database, taken out of its backup for a while and checked by SQLite itself.
-
+# -- SQLite databases: taken out of the backup for a while.
 
 _PREFIX = ".owctl-drill-"
-_MOST_MESSAGES = 3
 _CHECK_ROOM_EVERY_BYTES = 64 * 1024 * 1024
-# Work of SQLite's between two moments at which Ctrl-C is heard.
-_STEPS = 100_000
 
 
 def check_sqlite_member(
@@ -55,7 +50,7 @@ def check_sqlite_member(
                 f"Cannot take {member.name} out of the backup: {error.strerror or error}.",
                 hint="set TMPDIR to a folder with room",
             ) from error
-        complaints, rows = _ask(path)
+        complaints, rows = examine(path, is_new=False)
     problems = []
     if complaints != list(member.detail.get("integrity_check", ["ok"])):
         problems.append(f"{member.name}: PRAGMA integrity_check says: {'; '.join(complaints)}")
@@ -74,22 +69,6 @@ def _take_out(folder: Path, member: Member, path: Path, identities: Sequence[Ide
                 unchecked_bytes = 0
                 check_reserve(path.parent)
         content.finish()
-
-
-def _ask(path: Path) -> tuple[list[str], dict[str, int]]:
-    from owctl.backup.create.sqlite import table_rows
-
-    uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
-    try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-            connection.set_progress_handler(lambda: 0, _STEPS)
-            pragma = f"PRAGMA integrity_check({_MOST_MESSAGES})"
-            complaints = [text for (text,) in connection.execute(pragma)]
-            return complaints, table_rows(connection)
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-            raise Interrupted("Interrupted.") from error
-        return [str(error)], {}
 
 
 @contextlib.contextmanager
@@ -112,8 +91,7 @@ def _scratch(folder: Path, size_bytes: int) -> Iterator[Path]:
     )
 
 
-# -- The drill: a backup is restored for a while, beside the stack, and compared with its manifest.
-
+# -- PostgreSQL: restored beside the stack, and the whole drill.
 
 _DATABASE = "owctl_drill"
 # Indexes come on top of what a dump holds, compression of long texts goes off; on the careful side.

@@ -16,18 +16,16 @@ from owctl.backup.encryption import (
     identity_needed,
     no_identity_fits,
 )
-from owctl.backup.manifest import Member
+from owctl.backup.manifest import Kind, Member
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
 from owctl.project.private_file import make_folder
-from owctl.volumes.archive_check import ArchiveSummary, check_archive
 from owctl.volumes.space import check_reserve
 
 if TYPE_CHECKING:
     from owctl.backup.encryption import Encryption, Encryptor
 
 
-# -- Writing one member: compressed, hashed and counted while it flows, on disk when finished.
-
+# -- Writing.
 
 # Every so often the disk is asked for its free space, and the user told how far it is.
 _REPORT_BYTES = 8 * 1024 * 1024
@@ -45,6 +43,12 @@ class Stored:
     size_bytes: int
     sha256: str
     content_size_bytes: int
+
+    def member(self, kind: Kind, **detail: object) -> Member:
+        """Return how it stands in the manifest; ``detail`` is what its kind adds."""
+        return Member(
+            self.name, kind, self.size_bytes, self.sha256, self.content_size_bytes, detail
+        )
 
 
 class MemberFile:
@@ -183,8 +187,7 @@ def _compressor() -> Any:  # noqa: ANN401  # zstandard's compression object has 
     return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
 
-# -- What a member holds: read from its file, hashed, decrypted and decompressed on the way.
-
+# -- Reading.
 
 _READ_BYTES = 1024 * 1024
 
@@ -322,39 +325,3 @@ class _Decrypted:
             return self._decryptor.read(size)
         except decryption_errors() as error:
             raise self._member_content.cannot_decrypt(error) from None
-
-
-def check_volume(
-    folder: Path,
-    member: Member,
-    *,
-    identities: Sequence[Identity] = (),
-    cancelled: Callable[[], bool] = lambda: False,
-) -> ArchiveSummary:
-    """Read a volume's member back, as ``verify_member`` does, and refuse what would do harm.
-
-    ``identities`` decrypt an encrypted one. It must unpack to just what the manifest says, for which there is room. ``cancelled`` is asked
-    now and then; Interrupted is raised when it says so. Raises BackupInvalid.
-    """
-    try:
-        with MemberContent(folder, member, identities=identities, cancelled=cancelled) as content:
-            try:
-                found = check_archive(content)
-            except BackupInvalid:
-                # A damaged file explains whatever was found in it.
-                content.finish()
-                raise
-            content.finish()
-        said = member.detail.get("entries"), member.detail.get("files_bytes")
-        if said not in ((None, None), (found.entries, found.files_bytes)):
-            raise BackupInvalid(
-                f"it unpacks to {found.entries} entries with {found.files_bytes} bytes, the "
-                f"manifest says {said[0]} and {said[1]}."
-            )
-    except BackupInvalid as error:
-        named = error.message.startswith(member.name)
-        raise BackupInvalid(
-            error.message if named else f"{member.name}: {error.message}",
-            hint=error.hint or "owctl backup list, for another one",
-        ) from error
-    return found

@@ -3,19 +3,20 @@
 import os
 import signal
 import subprocess
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
+from contextlib import closing
 from pathlib import Path
 
 from owctl.errors import UsageError
+from owctl.network import Deadline
 
 COMMAND_SECONDS = 60.0
 PING_SECONDS = 10.0
 _LARGEST_BODY_BYTES = 10_000
+_MOST_REDIRECTS = 10
 _STDERR = 2
+_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
 _NO_SHELLS = ("nologin", "false", "true")
 
 
@@ -67,31 +68,31 @@ def check_address(url: str) -> None:
 def ping(url: str, failure: str | None = None, timeout_seconds: float = PING_SECONDS) -> str | None:
     """Tell an address of success, or ``<address>/fail`` of a failure; return why that failed, or None.
 
-    Success is a GET, a failure a POST with the text as its body.
+    Success is a GET, a failure a POST with the text as its body. ``timeout_seconds`` is for all of it, redirections
+    included, which are followed to other addresses of HTTP and HTTPS.
     """
+    from owctl.http_client import HttpClient, NotHttpError, read_body
+
     parts = urllib.parse.urlsplit(url)
-    body = None
+    method, body = "GET", None
     if failure is not None:
         parts = parts._replace(path=parts.path.rstrip("/") + "/fail")
-        body = failure.encode("utf-8", "replace")[:_LARGEST_BODY_BYTES]
+        method, body = "POST", failure.encode("utf-8", "replace")[:_LARGEST_BODY_BYTES]
     host = parts.hostname or ""
-    request = urllib.request.Request(  # noqa: S310  # the scheme was checked
-        urllib.parse.urlunsplit(parts._replace(fragment="")),
-        data=body,
-        headers={"User-Agent": "owctl", "Content-Type": "text/plain; charset=utf-8"},
-    )
-    try:
-        with _opener().open(request, timeout=timeout_seconds) as answer:
-            answer.read(_LARGEST_BODY_BYTES)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return f"{host} answered {error.code}"
-    except (OSError, HTTPException, ValueError) as error:
-        # The text of an error may hold the address, and that is often a secret.
-        reason = getattr(error, "reason", error)
-        words = getattr(reason, "strerror", None) or type(reason).__name__
-        return f"{host} cannot be asked: {words}"
-    return None
+    address = urllib.parse.urlunsplit(parts._replace(fragment=""))
+    with closing(HttpClient(Deadline(timeout_seconds), proxies=True)) as client:
+        try:
+            with client.answer(
+                method, address, headers=_TEXT, content=body, redirects=_MOST_REDIRECTS
+            ) as answer:
+                read_body(answer, _LARGEST_BODY_BYTES)
+        except TimeoutError:
+            return f"{host} gave no complete answer within {timeout_seconds:g} s"
+        except (OSError, ValueError, NotHttpError) as error:
+            # The text of an error may hold the address, and that is often a secret.
+            words = getattr(error, "strerror", None) or type(error).__name__
+            return f"{host} cannot be asked: {words}"
+    return None if answer.is_success else f"{host} answered {answer.status_code}"
 
 
 def _shell(environ: Mapping[str, str]) -> str:
@@ -100,18 +101,3 @@ def _shell(environ: Mapping[str, str]) -> str:
     path = Path(shell)
     usable = path.is_absolute() and path.name not in _NO_SHELLS and os.access(path, os.X_OK)
     return shell if usable else "/bin/sh"
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Return what opens HTTP and HTTPS, and nothing else that a redirection may name."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)
-    return opener

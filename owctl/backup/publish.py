@@ -16,7 +16,7 @@ from pathlib import Path
 
 from owctl.backup.member_file import cannot_write
 from owctl.errors import Locked, OwctlError
-from owctl.project.private_file import make_folder, owner_of, sync_folder
+from owctl.project.private_file import give, make_folder, sync_folder
 
 PARTIAL_SUFFIX = ".partial"
 REMOVING_SUFFIX = ".removing"
@@ -78,12 +78,11 @@ class PartialBackup:
         """Give the folder its name, durably; the backup exists when this returns its path."""
         target = self.parent / self.id
         try:
-            owner = owner_of(self.parent)
             for found, _, names in os.walk(self.folder, topdown=False):
                 folder = Path(found)
-                if owner is not None:
-                    for path in (folder, *map(folder.joinpath, names)):
-                        os.chown(path, *owner, follow_symlinks=False)
+                # The folder last: before, nobody but root can put anything into it.
+                for path in (*map(folder.joinpath, names), folder):
+                    give(path, self.parent)
                 sync_folder(folder)
             self.folder.rename(target)
             self._published = True

@@ -19,10 +19,8 @@ from owctl.backup.publish import LOCK_NAME
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.dump_scan import DumpScanner
 from owctl.progress import Event, Receiver, ignore
-from owctl.volumes.tar_scan import TarScanner
-
-# -- Reading a backup back: sizes, SHA-256, compression, and the structure of what is inside.
-
+from owctl.volumes import sqlite
+from owctl.volumes.archive_check import check_archive
 
 _REPORT_BYTES = 8 * 1024 * 1024
 Check = Callable[[Iterator[bytes], Member], None]
@@ -45,7 +43,7 @@ def verify_member(
     cancelled: Callable[[], bool] = lambda: False,
     on_bytes: Callable[[int], None] | None = None,
 ) -> None:
-    """Read one member back and compare it with what the manifest says.
+    """Read one member back and compare it with what the manifest says; a restore takes what passes.
 
     An encrypted one is read as it is stored, its SHA-256 compared, where no ``identities`` are given.
     ``cancelled`` is asked now and then; Interrupted is raised when it says so. ``on_bytes`` is told,
@@ -57,7 +55,12 @@ def verify_member(
             if member.name.endswith(SUFFIX) and not identities:
                 content.finish_stored()
                 return
-            _CHECKS[member.kind](_reported(iter(content), on_bytes), member)
+            try:
+                _CHECKS[member.kind](_reported(iter(content), on_bytes), member)
+            except BackupInvalid:
+                # A damaged file explains whatever was found in it.
+                content.finish()
+                raise
             content.finish()
     except BackupInvalid as error:
         named = error.message.startswith(member.name)
@@ -101,11 +104,14 @@ def _check_size(path: Path, member: Member) -> None:
         raise BackupInvalid(f"it has {size} bytes, the manifest says {member.size_bytes}.")
 
 
-def _check_tar(content: Iterator[bytes], _: Member) -> None:
-    scanner = TarScanner()
-    for data in content:
-        scanner.feed(data)
-    scanner.finish()
+def _check_volume(content: Iterator[bytes], member: Member) -> None:
+    found = check_archive(content)
+    said = member.detail.get("entries"), member.detail.get("files_bytes")
+    if said not in ((None, None), (found.entries, found.files_bytes)):
+        raise BackupInvalid(
+            f"it unpacks to {found.entries} entries with {found.files_bytes} bytes, the "
+            f"manifest says {said[0]} and {said[1]}."
+        )
 
 
 def _check_database(content: Iterator[bytes], member: Member) -> None:
@@ -123,7 +129,7 @@ def _check_database(content: Iterator[bytes], member: Member) -> None:
 
 def _check_sqlite(content: Iterator[bytes], _: Member) -> None:
     first = next(content, b"")
-    if not first.startswith(b"SQLite format 3\0"):
+    if not first.startswith(sqlite.MAGIC):
         raise BackupInvalid("it is no SQLite database.")
     for _data in content:
         pass
@@ -136,13 +142,13 @@ def _check_nothing(content: Iterator[bytes], _: Member) -> None:
 
 _CHECKS: dict[Kind, Check] = {
     "database": _check_database,
-    "volume": _check_tar,
+    "volume": _check_volume,
     "sqlite": _check_sqlite,
     "configuration": _check_nothing,
 }
 
 
-# -- Verifying members in the background while the next ones are written, or not at all.
+# -- In the background, while the next members are written.
 
 
 class NoVerifier:
@@ -230,7 +236,7 @@ def _verified(member: Member) -> Event:
     return Event(member.name, "done", "verified", "member", done=member.content_size_bytes)
 
 
-# -- Looking at a whole backup again: every member is read, and what was found is written down.
+# -- A whole backup again, and what was found written down.
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from owctl.commands.options import (
-    dry_run_option,
-    examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
-)
+from owctl.commands.options import Run, examples, mutating
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 from owctl.figures import readable, readable_age
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.lifecycle.clean import Cleaned, PreparedClean
@@ -187,14 +182,13 @@ def _document(
 ) -> dict[str, Any]:
     items = shown.listing.items if outcome is None else outcome.cleaned.removed
     kept = [*shown.listing.kept, *(outcome.cleaned.kept if outcome else ())]
-    return {
-        "schema": 1,
-        "project": context.stack.project,
-        "dry_run": dry_run,
+    return json_document(
+        context.stack.project,
+        dry_run=dry_run,
         **{plural: [_item(i) for i in items if i.kind == kind] for kind, plural in _KINDS.items()},
-        "kept": [_kept(each) for each in kept],
-        "backup": str(outcome.backup) if outcome and outcome.backup else None,
-    }
+        kept=[_kept(each) for each in kept],
+        backup=str(outcome.backup) if outcome and outcome.backup else None,
+    )
 
 
 def _item(item: "Item") -> dict[str, Any]:
@@ -235,7 +229,7 @@ def make_backup(context: Context) -> Path:
 
     Raises OwctlError that says that nothing was removed.
     """
-    from owctl.backup.create.create import BackupRequest, create_backup
+    from owctl.backup.create.run import BackupRequest, create_backup
 
     stack, console, request = context.stack, context.console, BackupRequest()
     try:
@@ -269,20 +263,14 @@ _EXAMPLES = examples(
 )
 @click.option("--adopt", is_flag=True, help="Also a project that another folder started.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for the project's name.")
-@dry_run_option
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json")
 def clean(
     context: Context,
     keep_volumes: bool,
     images: bool,
     with_backup: bool,
     adopt: bool,
-    yes: bool,
-    dry_run: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Remove the containers, the networks and the data.
 
@@ -298,16 +286,17 @@ def clean(
     options = CleanOptions(volumes=not keep_volumes, images=images)
     _check_owner(context, adopt=adopt)
     shown = prepare_clean(engine, stack, options)
-    as_json = output_format == "json"
-    if not as_json:
+    if not how.as_json:
         show(context, shown)
     outcome = None
-    if not dry_run and (shown.listing.items or unfinished_restore(context)):
-        asking = not (yes or as_json)
-        if not yes:
+    if not how.dry_run and (shown.listing.items or unfinished_restore(context)):
+        if not how.yes:
+            asking = not how.as_json
             with_backup = _confirm(context, shown, asking=asking, with_backup=with_backup)
-        outcome = _clean(context, shown, lock_wait_seconds, adopt=adopt, with_backup=with_backup)
-    account(context, shown, outcome, as_json=as_json, dry_run=dry_run)
+        outcome = _clean(
+            context, shown, how.lock_wait_seconds, adopt=adopt, with_backup=with_backup
+        )
+    account(context, shown, outcome, as_json=how.as_json, dry_run=how.dry_run)
 
 
 def _check_owner(context: Context, *, adopt: bool) -> tuple[str, ...]:

@@ -44,9 +44,6 @@ def accept_output_options(command: click.Command) -> None:
         )
 
 
-# -- Groups that import a command when it is run or asked for its own help.
-
-
 class LazyGroup(click.Group):
     """A table of commands: name → (module below owctl.commands, function in it, help line).
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-# -- Completion in bash, zsh and fish: the scripts, and the answer to what they ask.
+# -- The scripts of bash, zsh and fish, and the answer to what they ask
 # A script hands the line up to the cursor over in ``COMP_LINE``; the answer is one offer a line: its kind
 # (``plain``, ``dir``, ``file``), the value, what it is, with tabs between.
 
@@ -123,7 +123,7 @@ def _line(item: "CompletionItem", prefix: str) -> str:
     return f"{item.type}\t{value}\t{what}"
 
 
-# -- ``owctl completion``: the script that makes a shell complete owctl's commands.
+# -- owctl completion
 
 
 _EXAMPLES = examples(

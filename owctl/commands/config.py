@@ -5,12 +5,10 @@ from typing import Any
 
 import click
 
-from owctl.commands.options import examples, pass_context
+from owctl.commands.options import examples, format_option, pass_context
 from owctl.compose.document import Plain
 from owctl.compose.model import Stack
 from owctl.context import Context
-
-# -- The resolved stack as a compose file that can be read again.
 
 
 def printable_spec(stack: Stack) -> dict[str, Any]:
@@ -29,9 +27,6 @@ def _escaped(value: Plain) -> Plain:
     return value
 
 
-# -- ``owctl config``: the resolved stack.
-
-
 _EXAMPLES = examples(
     "owctl config",
     "owctl config --validate",
@@ -43,15 +38,7 @@ _EXAMPLES = examples(
 @click.option("--show-secrets", is_flag=True, help="Print secrets in clear text.")
 @click.option("--validate", is_flag=True, help="Only check; print nothing but problems.")
 @click.option("--services", "only_services", is_flag=True, help="Print the services' names only.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["yaml", "json"]),
-    default="yaml",
-    show_default=True,
-    help="How to print it.",
-)
-@click.option("--json", "output_format", flag_value="json", help="Short for --format json.")
+@format_option("yaml", "json", text="How to print it.")
 @pass_context
 def config(
     context: Context, show_secrets: bool, validate: bool, only_services: bool, output_format: str
@@ -78,7 +65,7 @@ def config(
     else:
         document = _redacted(document, "")
     if output_format == "json":
-        context.console.json({"schema": 1, "project": stack.project, "config": document})
+        context.console.document(stack.project, config=document)
         return
     import yaml
 

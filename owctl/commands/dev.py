@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import click
 
 from owctl.commands.command_group import LazyGroup
-from owctl.commands.options import examples, pass_context
+from owctl.commands.options import examples, format_option, pass_context
 from owctl.context import Context, DevelopmentContext
 
 _EXAMPLES = (
@@ -17,15 +17,7 @@ _EXAMPLES = (
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["export", "dotenv", "json"]),
-    default="export",
-    show_default=True,
-    help="For a shell, for a .env file, or for a program.",
-)
-@click.option("--json", "output_format", flag_value="json", help="Short for --format json.")
+@format_option("export", "dotenv", "json", text="For a shell, for a .env file, or for a program.")
 @pass_context
 def env(context: Context, output_format: str) -> None:
     """Print the environment of a backend on this machine, with secrets.
@@ -40,8 +32,7 @@ def env(context: Context, output_format: str) -> None:
     variables = backend_environment(context.project.stack, context.stack)
     context.console.mask = unmasked
     if output_format == "json":
-        document = {"schema": 1, "project": context.stack.project, "environment": variables}
-        context.console.json(document)
+        context.console.document(context.stack.project, environment=variables)
         return
     context.console.result("\n".join(_lines(variables, dotenv=output_format == "dotenv")))
 

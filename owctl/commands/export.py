@@ -129,9 +129,9 @@ def _open(
         from owctl.migrate.export.sqlite import open_container
 
         return open_container(context.engine, from_container)
-    from owctl.migrate.export.postgres import open_database
+    from owctl.migrate.export.postgres import PostgresOrigin, find_postgres
 
-    return open_database(context.engine, context.stack)
+    return PostgresOrigin(context.engine, find_postgres(context.engine, context.stack))
 
 
 def _list(context: Context, origin: "Origin", *, as_json: bool) -> None:
@@ -140,7 +140,7 @@ def _list(context: Context, origin: "Origin", *, as_json: bool) -> None:
     rows = origin.count_rows()
     if as_json:
         listed: list[dict[str, Any]] = [{"table": name, "rows": rows[name]} for name in rows]
-        context.console.json({"schema": 1, "project": _project(context), "tables": listed})
+        context.console.document(_project(context), tables=listed)
         return
     shown = [(name, f"{count:,}") for name, count in rows.items()]
     context.console.table([Column("TABLE"), Column("ROWS", right=True)], shown)

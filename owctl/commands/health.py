@@ -1,7 +1,7 @@
 """`owctl health`: asks every service, in its own protocol, whether it works."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -110,40 +110,19 @@ _EXAMPLES = examples(
     "collector.",
 )
 @pass_context
-def health(
-    context: Context,
-    services: tuple[str, ...],
-    deep: bool,
-    wait: bool,
-    timeout_seconds: float | None,
-    watch: bool,
-    interval_seconds: float | None,
-    probe_timeout_seconds: float,
-    output_format: str,
-    output: Path | None,
-) -> int:
+def health(context: Context, /, **given: Any) -> int:  # noqa: ANN401  # click's
     """Ask every service, in its own protocol, whether it works.
 
     Exits with 0 if all that were asked are healthy, else with 3. Only with --format nagios: 0, 1, 2
     and 3 as monitoring plugins do.
     """
-    request = Request(
-        services=services,
-        deep=deep,
-        wait=wait,
-        timeout_seconds=timeout_seconds,
-        watch=watch,
-        interval_seconds=interval_seconds,
-        probe_timeout_seconds=probe_timeout_seconds,
-        output_format=output_format,
-        output=output,
-    )
-    if output_format == "nagios":
+    request = Request(**given)
+    if request.output_format == "nagios":
         return _as_plugin(context, request)
     refuse_nonsense(request)
-    if watch:
+    if request.watch:
         return _watch(context, request)
-    if wait:
+    if request.wait:
         return _wait(context, request)
     report = _ask(context, request)
     _print(context, request, report)

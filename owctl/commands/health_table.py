@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from owctl.ui.watch import LiveTable
 
 
-# -- How `owctl health` shows a report: the table, and the table that `--watch` keeps drawing.
+# -- A report as a table
 
 
 STYLES = {"healthy": "green", "starting": "yellow", "skipped": "dim"}
@@ -96,7 +96,7 @@ def live_rows(
     return columns, rows
 
 
-# -- `owctl health --watch`: a live table on a terminal; lines on change, or JSON lines, elsewhere.
+# -- owctl health --watch
 
 
 def watch(

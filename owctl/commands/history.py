@@ -36,7 +36,7 @@ def history(context: Context, count: int, output_format: str) -> None:
     entries = read(context.settings.project_dir)[-count:]
     if output_format == "json":
         project = context.stack.project
-        context.console.json({"schema": 1, "project": project, "entries": entries})
+        context.console.document(project, entries=entries)
         return
     if not entries:
         context.console.info("Nothing has been changed here by owctl yet.")

@@ -277,24 +277,21 @@ def recorded(context: Context, command: str) -> Iterator[None]:
 def show_plan(context: Context, plan: Plan, *, as_json: bool = False) -> None:
     """Print a plan, one step a line, or that there is nothing to do; or all of it as a document."""
     if as_json:
-        context.console.json(
-            {
-                "schema": 1,
-                "project": context.stack.project,
-                "dry_run": True,
-                "changes": bool(plan.changes),
-                "steps": [
-                    {
-                        "kind": step.kind,
-                        "subject": step.subject,
-                        "service": step.service,
-                        "number": None if step.service is None else step.number,
-                        "name": step.name,
-                        "reason": step.reason,
-                    }
-                    for step in plan.steps
-                ],
-            }
+        context.console.document(
+            context.stack.project,
+            dry_run=True,
+            changes=bool(plan.changes),
+            steps=[
+                {
+                    "kind": step.kind,
+                    "subject": step.subject,
+                    "service": step.service,
+                    "number": None if step.service is None else step.number,
+                    "name": step.name,
+                    "reason": step.reason,
+                }
+                for step in plan.steps
+            ],
         )
         return
     for step in plan.changes:

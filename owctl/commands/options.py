@@ -1,50 +1,23 @@
 """Options, arguments and questions that several commands share."""
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import click
 
 from owctl.commands.completers import complete_service
 from owctl.context import Context
-from owctl.errors import ConfirmationRequired, OwctlError
-
-# -- Asking before something is lost: on the terminal, or not at all.
-
-
-def require_answerable(yes: bool, what: str) -> None:
-    """Refuse early what would have to be asked where nobody can answer.
-
-    ``what`` ends the sentence "owctl asks before it …". Raises ConfirmationRequired.
-    """
-    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfirmationRequired(
-            f"owctl asks before it {what}, and there is no terminal to ask on.",
-            hint="the same command with --yes",
-        )
-
-
-def confirm(context: Context, yes: bool, question: str, what: str) -> None:
-    """Ask ``question`` unless ``yes``; raises OwctlError if the answer is no."""
-    if yes:
-        return
-    answer = context.console.confirm(question)
-    if answer is None:
-        require_answerable(yes, what)
-    if not answer:
-        raise OwctlError("Nothing was changed.", hint="the same command, and y")
-
-
-# -- Options and arguments that several commands share.
-
+from owctl.errors import ConfirmationRequired, Interrupted, OwctlError
 
 pass_context = click.make_pass_decorator(Context)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def format_option(*formats: str) -> Decorator:
+def format_option(*formats: str, text: str = "How to print the result.") -> Decorator:
     """``--format`` with ``--json`` as its short form; the command gets ``output_format``."""
     choices = formats or ("table", "json")
 
@@ -58,7 +31,7 @@ def format_option(*formats: str) -> Decorator:
             type=click.Choice(choices),
             default=choices[0],
             show_default=True,
-            help="How to print the result.",
+            help=text,
         )(function)
 
     return decorate
@@ -130,3 +103,98 @@ timeout_option = click.option(
     help="How long each service may take until it answers.",
 )
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a command is to change something; what it has no option for is as it stands here."""
+
+    yes: bool = False
+    timeout_seconds: float = 300
+    dry_run: bool = False
+    lock_wait_seconds: float = 0
+    output_format: str = "table"
+
+    @property
+    def as_json(self) -> bool:
+        """Whether the result is one JSON document."""
+        return self.output_format == "json"
+
+
+def mutating(
+    *formats: str,
+    yes: bool = False,
+    timeout: bool = False,
+    dry_run: bool = True,
+    plan: bool = False,
+) -> Decorator:
+    """Give a command that changes something its context, and a Run by the name of ``how``.
+
+    ``--lock-wait`` all have; ``formats`` are those of ``--format``, ``plan`` adds ``--json`` to
+    ``--dry-run``. An option of the command's own by the name of a field goes into ``how``, too.
+    """
+    stack = [
+        *([yes_option] if yes else []),
+        *([timeout_option] if timeout else []),
+        *([plan_options] if plan else [dry_run_option] if dry_run else []),
+        lock_wait_option,
+        *([format_option(*formats)] if formats else []),
+    ]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @pass_context
+        @functools.wraps(function)
+        def command(context: Context, /, **given: Any) -> Any:  # noqa: ANN401  # click's
+            if given.pop("as_json", False):
+                given["output_format"] = "json"
+            shared = {each.name: given.pop(each.name) for each in fields(Run) if each.name in given}
+            return function(context, how=Run(**shared), **given)
+
+        changing: Callable[..., Any] = command
+        for option in reversed(stack):
+            changing = option(changing)
+        return changing
+
+    return decorate
+
+
+# -- Asking before something is lost
+
+
+def require_answerable(yes: bool, what: str) -> None:
+    """Refuse early what would have to be asked where nobody can answer.
+
+    ``what`` ends the sentence "owctl asks before it …". Raises ConfirmationRequired.
+    """
+    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfirmationRequired(
+            f"owctl asks before it {what}, and there is no terminal to ask on.",
+            hint="the same command with --yes",
+        )
+
+
+def confirm(
+    context: Context,
+    yes: bool,
+    question: str,
+    unanswered: str | ConfirmationRequired,
+    *,
+    declined: str | None = None,
+    ask: bool = True,
+) -> None:
+    """Ask ``question`` unless ``yes``.
+
+    Raises ``unanswered``, or that of ``require_answerable``, where nobody can answer or ``ask`` is
+    False; if the answer is no, Interrupted with ``declined``, or OwctlError without.
+    """
+    if yes:
+        return
+    answer = context.console.confirm(question) if ask else None
+    if answer is None:
+        if isinstance(unanswered, ConfirmationRequired):
+            raise unanswered
+        require_answerable(yes, unanswered)
+    if not answer and declined is not None:
+        raise Interrupted(declined)
+    if not answer:
+        raise OwctlError("Nothing was changed.", hint="the same command, and y")

@@ -4,14 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import (
-    dry_run_option,
-    examples,
-    lock_wait_option,
-    pass_context,
-    services_argument,
-    timeout_option,
-)
+from owctl.commands.options import Run, examples, mutating, services_argument
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
@@ -33,19 +26,14 @@ _EXAMPLES = examples(
 @click.option(
     "--up", is_flag=True, help="Then replace what runs the old image, and wait until it answers."
 )
-@timeout_option
-@dry_run_option
-@lock_wait_option
-@pass_context
+@mutating(timeout=True)
 def rebuild(
     context: Context,
     services: tuple[str, ...],
     use_cache: bool,
     pull: bool,
     up: bool,
-    timeout_seconds: float,
-    dry_run: bool,
-    lock_wait_seconds: float,
+    how: Run,
 ) -> None:
     """Build the images of services that are built here.
 
@@ -65,13 +53,13 @@ def rebuild(
         )
     if not buildable:
         context.console.info("No service of this stack is built here; nothing to build.")
-    elif dry_run:
+    elif how.dry_run:
         _show(context, buildable, up=up)
     elif up:
-        with mutation(context, "rebuild", lock_wait_seconds):
-            _build_and_start(context, buildable, use_cache, pull, timeout_seconds)
+        with mutation(context, "rebuild", how.lock_wait_seconds):
+            _build_and_start(context, buildable, use_cache, pull, how.timeout_seconds)
     else:
-        with mutation(context, "rebuild", lock_wait_seconds):
+        with mutation(context, "rebuild", how.lock_wait_seconds):
             _build(context, buildable, use_cache, pull)
         context.console.info("`owctl start` takes the new images up.")
         if kept:

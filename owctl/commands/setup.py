@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import dry_run_option, examples, lock_wait_option, pass_context
+from owctl.commands.options import Run, examples, mutating
 from owctl.context import Context
 from owctl.errors import EngineUnavailable, OwctlError, UsageError
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.postgres.login import Outcome
     from owctl.project.setup_plan import SetupPlan, SetupRequest
 
 
-# -- ``owctl setup --sync-password``: the running database learns the password of ``.env``.
+# -- owctl setup --sync-password
 
 
 _SENTENCES: "dict[Outcome, str]" = {
@@ -28,9 +29,7 @@ _SENTENCES: "dict[Outcome, str]" = {
 }
 
 
-def synchronise(
-    context: Context, *, as_json: bool, dry_run: bool, lock_wait_seconds: float
-) -> None:
+def synchronise(context: Context, how: Run) -> None:
     """Change the database's password, under the project's lock, and say what was done."""
     from owctl.commands.mutation import mutation
     from owctl.postgres.login import sync_password
@@ -40,28 +39,23 @@ def synchronise(
     stack, engine = context.stack, context.engine
     hint = "owctl config shows the stack's services"
     service = require_database(stack, "", hint=hint).service
-    if dry_run:
+    if how.dry_run:
         outcome = sync_password(engine, stack, service, dry_run=True)
     else:
-        with mutation(context, "setup --sync-password", lock_wait_seconds):
+        with mutation(context, "setup --sync-password", how.lock_wait_seconds):
             check_owner(engine, stack.project, stack.working_dir, adopt=False)
             outcome = sync_password(engine, stack, service)
-    if as_json:
-        document = {
-            "schema": 1,
-            "project": stack.project,
-            "service": service.name,
-            "dry_run": dry_run,
-            "password": outcome,
-        }
-        context.console.json(document)
+    if how.as_json:
+        context.console.document(
+            stack.project, service=service.name, dry_run=how.dry_run, password=outcome
+        )
         return
     context.console.result(_SENTENCES[outcome].format(service.name))
     if outcome == "changed":
         context.console.info("Next: owctl start, which gives the services the same password.")
 
 
-# -- ``owctl setup``: everything a project needs before its first start.
+# -- owctl setup
 
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -98,9 +92,7 @@ _EXAMPLES = examples(
     "there is something.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@dry_run_option
-@lock_wait_option
-@pass_context
+@mutating()
 def setup(
     context: Context,
     demo: bool,
@@ -108,9 +100,7 @@ def setup(
     assignments: tuple[str, ...],
     sync_password: bool,
     diff: bool,
-    as_json: bool,
-    dry_run: bool,
-    lock_wait_seconds: float,
+    how: Run,
 ) -> int:
     """Write .env with generated secrets, and compose files if none.
 
@@ -121,13 +111,13 @@ def setup(
     changed, where it knows what it had written. It changes nothing; `patch -p1` takes it over.
     """
     if diff:
-        if demo or adopt or assignments or sync_password or dry_run:
+        if demo or adopt or assignments or sync_password or how.dry_run:
             raise UsageError(
                 "--diff only looks: it goes with no other wish.", hint="owctl setup --diff"
             )
         from owctl.commands.setup_diff import show_difference
 
-        return show_difference(context, as_json=as_json)
+        return show_difference(context, as_json=how.as_json)
     if sync_password:
         if demo or adopt or assignments:
             raise UsageError(
@@ -135,7 +125,7 @@ def setup(
                 hint="owctl setup first, then owctl setup --sync-password",
             )
 
-        synchronise(context, as_json=as_json, dry_run=dry_run, lock_wait_seconds=lock_wait_seconds)
+        synchronise(context, how)
         return 0
     from owctl.environment.secrets import Mask, secret_values
     from owctl.project.lock import folder_lock
@@ -154,19 +144,19 @@ def setup(
     )
     known = {name: settings.environment.get(name) for name in SECRET_NAMES}
     context.console.mask = Mask(secret_values({**known, **request.assignments}))
-    if dry_run:
+    if how.dry_run:
         plan = _plan(request)
     else:
-        with folder_lock(settings.project_dir, "setup", wait_seconds=lock_wait_seconds):
+        with folder_lock(settings.project_dir, "setup", wait_seconds=how.lock_wait_seconds):
             plan = _plan(request)
             apply_setup(plan)
             _remember(context, plan)
-    if plan.changes and not dry_run:
+    if plan.changes and not how.dry_run:
         _record(context, plan, round((time.monotonic() - started) * 1000))
-    if as_json:
-        context.console.json(_document(plan, dry_run))
+    if how.as_json:
+        context.console.json(_document(plan, how.dry_run))
     else:
-        _show(context, plan, dry_run)
+        _show(context, plan, how.dry_run)
     return 0
 
 
@@ -230,19 +220,18 @@ def _record(context: Context, plan: "SetupPlan", duration_ms: int) -> None:
 
 
 def _document(plan: "SetupPlan", dry_run: bool) -> dict[str, object]:
-    return {
-        "schema": 1,
-        "project": plan.project,
-        "directory": str(plan.directory),
-        "dry_run": dry_run,
-        "files": [
+    return json_document(
+        plan.project,
+        directory=str(plan.directory),
+        dry_run=dry_run,
+        files=[
             {"path": _relative(file.path, plan.directory), "action": file.action}
             for file in plan.files
         ],
-        "generated": list(plan.generated),
-        "kept": list(plan.kept),
-        "notes": list(plan.notes),
-    }
+        generated=list(plan.generated),
+        kept=list(plan.kept),
+        notes=list(plan.notes),
+    )
 
 
 def _show(context: Context, plan: "SetupPlan", dry_run: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from owctl import __version__
 from owctl.context import Context
 from owctl.errors import ConfigurationError, UsageError
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.project.setup_diff import SetupDifference
@@ -49,18 +50,17 @@ def show_difference(context: Context, *, as_json: bool) -> int:
 
 
 def _document(found: "SetupDifference", project: str | None, directory: str) -> dict[str, object]:
-    return {
-        "schema": 1,
-        "project": project,
-        "directory": directory,
-        "owctl_version": __version__,
-        "base_version": found.base_version,
-        "ours": found.is_ours,
-        "differs": found.differs,
-        "files": [asdict(file) for file in found.files],
-        "variables": [asdict(variable) for variable in found.variables],
-        "environment_diff": found.environment_diff,
-    }
+    return json_document(
+        project,
+        directory=directory,
+        owctl_version=__version__,
+        base_version=found.base_version,
+        ours=found.is_ours,
+        differs=found.differs,
+        files=[asdict(file) for file in found.files],
+        variables=[asdict(variable) for variable in found.variables],
+        environment_diff=found.environment_diff,
+    )
 
 
 def _show(context: Context, found: "SetupDifference") -> None:

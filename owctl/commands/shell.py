@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from owctl.engine.containers import Container
 
 
-# -- The container of a service that a command goes into, or why there is none.
+# -- The container that a command goes into
 
 
 class NotRunning(OwctlError):
@@ -78,7 +78,7 @@ def _not_running(container: "Container", service: str) -> NotRunning:
     )
 
 
-# -- ``owctl shell``: psql, redis-cli or a shell in a service, or any command in it.
+# -- owctl shell
 
 
 OWN_FAILURE = 125
@@ -276,11 +276,7 @@ def _program(
     argument could be read by everyone in the container.
     """
     from owctl.compose.services import choose_probe
-    from owctl.health.target import (
-        command_of,
-        container_environment,
-        redis_password,
-    )
+    from owctl.health.target import command_of, container_environment, redis_password
     from owctl.postgres.place import credentials_of
 
     environment = container_environment(service, container)

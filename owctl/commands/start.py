@@ -4,15 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import (
-    examples,
-    ignore_option,
-    lock_wait_option,
-    pass_context,
-    plan_options,
-    services_argument,
-    timeout_option,
-)
+from owctl.commands.options import Run, examples, ignore_option, mutating, services_argument
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.doctor.finding import START_CHECKS
@@ -36,7 +28,6 @@ _THERE = "(there)"
 @click.command(epilog=_EXAMPLES)
 @services_argument
 @click.option("--no-wait", is_flag=True, help="Do not wait until the services answer.")
-@timeout_option
 @click.option("--build", is_flag=True, help="Build images first, even those that exist.")
 @click.option("--pull", is_flag=True, help="Pull images first, even those that exist.")
 @click.option("--recreate", is_flag=True, help="Replace containers even when nothing changed.")
@@ -49,23 +40,18 @@ _THERE = "(there)"
 )
 @click.option("--adopt", is_flag=True, help="Take over a project that another folder started.")
 @ignore_option(START_CHECKS)
-@plan_options
-@lock_wait_option
-@pass_context
+@mutating(timeout=True, plan=True)
 def start(
     context: Context,
     services: tuple[str, ...],
     no_wait: bool,
-    timeout_seconds: float,
     build: bool,
     pull: bool,
     recreate: bool,
     scales: tuple[str, ...],
     adopt: bool,
     ignore: tuple[str, ...],
-    dry_run: bool,
-    as_json: bool,
-    lock_wait_seconds: float,
+    how: Run,
 ) -> None:
     """Start the stack and wait until every service answers.
 
@@ -83,10 +69,10 @@ def start(
     scale = _scale(stack, scales)
     check_scale(stack, scale, with_dependencies(stack, names))
     options = StartOptions(wait=not no_wait, recreate=recreate, pull=pull, build=build, scale=scale)
-    if dry_run:
-        show_plan(context, prepare_start(engine, stack, names, options).plan, as_json=as_json)
+    if how.dry_run:
+        show_plan(context, prepare_start(engine, stack, names, options).plan, as_json=how.as_json)
         return
-    with mutation(context, "start", lock_wait_seconds):
+    with mutation(context, "start", how.lock_wait_seconds):
         owners = check_owner(engine, stack.project, stack.working_dir, adopt=adopt)
         if owners:
             remember_adoption(stack.working_dir, stack.project, owners)
@@ -101,7 +87,7 @@ def start(
                 stack,
                 prepared,
                 Display(context.console, progress),
-                timeout_seconds=timeout_seconds,
+                timeout_seconds=how.timeout_seconds,
                 pull=pull,
             )
     report(context, names, prepared.plan, made.ready_seconds)

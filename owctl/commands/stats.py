@@ -16,6 +16,7 @@ from owctl.errors import Interrupted, OwctlError
 from owctl.figures import UNKNOWN, clock_text, memory_text, moment_text, percent_text, transfer_text
 from owctl.observe.sampling import rounds
 from owctl.observe.stats import Usage
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from owctl.ui.watch import LiveTable
 
 
-# -- How `owctl stats` shows a round: as many columns as fit the terminal, or all of them as JSON.
+# -- A round as a table and as JSON
 
 
 GAP_COLUMNS = 2
@@ -147,12 +148,11 @@ def state_of(row: "ContainerUsage") -> str:
 
 def document(project: str, found: "Round") -> dict[str, Any]:
     """Return what `owctl stats --json` prints; keys are only ever added."""
-    return {
-        "schema": 1,
-        "project": project,
-        "taken_at": moment_text(found.taken_at),
-        "services": [_json(row) for row in found.rows],
-    }
+    return json_document(
+        project,
+        taken_at=moment_text(found.taken_at),
+        services=[_json(row) for row in found.rows],
+    )
 
 
 def _json(row: "ContainerUsage") -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _state_style(row: "ContainerUsage") -> str:
     return STYLES.get(state_of(row), "red")
 
 
-# -- `owctl stats` that goes on: a live table on a terminal; tables or JSON lines elsewhere.
+# -- Round after round
 
 
 FIRST_INTERVAL_SECONDS = 1.0
@@ -256,12 +256,11 @@ def _tables(context: "Context", found: "Iterator[Round | OwctlError]") -> None:
 
 def _document(project: str, found: "Round | OwctlError") -> dict[str, Any]:
     if isinstance(found, OwctlError):
-        nothing: dict[str, Any] = {"schema": 1, "project": project, "taken_at": moment_text()}
-        return nothing | {"services": [], "error": found.message}
+        return json_document(project, taken_at=moment_text(), services=[], error=found.message)
     return document(project, found)
 
 
-# -- ``owctl stats``: what the containers consume, once or all the time.
+# -- owctl stats
 
 
 WATCH_INTERVAL_SECONDS = 2.0

@@ -48,8 +48,7 @@ def status(context: Context, services: tuple[str, ...], output_format: str) -> N
             _missing_json(name, stack.services[name].image_name(stack.project)) for name in missing
         ]
         rows.sort(key=lambda row: order.get(row["service"], len(order)))
-        document = {"schema": 1, "project": stack.project, "services": rows}
-        context.console.json({**document, **upgrades_document(context)})
+        context.console.document(stack.project, services=rows, **upgrades_document(context))
         return
     lines: dict[str, list[list[str | Cell]]] = {}
     for container in found:

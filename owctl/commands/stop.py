@@ -2,18 +2,11 @@
 
 import click
 
-from owctl.commands.options import (
-    examples,
-    lock_wait_option,
-    pass_context,
-    plan_options,
-    services_argument,
-    timeout_option,
-)
+from owctl.commands.options import Run, examples, mutating, services_argument
 from owctl.commands.progress import Display
 from owctl.context import Context
 
-# -- ``owctl stop``: stop and remove the containers and the network; the data stays.
+# -- owctl stop
 
 
 _STOP_EXAMPLES = examples(
@@ -27,16 +20,12 @@ _STOP_EXAMPLES = examples(
 @click.option(
     "--remove-orphans", is_flag=True, help="Also containers that no compose file describes."
 )
-@plan_options
-@lock_wait_option
-@pass_context
+@mutating(plan=True)
 def stop(
     context: Context,
     services: tuple[str, ...],
     remove_orphans: bool,
-    dry_run: bool,
-    as_json: bool,
-    lock_wait_seconds: float,
+    how: Run,
 ) -> None:
     """Remove the containers and the network; keep the data.
 
@@ -48,14 +37,14 @@ def stop(
 
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]
-    if dry_run:
+    if how.dry_run:
         show_plan(
             context,
             prepare_stop(engine, stack, names, orphans=remove_orphans).plan,
-            as_json=as_json,
+            as_json=how.as_json,
         )
         return
-    with mutation(context, "stop", lock_wait_seconds):
+    with mutation(context, "stop", how.lock_wait_seconds):
         prepared = prepare_stop(engine, stack, names, orphans=remove_orphans)
         if not prepared.plan.steps:
             context.console.info(f"{stack.project} is not running; nothing to stop.")
@@ -74,7 +63,7 @@ def stop(
     )
 
 
-# -- ``owctl restart``: restart services and wait until they answer.
+# -- owctl restart
 
 
 _RESTART_EXAMPLES = examples(
@@ -85,17 +74,11 @@ _RESTART_EXAMPLES = examples(
 
 @click.command(epilog=_RESTART_EXAMPLES)
 @services_argument
-@timeout_option
-@plan_options
-@lock_wait_option
-@pass_context
+@mutating(timeout=True, plan=True)
 def restart(
     context: Context,
     services: tuple[str, ...],
-    timeout_seconds: float,
-    dry_run: bool,
-    as_json: bool,
-    lock_wait_seconds: float,
+    how: Run,
 ) -> None:
     """Restart services and wait until they answer.
 
@@ -107,10 +90,10 @@ def restart(
 
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]
-    if dry_run:
-        show_plan(context, prepare_restart(engine, stack, names).plan, as_json=as_json)
+    if how.dry_run:
+        show_plan(context, prepare_restart(engine, stack, names).plan, as_json=how.as_json)
         return
-    with mutation(context, "restart", lock_wait_seconds):
+    with mutation(context, "restart", how.lock_wait_seconds):
         prepared = prepare_restart(engine, stack, names)
         with context.console.progress(f"Restarting {stack.project}") as progress:
             run(
@@ -118,6 +101,6 @@ def restart(
                 stack,
                 prepared,
                 Display(context.console, progress),
-                timeout_seconds=timeout_seconds,
+                timeout_seconds=how.timeout_seconds,
             )
     context.console.info(f"Restarted {', '.join(names)}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from owctl.compose.model import Probe, Service, Stack
 from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
-from owctl.health import http, postgres, redis, socketio, target
+from owctl.health import http, postgres, redis, target
 from owctl.health.parallel import at_once
 from owctl.health.result import HealthReport, ProbeResult, ServiceHealth, ServiceStatus, printable
 from owctl.health.target import Address, find_address
@@ -110,7 +110,7 @@ def _run(
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MINIMUM_GRACE_SECONDS = 10.0
-# Probes that send nothing secret.
+# Probes that send nothing secret; they speak HTTP.
 _OPEN = ("http", "socketio")
 
 
@@ -162,6 +162,9 @@ def check_containers(
     gating: bool = False,
 ) -> HealthReport:
     """Probe the containers of the services, as they were listed, at once."""
+    if any(choose_probe(service).type in _OPEN for service in services):
+        # Now, so that it delays no probe: the first to be asked would load it beside the others.
+        import owctl.http_client  # noqa: F401
     started = time.monotonic()
     checked_at = datetime.now(UTC)
     checks = []
@@ -296,7 +299,7 @@ def _speak(
     if probe.type == "http":
         return http.probe(host, port, path=path, **way)
     if probe.type == "socketio":
-        return socketio.probe(host, port, path=path, gating=gating, **way)
+        return http.probe_socketio(host, port, path=path, gating=gating, **way)
     environment = target.container_environment(service, container)
     if probe.type == "redis":
         command = target.command_of(service, container)

@@ -1,22 +1,31 @@
-"""The HTTP probe: one GET, healthy if the answer is 2xx and complete.
+"""The probes that speak HTTP: one GET, healthy if the answer is 2xx and complete; and Socket.IO, whose session is opened by polling and closed again."""
 
-It reads answers with the standard library's http.client over our own deadline, not with httpx:
-httpx costs 130 ms to import, more than all probes of a healthy stack together, and its timeouts are
-per read. Redirects are not followed: they would prove another server's health.
-"""
-
-import http.client
-import socket
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from owctl.health.result import ProbeResult, printable
-from owctl.health.wire import ClosedEarlyError, Wire, WrongProtocolError, converse
+from owctl.health.wire import WrongProtocolError, verdict
+from owctl.network import Deadline
 
+if TYPE_CHECKING:
+    from owctl.http_client import HttpClient
+
+
+# -- The HTTP probe: one GET, healthy if the answer is 2xx and complete.
+# Redirects are not followed: they would prove another server's health. Nor is a proxy of the
+# environment asked: a stack on this machine is not behind it.
+
+
+# What a web server answers where it does not reach what it stands in front of.
+GATEWAY_ERRORS = (502, 503, 504)
 MAX_BODY_BYTES = 64 * 1024
 _KEPT_IN_PATHS = "/%?&=:@!$'()*+,;~"
+_TEXT = {"Content-Type": "text/plain;charset=UTF-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,53 @@ class Answer:
         return 200 <= self.status < 300
 
 
+class Server:
+    """A server that is asked, by a client whose deadline holds for all questions together."""
+
+    def __init__(self, host: str, port: int, client: "HttpClient") -> None:
+        self._origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._client = client
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """Send one request, over a connection of its own, and read the answer.
+
+        Raises OSError when the connection fails, WrongProtocolError when the answer is not HTTP.
+        """
+        from owctl.http_client import NotHttpError, read_body
+
+        # As a target of its own: in a URL, httpx would normalise it.
+        target = quote(path, safe=_KEPT_IN_PATHS)
+        headers = _TEXT if body is not None else {}
+        try:
+            with self._client.answer(
+                method, self._origin, target=target, headers=headers, content=body
+            ) as response:
+                content = read_body(response, MAX_BODY_BYTES)
+        except NotHttpError as error:
+            raise WrongProtocolError(f"not HTTP: answered {printable(str(error), 60)}") from None
+        location = response.headers.get("Location", "")
+        return Answer(response.status_code, response.reason_phrase, location, content)
+
+
+def converse(
+    host: str,
+    port: int,
+    timeout_seconds: float,
+    exchange: Callable[[Server], ProbeResult],
+    through: Path | None = None,
+) -> ProbeResult:
+    """Let ``exchange`` ask and judge, and turn whatever fails into a verdict.
+
+    Returns the verdict with its latency; never raises for anything a server can do.
+    """
+    # Before the time runs: httpx takes a moment to load.
+    from owctl.http_client import HttpClient
+
+    with closing(HttpClient(Deadline(timeout_seconds), through)) as client:
+        server = Server(host, port, client)
+        return verdict(client, timeout_seconds, lambda: exchange(server))
+
+
 def probe(
     host: str,
     port: int,
@@ -47,52 +103,80 @@ def probe(
     ``timeout_seconds`` bounds the whole probe; ``through`` is a socket that leads there.
     """
     return converse(
-        host, port, timeout_seconds, lambda wire: judge(request(wire, "GET", path)), through
+        host, port, timeout_seconds, lambda server: judge(server.ask("GET", path)), through
     )
-
-
-def request(wire: Wire, method: str, path: str, body: bytes = b"") -> Answer:
-    """Send one request over a connected wire and read the answer.
-
-    Raises OSError when the connection fails, WrongProtocolError when the answer is not HTTP.
-    """
-    wire.send(_head(wire, method, path, body) + body)
-    response = http.client.HTTPResponse(cast(socket.socket, wire), method=method)
-    try:
-        response.begin()
-        content = response.read(MAX_BODY_BYTES)
-        if response.length and len(content) < MAX_BODY_BYTES:
-            raise ClosedEarlyError
-    except (http.client.RemoteDisconnected, http.client.IncompleteRead):
-        raise ClosedEarlyError from None
-    # ValueError: a chunk of negative length.
-    except (http.client.HTTPException, ValueError) as error:
-        raise WrongProtocolError(f"not HTTP: answered {printable(str(error), 60)}") from None
-    finally:
-        response.close()
-    return Answer(response.status, response.reason, response.getheader("Location", ""), content)
 
 
 def judge(answer: Answer) -> ProbeResult:
     """Return the verdict on an answer."""
     text = f"HTTP {answer.status}"
     if answer.succeeded:
-        return ProbeResult("healthy", text)
+        return ProbeResult("healthy", text, http_status=answer.status)
     if answer.location:
-        return ProbeResult("unhealthy", f"{text}, redirects to {printable(answer.location, 60)}")
-    explanation = printable(answer.body, 80) or printable(answer.reason, 60)
-    return ProbeResult("unhealthy", f"{text}: {explanation}" if explanation else text)
+        text = f"{text}, redirects to {printable(answer.location, 60)}"
+    elif explanation := printable(answer.body, 80) or printable(answer.reason, 60):
+        text = f"{text}: {explanation}"
+    return ProbeResult("unhealthy", text, http_status=answer.status)
 
 
-def _head(wire: Wire, method: str, path: str, body: bytes) -> bytes:
-    host = f"[{wire.host}]" if ":" in wire.host else wire.host
-    lines = [
-        f"{method} {quote(path, safe=_KEPT_IN_PATHS)} HTTP/1.1",
-        f"Host: {host}:{wire.port}",
-        "User-Agent: owctl",
-        "Accept: */*",
-        "Connection: close",
-    ]
-    if method == "POST":
-        lines += ["Content-Type: text/plain;charset=UTF-8", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
+# -- The Socket.IO probe: /health, then a session of Engine.IO opened by polling and closed again.
+
+
+_HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
+_OPEN_PACKET = b"0"
+_CLOSE_PACKET = b"1"
+
+
+def probe_socketio(
+    host: str,
+    port: int,
+    *,
+    path: str = "/health",
+    gating: bool = False,
+    timeout_seconds: float,
+    through: Path | None = None,
+) -> ProbeResult:
+    """GET ``path`` and, unless ``gating``, make the handshake of a Socket.IO client; never raises.
+
+    ``gating`` is for asking many times a second. ``timeout_seconds`` bounds the whole probe;
+    ``through`` is a socket that leads there.
+    """
+
+    def exchange(server: Server) -> ProbeResult:
+        verdict = judge(server.ask("GET", path))
+        if gating or verdict.status != "healthy":
+            return verdict
+        return shake_hands(server)
+
+    return converse(host, port, timeout_seconds, exchange, through)
+
+
+def shake_hands(server: Server) -> ProbeResult:
+    """Open a session of Engine.IO, and close it again."""
+    answer = server.ask("GET", _HANDSHAKE)
+    if not answer.succeeded:
+        verdict = judge(answer)
+        return replace(verdict, detail=f"Engine.IO handshake: {verdict.detail}")
+    session = _session_id(answer.body)
+    if session is None:
+        said = printable(answer.body, 60)
+        return ProbeResult("unhealthy", f"Engine.IO handshake: no session in {said!r}")
+    # Otherwise the server would keep the session until its ping times out.
+    closed = server.ask("POST", f"{_HANDSHAKE}&sid={session}", _CLOSE_PACKET)
+    if not closed.succeeded:
+        verdict = judge(closed)
+        return replace(verdict, detail=f"Engine.IO close: {verdict.detail}")
+    return ProbeResult("healthy", "HTTP 200, Engine.IO handshake")
+
+
+def _session_id(body: bytes) -> str | None:
+    if not body.startswith(_OPEN_PACKET):
+        return None
+    # The open packet may be followed by others, after a record separator.
+    packet = body[1:].split(b"\x1e", 1)[0]
+    try:
+        opened = json.loads(packet)
+    except (ValueError, RecursionError):
+        return None
+    session = opened.get("sid") if isinstance(opened, dict) else None
+    return session if isinstance(session, str) and session.isascii() and session else None

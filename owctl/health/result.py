@@ -28,13 +28,15 @@ class ProbeResult:
 
     ``latency_ms`` is the whole probe's time, None where nothing was asked. ``answered`` is False
     where no program said anything: refused, closed, silent. Only such a failure can be a start
-    that is still under way; a program that answers "no" has spoken.
+    that is still under way; a program that answers "no" has spoken. ``http_status`` is that of the
+    answer that decided, None where nothing spoke HTTP.
     """
 
     status: ProbeStatus
     detail: str
     latency_ms: float | None = None
     answered: bool = True
+    http_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

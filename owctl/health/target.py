@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service
 from owctl.engine.endpoint import is_loopback
+from owctl.network import Deadline, connect
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -50,23 +51,7 @@ class Address:
 
     def connect(self, timeout_seconds: float) -> socket.socket:
         """Return a connected socket; raises OSError."""
-        return connect(self.host, self.port, timeout_seconds, self.through)
-
-
-def connect(
-    host: str, port: int, timeout_seconds: float, through: Path | None = None
-) -> socket.socket:
-    """Return a socket that is connected to ``host``:``port``, or to what leads there."""
-    if through is None:
-        return socket.create_connection((host, port), timeout=timeout_seconds)
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.settimeout(timeout_seconds)
-        connection.connect(str(through))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        return connect(self.host, self.port, Deadline(timeout_seconds), self.through)
 
 
 def find_address(

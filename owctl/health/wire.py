@@ -11,17 +11,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from owctl.health.result import ProbeResult
-from owctl.health.target import connect
+from owctl.network import ClosedEarlyError, Deadline, connect, reason
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-
-class ClosedEarlyError(ConnectionError):
-    """The server closed the connection before its answer was complete."""
 
 
 class WrongProtocolError(Exception):
@@ -29,27 +25,25 @@ class WrongProtocolError(Exception):
 
 
 class Wire:
-    """A client's side of a connection to ``host``:``port``, to be done in ``timeout_seconds``.
+    """A client's side of a connection to ``host``:``port``, to be done by the deadline.
 
     ``through`` is a socket file that leads there, None to connect directly. Every method raises OSError (TimeoutError once the time is up).
     """
 
     def __init__(
-        self, host: str, port: int, timeout_seconds: float, through: Path | None = None
+        self, host: str, port: int, deadline: Deadline, through: Path | None = None
     ) -> None:
-        self.host = host
-        self.port = port
         self.connected = False
+        self._host = host
+        self._port = port
         self._through = through
-        self._deadline = time.monotonic() + timeout_seconds
+        self._deadline = deadline
         self._socket: socket.socket | None = None
         self._reader = io.BufferedReader(_Incoming(self))
 
     def connect(self) -> None:
-        """Open the connection; called again, open a new one under the same deadline."""
-        self.close()
-        self._socket = connect(self.host, self.port, self._remaining(), self._through)
-        self._reader = io.BufferedReader(_Incoming(self))
+        """Open the connection."""
+        self._socket = connect(self._host, self._port, self._deadline, self._through)
         self.connected = True
 
     def close(self) -> None:
@@ -61,13 +55,13 @@ class Wire:
     def send(self, data: bytes) -> None:
         """Send all of ``data``."""
         connection = self._open_socket()
-        connection.settimeout(self._remaining())
+        connection.settimeout(self._deadline.remaining())
         connection.sendall(data)
 
     def receive_some(self, buffer: "WriteableBuffer") -> int:
         """Fill ``buffer`` with what has come, waiting for at least a byte; 0 is the end."""
         connection = self._open_socket()
-        connection.settimeout(self._remaining())
+        connection.settimeout(self._deadline.remaining())
         return connection.recv_into(buffer)
 
     def receive_exactly(self, count: int) -> bytes:
@@ -84,20 +78,10 @@ class Wire:
             raise ClosedEarlyError
         return line
 
-    def makefile(self, _mode: str) -> "io.BufferedReader[_Incoming]":
-        """Return the incoming side as a file: what http.client wants of a socket."""
-        return self._reader
-
     def _open_socket(self) -> socket.socket:
         if self._socket is None:
             raise ConnectionError("not connected")
         return self._socket
-
-    def _remaining(self) -> float:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError
-        return remaining
 
 
 class _Incoming(io.RawIOBase):
@@ -124,29 +108,33 @@ def converse(
 
     Returns the verdict with its latency; never raises for anything a server can do.
     """
-    started = time.monotonic()
-    with closing(Wire(host, port, timeout_seconds, through)) as wire:
-        try:
+    deadline = Deadline(timeout_seconds)
+    with closing(Wire(host, port, deadline, through)) as wire:
+
+        def talk() -> ProbeResult:
             wire.connect()
-            result = exchange(wire)
-        except WrongProtocolError as error:
-            result = ProbeResult("unhealthy", str(error))
-        # OverflowError: a port number that does not exist.
-        except (OSError, OverflowError) as error:
-            reason = _reason(error, timeout_seconds, connected=wire.connected)
-            result = ProbeResult("unhealthy", reason, answered=False)
+            return exchange(wire)
+
+        return verdict(wire, timeout_seconds, talk)
+
+
+class _Connection(Protocol):
+    @property
+    def connected(self) -> bool:
+        """Whether it was made."""
+
+
+def verdict(
+    connection: _Connection, timeout_seconds: float, talk: Callable[[], ProbeResult]
+) -> ProbeResult:
+    """Return what ``talk`` says, or the verdict on what fails in it, with the latency."""
+    started = time.monotonic()
+    try:
+        result = talk()
+    except WrongProtocolError as error:
+        result = ProbeResult("unhealthy", str(error))
+    # OverflowError: a port number that does not exist.
+    except (OSError, OverflowError) as error:
+        why = reason(error, timeout_seconds, connected=connection.connected)
+        result = ProbeResult("unhealthy", why, answered=False)
     return replace(result, latency_ms=(time.monotonic() - started) * 1000)
-
-
-def _reason(error: Exception, timeout_seconds: float, *, connected: bool) -> str:
-    if isinstance(error, TimeoutError):
-        what = "no complete answer" if connected else "no connection"
-        return f"{what} within {timeout_seconds:g} s"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, ClosedEarlyError):
-        return "closed the connection without a complete answer"
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return "reset the connection"
-    reason = error.strerror if isinstance(error, OSError) else None
-    return reason or str(error)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # until it is reloaded.
 
 
-GATEWAY_ERRORS = (502, 503, 504)
 ATTEMPTS = 20
 # While nginx reloads, its old workers go on taking requests for a moment.
 SUCCESSES_IN_A_ROW = 4
@@ -114,10 +113,9 @@ def _failure(
 def _ask(engine: "Engine", service: Service, container: "Container", path: str) -> str | None:
     """Return why the path is not served, None if it is; what cannot be asked counts as served."""
     from owctl.compose.services import choose_probe
-    from owctl.health.http import request
+    from owctl.health.http import GATEWAY_ERRORS, converse
     from owctl.health.result import ProbeResult
     from owctl.health.target import find_address
-    from owctl.health.wire import converse
 
     port = choose_probe(service).port
     address = find_address(engine, container, port) if port else None
@@ -133,7 +131,7 @@ def _ask(engine: "Engine", service: Service, container: "Container", path: str) 
         address.host,
         address.port,
         TIMEOUT_SECONDS,
-        lambda wire: judge(request(wire, "GET", path)),
+        lambda server: judge(server.ask("GET", path)),
         address.through,
     )
     return None if result.status == "healthy" else result.detail

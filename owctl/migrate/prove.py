@@ -1,10 +1,9 @@
 """The proof: the new backend as its users see it, signed in to, chats read, files fetched."""
 
 import hashlib
-import http.client
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
 from owctl.health.check import check_stack
 from owctl.health.target import Address, find_address
+from owctl.network import Deadline, reason
 
 if TYPE_CHECKING:
     import psycopg
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
     from owctl.compose.model import Service, Stack
     from owctl.engine.connection import Engine
+    from owctl.http_client import Response
 
 
 # -- The new backend as its users see it: signing in, reading a chat, downloading a file.
 
 
 _MOST_BYTES = 64 << 20
-_PIECE_BYTES = 1 << 18
+# A file may be large, and the way to it slow.
+_SLOWEST_BYTES_PER_SECOND = 1 << 20
 _NOT_OFFERED = (404, 405, 501)
 
 
@@ -36,7 +38,7 @@ class NotOffered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BackendApi:
-    """The backend at ``address``; ``timeout_seconds`` is for each read. Failures are OwctlError."""
+    """The backend at ``address``; ``timeout_seconds`` is for a whole call. Failures are OwctlError."""
 
     address: Address
     timeout_seconds: float = 15.0
@@ -55,20 +57,31 @@ class BackendApi:
         """Return a chat; raises NotOffered where chats cannot be read one by one."""
         return self._json("GET", f"/api/v1/chats/{quote(chat_id, safe='')}", token=token)
 
-    def file_sha256(self, token: str, file_id: str) -> str:
-        """Return the SHA-256 of a file's content; raises NotOffered."""
+    def file_sha256(self, token: str, file_id: str, most_bytes: int) -> str:
+        """Return the SHA-256 of a file's content, which has at most so many bytes; raises NotOffered.
+
+        The call's time grows by a second with each MiB that has come: a large file is no hung server.
+        """
         path = f"/api/v1/files/{quote(file_id, safe='')}/content"
-        digest = hashlib.sha256()
-        with self._request("GET", path, token=token) as response:
-            while data := response.read(_PIECE_BYTES):
-                digest.update(data)
+        digest, size = hashlib.sha256(), 0
+        deadline = Deadline(self.timeout_seconds)
+        with self._request("GET", path, deadline, token=token) as response:
+            for piece in response.iter_raw():
+                digest.update(piece)
+                size += len(piece)
+                if size > most_bytes:
+                    raise OwctlError(f"The backend hands out more for {path} than was copied.")
+                deadline.extend(len(piece) / _SLOWEST_BYTES_PER_SECOND)
         return digest.hexdigest()
 
     def _json(
         self, method: str, path: str, *, token: str = "", body: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        with self._request(method, path, token=token, body=body) as response:
-            content = response.read(_MOST_BYTES)
+        from owctl.http_client import read_body
+
+        deadline = Deadline(self.timeout_seconds)
+        with self._request(method, path, deadline, token=token, body=body) as response:
+            content = read_body(response, _MOST_BYTES)
         try:
             document = json.loads(content)
         except ValueError:
@@ -79,39 +92,51 @@ class BackendApi:
 
     @contextmanager
     def _request(
-        self, method: str, path: str, *, token: str = "", body: dict[str, str] | None = None
-    ) -> Iterator[http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection(
-            self.address.host, self.address.port, timeout=self.timeout_seconds
-        )
-        if self.address.through is not None:
-            connection.sock = self.address.connect(self.timeout_seconds)
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        *,
+        token: str = "",
+        body: dict[str, str] | None = None,
+    ) -> "Iterator[Response]":
+        from owctl.http_client import HttpClient, NotHttpError
+
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        try:
-            connection.request(method, path, json.dumps(body) if body else None, headers)
-            response = connection.getresponse()
-            if response.status >= 300:
-                raise _refused(method, path, response)
-            yield response
-        except (OSError, http.client.HTTPException) as error:
-            raise OwctlError(f"The backend did not answer {method} {path}: {error}.") from error
-        finally:
-            connection.close()
+        content = json.dumps(body).encode() if body is not None else None
+        url = f"http://{self.address.authority}"
+        with closing(HttpClient(deadline, self.address.through)) as client:
+            try:
+                with client.answer(
+                    method, url, target=path, headers=headers, content=content
+                ) as response:
+                    if not response.is_success:
+                        raise _refused(method, path, response)
+                    yield response
+            except NotHttpError:
+                why = "what it said is not HTTP"
+            except (OSError, OverflowError) as error:
+                why = reason(error, round(deadline.seconds, 2), connected=client.connected)
+            else:
+                return
+        raise OwctlError(f"The backend did not answer {method} {path}: {why}.")
 
 
-def _refused(method: str, path: str, response: http.client.HTTPResponse) -> Exception:
-    content = response.read(4096)
+def _refused(method: str, path: str, response: "Response") -> Exception:
+    from owctl.http_client import read_body
+
+    content = read_body(response, 4096)
     try:
         document = json.loads(content)
         detail = document.get("detail") or document.get("error") or ""
     except (ValueError, AttributeError):
         detail = ""
-    if response.status in _NOT_OFFERED and method == "GET":
-        return NotOffered(f"HTTP {response.status} {detail}".strip())
+    if response.status_code in _NOT_OFFERED and method == "GET":
+        return NotOffered(f"HTTP {response.status_code} {detail}".strip())
     return OwctlError(
-        f"The backend answered {method} {path} with HTTP {response.status}"
+        f"The backend answered {method} {path} with HTTP {response.status_code}"
         + (f": {str(detail)[:120]}." if detail else ".")
     )
 
@@ -137,12 +162,14 @@ class Proof:
 class Expected:
     """What the proofs look for: row counts by table, passwords by account id, SHA-256 by file name.
 
+    ``file_bytes`` is the size of all files together.
     ``rewritten`` are tables that got rows, and that the new backend changes by itself.
     """
 
     rows: Mapping[str, int]
     passwords: Mapping[str, str] = field(repr=False)
     file_hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    file_bytes: int = 0
     rewritten: tuple[str, ...] = ()
 
 
@@ -261,7 +288,7 @@ def _file(
         expected = wanted.file_hashes.get(str(path).rpartition("/")[2])
         if expected is None:
             continue
-        if api.file_sha256(token, str(identifier)) != expected:
+        if api.file_sha256(token, str(identifier), wanted.file_bytes) != expected:
             return Proof("file", "failed", f"file {identifier} downloads with other content")
         return Proof("file", "ok", f"file {identifier} downloads byte for byte")
     return Proof("file", "skipped", "no file was copied that this account may read")

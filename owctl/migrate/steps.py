@@ -195,7 +195,7 @@ class Steps:
         before = self.journal.facts["target"]["rows_before"]
         if not before or not self.journal.choices.replace or self.loaded_before():
             return {}
-        from owctl.backup.create.create import BackupRequest, create_backup
+        from owctl.backup.create.run import BackupRequest, create_backup
 
         self.tell("backup", "backing up what will be replaced")
         created = create_backup(
@@ -278,9 +278,15 @@ class Steps:
         }
         rewritten = (target.CONFIG_TABLE,) if rows.pop(target.CONFIG_TABLE, 0) else ()
         known = passwords.read_passwords(self.journal.folder / passwords.FILE_NAME)
-        hashes = facts.get("files", {}).get("hashes", {})
+        files = facts.get("files", {})
         with self._connected() as connection:
-            wanted = Expected(rows, known, hashes, rewritten)
+            wanted = Expected(
+                rows,
+                known,
+                files.get("hashes", {}),
+                file_bytes=files.get("copied_bytes", 0),
+                rewritten=rewritten,
+            )
             proofs = prove(self.engine, self.stack, self.backend, connection, wanted)
         return {
             "proofs": [{"name": p.name, "status": p.status, "detail": p.detail} for p in proofs]

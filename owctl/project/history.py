@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from owctl.project.private_file import make_folder, owner_of
+from owctl.project.private_file import give, make_folder
 from owctl.project.state import FOLDER, FOLDER_MODE, cannot_read
 
 FILE = "history.jsonl"
@@ -81,14 +81,12 @@ def _entry(line: str) -> dict[str, object] | None:
 
 
 def _append(folder: Path, line: str) -> None:
-    # Under sudo, too, the history belongs to whom the project belongs.
-    owner = owner_of(folder.parent)
     make_folder(folder, FOLDER_MODE)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(folder / FILE, flags, 0o600)
     try:
-        if owner is not None:
-            os.fchown(descriptor, *owner)
+        # Under sudo, too, the history belongs to whom the project belongs.
+        give(descriptor, folder.parent)
         # Held for one short write: without it, another's half-written line looks torn.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         size_bytes = os.fstat(descriptor).st_size

@@ -26,7 +26,7 @@ def create_file(path: Path, data: bytes, *, mode: int) -> None:
     """
     try:
         make_folder(path.parent)
-        with _beside(path, data, mode, owner_of(path.parent)) as temporary:
+        with _beside(path, data, mode) as temporary:
             _publish(temporary, path)
     except FileExistsError:
         raise FileAppeared(
@@ -46,8 +46,8 @@ def replace_file(path: Path, data: bytes, *, expected: bytes) -> None:
     try:
         target = path.resolve(strict=True)
         before = target.stat()
-        owner = (before.st_uid, before.st_gid)
-        with _beside(target, data, PRIVATE_MODE, owner) as temporary:
+        with _beside(target, data) as temporary:
+            os.chown(temporary, before.st_uid, before.st_gid)
             if target.read_bytes() != expected:
                 raise FileAppeared(
                     f"{path} was changed by somebody else meanwhile; it was left as it is.",
@@ -67,7 +67,7 @@ def put_file(
     with ``like``, the times, too. Folders that it needs are made with ``folder_mode``. Raises OSError.
     """
     make_folder(path.parent, folder_mode)
-    with _beside(path, data, PRIVATE_MODE, owner_of(path.parent)) as temporary:
+    with _beside(path, data) as temporary:
         if like is not None:
             found = like.stat()
             os.chown(temporary, found.st_uid, found.st_gid)
@@ -108,7 +108,7 @@ class PrivateFile:
     def finish(self) -> None:
         """Make sure that all of it is on the disk; nothing can be written afterwards."""
         try:
-            _settle(self._file, PRIVATE_MODE, owner_of(self.path.parent))
+            _settle(self._file, self.path.parent)
             self._file.close()
         except OSError as error:
             raise cannot("write", self.path, error) from error
@@ -161,18 +161,19 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
         return
     make_folder(folder.parent, mode)
     folder.mkdir(mode, exist_ok=True)
-    owner = owner_of(folder.parent)
-    if owner is not None:
-        os.chown(folder, *owner, follow_symlinks=False)
+    give(folder, folder.parent)
     sync_folder(folder.parent)
 
 
-def owner_of(folder: Path) -> tuple[int, int] | None:
-    """Return who new files in a folder shall belong to; None: to whoever makes them."""
-    if os.geteuid() != 0:
-        return None
-    found = folder.stat()
-    return (found.st_uid, found.st_gid)
+def give(made: Path | int, folder: Path) -> None:
+    """Give what root made in a folder to the folder's owner; an open file, or a path.
+
+    Not every file system lets even root do that: then it stays whose it is.
+    """
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        with contextlib.suppress(OSError):
+            os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=isinstance(made, int))
 
 
 def sync_folder(folder: Path) -> None:
@@ -189,13 +190,13 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _beside(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None) -> Iterator[Path]:
+def _beside(path: Path, data: bytes, mode: int = PRIVATE_MODE) -> Iterator[Path]:
     """Write ``data`` beside ``path``, for the block to give it the name; durable at its end."""
     temporary, file = _open_beside(path)
     try:
         with file:
             file.write(data)
-            _settle(file, mode, owner)
+            _settle(file, path.parent, mode)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
@@ -211,12 +212,10 @@ def _open_beside(path: Path) -> tuple[Path, BinaryIO]:
     return temporary, os.fdopen(os.open(temporary, flags, PRIVATE_MODE), "wb")
 
 
-def _settle(file: BinaryIO, mode: int, owner: tuple[int, int] | None) -> None:
+def _settle(file: BinaryIO, folder: Path, mode: int = PRIVATE_MODE) -> None:
     """Give a file that is written its owner and mode, and have it on the disk."""
     file.flush()
-    mine = os.fstat(file.fileno())
-    if owner is not None and owner != (mine.st_uid, mine.st_gid):
-        os.fchown(file.fileno(), *owner)
+    give(file.fileno(), folder)
     if mode != PRIVATE_MODE:
         os.fchmod(file.fileno(), mode & ~_umask())
     os.fsync(file.fileno())

@@ -23,6 +23,11 @@ def unmasked(text: str) -> str:
     return text
 
 
+def json_document(project: str | None, /, **body: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON
+    """Return what a command prints for programs; its keys are only ever added."""
+    return {"schema": 1, "project": project, **body}
+
+
 class Console:
     """The two streams of one owctl run.
 
@@ -70,6 +75,10 @@ class Console:
     def json(self, document: Mapping[str, Any]) -> None:
         """Print one JSON document on stdout."""
         self._write(sys.stdout, self.mask(json.dumps(document, indent=2, ensure_ascii=False)))
+
+    def document(self, project: str | None, /, **body: Any) -> None:  # noqa: ANN401  # JSON
+        """Print ``json_document`` of the same."""
+        self.json(json_document(project, **body))
 
     def json_line(self, document: Mapping[str, Any]) -> None:
         """Print one JSON document as one line on stdout."""

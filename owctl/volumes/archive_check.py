@@ -91,7 +91,7 @@ class EntryCheck:
 
 def plain(name: str) -> str:
     """Return a name without the dots and slashes that mean nothing; "" is the root."""
-    return "/".join(part for part in name.split("/") if part not in ("", "."))
+    return "/".join([part for part in name.split("/") if part not in ("", ".")])
 
 
 def check_archive(pieces: Iterable[bytes]) -> ArchiveSummary:
@@ -103,7 +103,7 @@ def check_archive(pieces: Iterable[bytes]) -> ArchiveSummary:
 
 
 def _check_kind(header: TarHeader) -> None:
-    if any(key.startswith("GNU.sparse") for key in header.extended):
+    if header.extended and any(key.startswith("GNU.sparse") for key in header.extended):
         raise _refused(header, "is a sparse file, which no backup of owctl's has")
     if header.type not in _KINDS:
         kind = _REFUSED.get(header.type, f"of the unknown kind {header.type!r}")
@@ -113,8 +113,11 @@ def _check_kind(header: TarHeader) -> None:
 def _check_name(name: str, header: TarHeader, complaint: str) -> None:
     if name.startswith("/") or ".." in name.split("/"):
         raise _refused(header, complaint)
-    if len(_bytes(name)) > _MOST_NAME_BYTES or any(
-        len(_bytes(part)) > _MOST_PART_BYTES for part in name.split("/")
+    encoded = _bytes(name)
+    # Nothing in a short name is too long.
+    if len(encoded) > _MOST_PART_BYTES and (
+        len(encoded) > _MOST_NAME_BYTES
+        or any(len(part) > _MOST_PART_BYTES for part in encoded.split(b"/"))
     ):
         raise _refused(header, "has a name that is too long for any disk")
 

@@ -11,7 +11,7 @@ from owctl.volumes import tar
 from owctl.volumes.archive_check import EntryCheck, plain
 from owctl.volumes.tar import DIRECTORY, FIFO, HARD_LINK, SYMBOLIC_LINK, TarHeader, TarStream
 
-# -- What a restore reads a member through.
+# -- What is read: a member of a backup, however it is stored.
 
 
 class Stored(Protocol):
@@ -45,7 +45,6 @@ class Content(Protocol):
 
 
 # -- What two archives of the same files have in common, in whatever order they come.
-
 
 _DIGEST_BYTES = 16
 _WRAP = 1 << (8 * _DIGEST_BYTES)
@@ -114,7 +113,7 @@ def checksum_of(pieces: Iterable[bytes | memoryview]) -> int:
     return checksum
 
 
-# -- A volume's archive on its way into the engine: every header is written anew.
+# -- The edit: every header is written anew.
 # So the engine gets just what was checked, whatever else another reader might find in the archive. On
 # the way, SQLite databases are replaced by their consistent copies, and what an interrupted restore
 # left in the volume when it was archived is dropped.

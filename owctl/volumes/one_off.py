@@ -20,7 +20,7 @@ from owctl.engine.naming import ONEOFF, PROJECT
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import EngineError, NotFound, OwctlError
 
-# -- Helper containers: a volume or a host folder within reach for a while, from an image that is there.
+# -- Helper containers, from an image that is there.
 # No network, no health check, no restart. What a killed owctl left of one is found by its label, and
 # where its name is fixed it is removed, with all that still runs in it, before the next one is made.
 
@@ -186,7 +186,7 @@ def _start(engine: Engine, container_id: str, image_id: str, volume_name: str) -
         raise
 
 
-# -- A folder of a container as a tar whose names begin at the folder itself, on any engine.
+# -- A folder of a container, as a tar whose names begin at the folder itself.
 
 
 _KEPT_BYTES = 4096

@@ -14,7 +14,7 @@ from owctl.volumes.archive_edit import STAGING_PREFIX, ArchiveEdit, Content, dig
 from owctl.volumes.one_off import Helper, read_folder, volume_helper
 from owctl.volumes.tar import DIRECTORY, TarHeader, TarStream
 
-# -- The shell scripts that change a volume in place: renames on its own disk, and a file that tells.
+# -- The shell scripts that change a volume in place.
 # In the volume's root, ``.owctl-restore-<id>`` holds ``new`` (what was staged), ``old`` (what was
 # live), ``aside`` (what somebody wrote to the volume in the middle of a swap) and ``phase``. A phase
 # is on the disk before anything of it is done, and what was done in it is on the disk before the
@@ -178,7 +178,7 @@ flush
 )
 
 
-# -- A volume's files: unpacked beside the live ones, then put in their place by renames.
+# -- Staging and swapping.
 # Everything here can be called again after a kill of owctl, of the helper or of the engine at any
 # point. The caller holds the project's lock, and nothing that uses the volume runs while it is
 # swapped.

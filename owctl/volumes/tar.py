@@ -1,13 +1,15 @@
-"""A tar read and written block by block: headers, and the stream of entries, with nothing kept but one header."""
+"""Tar, block by block: headers read and written, and a stream of entries with nothing kept but one header.
+
+There is this one reader: what a backup's archive is written, verified and restored by.
+"""
 
 import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from zlib import adler32
 
 from owctl.errors import BackupInvalid
-
-# -- Headers of a tar: read from blocks of 512 bytes, and written anew.
-
 
 BLOCK_BYTES = 512
 EMPTY_BLOCK = bytes(BLOCK_BYTES)
@@ -18,9 +20,13 @@ HARD_LINK, SYMBOLIC_LINK, DIRECTORY, FIFO = b"1", b"2", b"5", b"6"
 EXTENSIONS = (b"L", b"K", b"x", b"g")
 WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
 ATTRIBUTE_PREFIX = "SCHILY.xattr."
+# Name, mode, owner, group, size, time, (checksum,) kind, link, magic, (version, names, devices,) prefix.
+_FIELDS = struct.Struct("100s8s8s8s12s12s8xc100s6s82x155s12x")
 _NAME_BYTES = 100
 _LARGEST = {"uid": 8**7 - 1, "gid": 8**7 - 1, "size": 8**11 - 1, "mtime": 8**11 - 1}
 _TIME = re.compile(r"(-?[0-9]{1,18})(?:\.[0-9]*)?")
+
+# -- Headers.
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +70,27 @@ def decode(block: bytes, overrides: Mapping[str, str]) -> TarHeader:
 
     Raises BackupInvalid.
     """
+    name, mode, uid, gid, size, mtime, kind, link, magic, prefix = _FIELDS.unpack(block)
     rest = dict(overrides)
-    name = field_text(block[0:100])
-    prefix = field_text(block[345:500]) if block[257:263] == b"ustar\0" else ""
-    modified_at = rest.pop("mtime", "") or str(number(block[136:148]))
-    if not _TIME.fullmatch(modified_at):
+    path = rest.pop("path", "")
+    if not path:
+        path = field_text(name)
+        if magic == b"ustar\0" and prefix[0]:
+            path = f"{field_text(prefix)}/{path}"
+    modified_at = rest.pop("mtime", "")
+    if modified_at and not _TIME.fullmatch(modified_at):
         raise BackupInvalid("The archive is damaged: a time is not a number.")
+    size_bytes = _natural(rest.pop("size", ""), size)
     return TarHeader(
-        name=rest.pop("path", "") or (f"{prefix}/{name}" if prefix else name),
-        type=block[156:157],
-        size_bytes=_natural(rest.pop("size", ""), block[124:136]),
+        name=path,
+        type=kind,
+        size_bytes=0 if kind in WITHOUT_CONTENT else size_bytes,
         # The file's type may stand in the mode, too.
-        mode=number(block[100:108]) & 0o7777,
-        user_id=_natural(rest.pop("uid", ""), block[108:116]),
-        group_id=_natural(rest.pop("gid", ""), block[116:124]),
-        modified_at=modified_at,
-        link=rest.pop("linkpath", "") or field_text(block[157:257]),
+        mode=number(mode) & 0o7777,
+        user_id=_natural(rest.pop("uid", ""), uid),
+        group_id=_natural(rest.pop("gid", ""), gid),
+        modified_at=modified_at or str(number(mtime)),
+        link=rest.pop("linkpath", "") or field_text(link),
         extended=rest,
     )
 
@@ -136,7 +147,11 @@ def number(raw: bytes) -> int:
 
 def check_sum(block: bytes) -> None:
     """Raise BackupInvalid if a header is not as it was written."""
-    if number(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * 0x20:
+    # The sum of all bytes, with blanks for the checksum itself. The lower half of Adler-32 is a sum,
+    # too, which no 256 bytes bring to its modulus.
+    blanked = block[:148] + b" " * 8 + block[156:]
+    found = (adler32(blanked[:256], 0) & 0xFFFF) + (adler32(blanked[256:], 0) & 0xFFFF)
+    if number(block[148:156]) != found:
         raise BackupInvalid("The archive is damaged: the checksum of a header is wrong.")
 
 
@@ -193,8 +208,7 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-# -- Reading a tar entry by entry while it flows past, with nothing kept but one header.
-
+# -- The stream of entries.
 
 # An entry has two or three at most: a name, a link, and records.
 _MOST_EXTENSIONS = 8
@@ -220,7 +234,9 @@ class TarStream:
         while (block := self._next_block()) is not None:
             kind = block[156:157]
             if kind not in EXTENSIONS:
-                header = self._enter(block, overrides)
+                header = decode(block, overrides)
+                self._name, self._left = header.name, header.size_bytes
+                self._padding = -self._left % BLOCK_BYTES
                 overrides, extensions = {}, 0
                 yield header
                 self._skip()
@@ -241,14 +257,11 @@ class TarStream:
             self._left -= len(data)
             yield data
 
-    def _enter(self, block: bytes, overrides: dict[str, str]) -> TarHeader:
-        header = decode(block, overrides)
-        if header.type in WITHOUT_CONTENT:
-            header = replace(header, size_bytes=0)
-        self._name = header.name
-        self._left = header.size_bytes
-        self._padding = -self._left % BLOCK_BYTES
-        return header
+    def read(self, size_bytes: int) -> bytes:
+        """Return the next bytes of the present entry's content, fewer only at its end."""
+        size = min(size_bytes, self._left)
+        self._left -= size
+        return self._take(size)
 
     def _extend(self, kind: bytes, block: bytes, overrides: dict[str, str]) -> None:
         size = number(block[124:136])
@@ -284,9 +297,11 @@ class TarStream:
             self._buffer = memoryview(piece)
 
     def _skip(self) -> None:
-        for _ in self.content():
-            pass
-        self._take(self._padding)
+        left, self._left = self._left + self._padding, 0
+        while left > len(self._buffer):
+            left -= len(self._buffer)
+            self._refill()
+        self._buffer = self._buffer[left:]
 
     def _take(self, size: int) -> bytes:
         if len(self._buffer) >= size:
@@ -303,8 +318,10 @@ class TarStream:
         return bytes(taken)
 
     def _refill(self) -> None:
-        while not self._buffer:
+        """Let the next piece that has anything take the place of the buffer."""
+        piece: bytes | None = b""
+        while not piece:
             piece = next(self._pieces, None)
             if piece is None:
                 raise BackupInvalid(f"The archive is cut off within or behind {self._name!r}.")
-            self._buffer = memoryview(piece)
+        self._buffer = memoryview(piece)

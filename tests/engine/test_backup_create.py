@@ -15,7 +15,7 @@ import zstandard
 from backup_project import Project
 
 from owctl.backup import manifest as manifests
-from owctl.backup.create.create import BackupRequest, CreatedBackup, create_backup
+from owctl.backup.create.run import BackupRequest, CreatedBackup, create_backup
 from owctl.backup.verify import verify_backup
 from owctl.engine.connection import Engine
 from owctl.engine.execution import open_exec, run

@@ -17,7 +17,7 @@ from engine_helpers import wait_until
 from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
 from owctl.backup.create.capture import BackupRequest, CreatedBackup
-from owctl.backup.create.create import create_backup
+from owctl.backup.create.run import create_backup
 from owctl.backup.drill import check_engine_room, drill
 from owctl.backup.manifest import Manifest
 from owctl.backup.member_file import MemberFile

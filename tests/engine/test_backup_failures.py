@@ -13,8 +13,8 @@ import pytest
 from backup_project import Project
 from engine_helpers import wait_until
 
-from owctl.backup.create.create import BackupRequest, create_backup
 from owctl.backup.create.database import MEMBER_NAME
+from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
 from owctl.progress import Event

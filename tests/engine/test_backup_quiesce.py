@@ -11,7 +11,7 @@ from backup_project import Project
 from engine_helpers import wait_until
 from interlude_project import backups, fill, finished, history, owctl, recorded, states
 
-from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.commands.backup.create import raise_failures
 from owctl.engine.connection import Engine
 from owctl.engine.execution import open_exec, run

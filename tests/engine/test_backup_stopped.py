@@ -18,7 +18,7 @@ from interlude_project import (
     wait_for_dump,
 )
 
-from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.backup.verify import verify_backup
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError

@@ -13,7 +13,7 @@ from backup_project import Project
 
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
-from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
 from owctl.backup.restore.journal import path_of, read_journal
 from owctl.backup.restore.pieces import finish_restore, undo_restore

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from owctl.backup.create.capture import configuration_files, store_configuration
+from owctl.backup.create.origin import configuration_files, store_configuration
 from owctl.backup.create.volumes import NamedFiles
 from owctl.backup.inventory import Inventory, MountPoint, VolumeSource
 from owctl.commands.backup.create import chosen_parts

@@ -23,10 +23,11 @@ from remote_places import (
 from owctl.backup import catalogue
 from owctl.backup.catalogue import Backup, look_at
 from owctl.backup.manifest import MANIFEST_NAME
-from owctl.backup.remote.parts import PARTS_NAME, find_remote, list_remote
+from owctl.backup.remote.parts import PARTS_NAME
+from owctl.backup.remote.place import find_remote, list_remote, open_store
 from owctl.backup.remote.pull import Pulled, pull_backup
 from owctl.backup.remote.push import Pushed, push_backup
-from owctl.backup.remote.store import Content, Store, open_store, parse_address
+from owctl.backup.remote.store import Content, Store, parse_address
 from owctl.errors import BackupInvalid, Locked, OwctlError, UsageError
 from owctl.progress import Event
 

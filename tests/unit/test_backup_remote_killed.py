@@ -26,11 +26,12 @@ from remote_places import (
 
 from owctl.backup.catalogue import Backup
 from owctl.backup.manifest import MANIFEST_NAME
-from owctl.backup.remote import parts
+from owctl.backup.remote import place as places
+from owctl.backup.remote.place import open_store
 from owctl.backup.remote.pull import pull_backup
 from owctl.backup.remote.push import push_backup
 from owctl.backup.remote.sftp_store import _hush_prefetch
-from owctl.backup.remote.store import Content, open_store, parse_address
+from owctl.backup.remote.store import Content, parse_address
 from owctl.progress import Event
 
 # Tells each event on stdout and waits for a line, so that a kill comes at a known moment.
@@ -41,7 +42,7 @@ from owctl.backup.catalogue import look_at
 from owctl.backup.remote.store import parse_address
 from owctl.backup.remote.pull import pull_backup
 from owctl.backup.remote.push import push_backup
-from owctl.backup.remote.store import open_store
+from owctl.backup.remote.place import open_store
 what, address, folder = sys.argv[1:]
 def receive(event):
     if event.subject.startswith("volumes") and event.text in ("sending", "checking", "fetching"):
@@ -231,7 +232,7 @@ def there_and_back(address: str, backup: Backup, tmp_path: Path) -> list[Event]:
 def test_an_ssh_connection_that_breaks(
     ssh: SshServer, backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "PAUSES_SECONDS", (0.05, 0.05))
+    monkeypatch.setattr(places, "PAUSES_SECONDS", (0.05, 0.05))
     use_environment(monkeypatch, {"HOME": str(ssh.home)})
     proxy = CuttingProxy(ssh.port, after_bytes=4 * MIB, cuts=4)
     known = ssh.home / ".ssh" / "known_hosts"
@@ -249,7 +250,7 @@ def test_an_ssh_connection_that_breaks(
 def test_a_server_whose_connections_break(
     s3: CheckedS3, backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "PAUSES_SECONDS", (0.05, 0.05))
+    monkeypatch.setattr(places, "PAUSES_SECONDS", (0.05, 0.05))
     proxy = CuttingProxy(s3.port, after_bytes=700_000, cuts=5)
     values = aws_environment(s3, tmp_path)
     values["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{proxy.port}"
@@ -271,7 +272,7 @@ from owctl.backup.catalogue import look_at
 from owctl.backup.remote.store import parse_address
 from owctl.backup.remote.pull import pull_backup
 from owctl.backup.remote.push import push_backup
-from owctl.backup.remote.store import open_store
+from owctl.backup.remote.place import open_store
 address, folder, target = sys.argv[1:]
 def peak():
     # Not getrusage: that remembers what the process was forked from.

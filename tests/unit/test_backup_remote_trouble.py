@@ -22,10 +22,10 @@ from remote_places import (
     use_environment,
 )
 
-from owctl.backup.remote import parts, s3_store, sftp_store
-from owctl.backup.remote.parts import list_remote
+from owctl.backup.remote import place, s3_store, sftp_store
+from owctl.backup.remote.place import list_remote, open_store
 from owctl.backup.remote.push import push_backup
-from owctl.backup.remote.store import Address, ConnectionLost, open_store, parse_address
+from owctl.backup.remote.store import Address, ConnectionLost, parse_address
 from owctl.cli import run
 from owctl.errors import OwctlError, UsageError
 
@@ -56,7 +56,7 @@ def at_home(ssh: SshServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServ
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PAUSES_SECONDS", (0.0,))
+    monkeypatch.setattr(place, "PAUSES_SECONDS", (0.0,))
 
 
 def trouble(address: str, tmp_path: Path, **options: str) -> OwctlError:
@@ -350,7 +350,7 @@ def test_without_the_extra_the_way_to_it_is_named(tmp_path: Path) -> None:
         "import sys; sys.modules['s3fs'] = sys.modules['paramiko'] = None\n"
         "from pathlib import Path\n"
         "from owctl.backup.remote.store import parse_address\n"
-        "from owctl.backup.remote.store import open_store\n"
+        "from owctl.backup.remote.place import open_store\n"
         "from owctl.errors import OwctlError\n"
         "for text in ('s3://bucket', 'sftp://host/x'):\n"
         "    try: open_store(parse_address(text, Path('/')))\n"

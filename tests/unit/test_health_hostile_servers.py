@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from owctl.health import http, postgres, redis, socketio
+from owctl.health import http, postgres, redis
 from owctl.health.parallel import at_once
 from owctl.health.result import ProbeResult
 from tests.unit.health_servers import (
@@ -39,7 +39,7 @@ def ask_http(port: int) -> ProbeResult:
 
 
 def ask_socketio(port: int) -> ProbeResult:
-    return socketio.probe("127.0.0.1", port, timeout_seconds=TIMEOUT_SECONDS)
+    return http.probe_socketio("127.0.0.1", port, timeout_seconds=TIMEOUT_SECONDS)
 
 
 @pytest.fixture(params=[ask_postgres, ask_redis, ask_http, ask_socketio])

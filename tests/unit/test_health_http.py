@@ -6,7 +6,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
-from owctl.health import http, socketio
+from owctl.health import http
 from owctl.health.result import ProbeResult
 from tests.unit.health_servers import Play, Session, answering, endless, serve
 
@@ -145,7 +145,7 @@ def bridge() -> Iterator[Bridge]:
 
 
 def test_a_real_bridge_opens_and_closes_a_session(bridge: Bridge) -> None:
-    result = socketio.probe("127.0.0.1", bridge.port, timeout_seconds=2)
+    result = http.probe_socketio("127.0.0.1", bridge.port, timeout_seconds=2)
     assert (result.status, result.detail) == ("healthy", "HTTP 200, Engine.IO handshake")
     assert bridge.requests == [
         ("GET", "/health"),
@@ -157,13 +157,13 @@ def test_a_real_bridge_opens_and_closes_a_session(bridge: Bridge) -> None:
 
 
 def test_gating_asks_for_health_only(bridge: Bridge) -> None:
-    result = socketio.probe("127.0.0.1", bridge.port, gating=True, timeout_seconds=2)
+    result = http.probe_socketio("127.0.0.1", bridge.port, gating=True, timeout_seconds=2)
     assert (result.status, result.detail) == ("healthy", "HTTP 200")
     assert bridge.requests == [("GET", "/health")]
 
 
 def test_health_must_be_2xx_before_the_handshake(bridge: Bridge) -> None:
-    result = socketio.probe("127.0.0.1", bridge.port, path="/nothing", timeout_seconds=2)
+    result = http.probe_socketio("127.0.0.1", bridge.port, path="/nothing", timeout_seconds=2)
     assert (result.status, result.detail) == ("unhealthy", 'HTTP 404: {"status": "ok"}')
     assert len(bridge.requests) == 1
 
@@ -183,7 +183,7 @@ def test_health_must_be_2xx_before_the_handshake(bridge: Bridge) -> None:
 )
 def test_a_handshake_that_fails_is_unhealthy(answer: bytes, detail: str) -> None:
     with serve(replying(page("200 OK")), replying(answer)) as server:
-        result = socketio.probe("127.0.0.1", server.port, timeout_seconds=2)
+        result = http.probe_socketio("127.0.0.1", server.port, timeout_seconds=2)
     assert result.status == "unhealthy"
     assert detail in result.detail
 
@@ -191,6 +191,6 @@ def test_a_handshake_that_fails_is_unhealthy(answer: bytes, detail: str) -> None
 def test_the_deadline_covers_all_three_requests() -> None:
     opened = page("200 OK", b'0{"sid": "a b"}')
     with serve(replying(page("200 OK")), replying(opened), answering()) as server:
-        result = socketio.probe("127.0.0.1", server.port, timeout_seconds=0.3)
+        result = http.probe_socketio("127.0.0.1", server.port, timeout_seconds=0.3)
     assert result.status == "unhealthy"
     assert server.requests[2].startswith(b"POST /socket.io/?EIO=4&transport=polling&sid=a%20b ")

@@ -51,6 +51,22 @@ def test_help_imports_nothing_heavy():
     assert result.returncode == 0, result.stderr
 
 
+def test_httpx_is_loaded_when_something_is_asked_over_http_and_not_before():
+    """No module loads it with itself: so neither does a command that asks nobody."""
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES]
+    names = [name for name in names if not name.endswith(("__main__", "owctl.http_client"))]
+    code = (
+        f"import importlib, sys; [importlib.import_module(name) for name in {names}];"
+        "assert 'owctl.http_client' not in sys.modules; assert 'httpx' not in sys.modules;"
+        "before = set(sys.modules); import owctl.http_client;"
+        "unused = {'rich', 'pygments', 'anyio', 'trio'} - before;"
+        "assert not unused & set(sys.modules), unused & set(sys.modules);"
+        "import anyio, httpx; assert httpx.AsyncClient"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def test_docker_is_loaded_without_paramiko():
     """It takes as long to load as docker-py itself, and only copies over SFTP need it."""
     code = (

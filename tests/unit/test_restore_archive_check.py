@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from owctl.backup.manifest import Member
-from owctl.backup.member_file import check_volume
+from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid
 from owctl.volumes.archive_check import ArchiveSummary, check_archive
+from owctl.volumes.archive_edit import ArchiveEdit, digest_of
 from owctl.volumes.tar import TarHeader, TarStream, encode
 
 END = bytes(1024)
@@ -200,18 +201,64 @@ def member(folder: Path, data: bytes, **detail: object) -> Member:
 def test_a_member_is_what_the_manifest_says(tmp_path: Path):
     data = tar(file("f", 700))
     good = member(tmp_path, data, entries=2, files_bytes=700)
-    assert check_volume(tmp_path, good) == ArchiveSummary(2, 700)
-    assert check_volume(tmp_path, member(tmp_path, data)).entries == 2
+    verify_member(tmp_path, good)
+    verify_member(tmp_path, member(tmp_path, data))
     with pytest.raises(BackupInvalid, match="unpacks to 2 entries with 700 bytes, the manifest"):
-        check_volume(tmp_path, member(tmp_path, data, entries=2, files_bytes=10))
+        verify_member(tmp_path, member(tmp_path, data, entries=2, files_bytes=10))
     (tmp_path / "v.tar").write_bytes(data[:700] + b"!" + data[701:])
     with pytest.raises(BackupInvalid, match=r"^v\.tar: .*SHA-256"):
-        check_volume(tmp_path, good)
+        verify_member(tmp_path, good)
     # Damage to the headers is damage of the file first.
     (tmp_path / "v.tar").write_bytes(data[:100] + b"!" + data[101:])
     with pytest.raises(BackupInvalid, match="SHA-256"):
-        check_volume(tmp_path, good)
+        verify_member(tmp_path, good)
     with pytest.raises(BackupInvalid, match=r"^v\.tar: the archive's entry '/f'"):
-        check_volume(tmp_path, member(tmp_path, tar(file("/f"))))
+        verify_member(tmp_path, member(tmp_path, tar(file("/f"))))
     with pytest.raises(BackupInvalid, match=r"^v\.tar: The archive is"):
-        check_volume(tmp_path, member(tmp_path, gzip.compress(data) * 10))
+        verify_member(tmp_path, member(tmp_path, gzip.compress(data) * 10))
+
+
+WHOLE = tar(folder("a"), file("a/f", 700), link("a/s", "f"), file("a/g" + LONG, 5))
+BLOCKS = range(0, len(WHOLE), 512)
+
+
+def is_header(start: int) -> bool:
+    return WHOLE[start + 257 : start + 262] == b"ustar"
+
+
+def is_sound(folder: Path, data: bytes) -> bool:
+    """Whether verify calls it sound; a restore that unpacks it must say the same."""
+    takers = [
+        lambda: verify_member(folder, member(folder, data)),
+        lambda: b"".join(ArchiveEdit([data], "volume", {})),
+        lambda: digest_of([data], with_root=True),
+    ]
+    verdicts = set()
+    for take in takers:
+        try:
+            take()
+            verdicts.add(True)
+        except BackupInvalid:
+            verdicts.add(False)
+    assert len(verdicts) == 1
+    return verdicts.pop()
+
+
+def test_verify_and_restore_agree_on_what_is_whole(tmp_path: Path):
+    assert is_sound(tmp_path, WHOLE)
+    assert is_sound(tmp_path, WHOLE + bytes(10240 - len(WHOLE) % 10240))
+    assert [cut for cut in BLOCKS if is_sound(tmp_path, WHOLE[:cut])] == []
+
+
+def test_verify_and_restore_agree_on_a_zero_block_within(tmp_path: Path):
+    for start in filter(is_header, BLOCKS):
+        assert not is_sound(tmp_path, WHOLE[:start] + bytes(512) + WHOLE[start:])
+        assert not is_sound(tmp_path, WHOLE[:start] + bytes(1024) + WHOLE[start:])
+
+
+@pytest.mark.parametrize("place", [0, 100, 124, 148, 156, 257, 345, 511])
+def test_verify_and_restore_agree_on_a_damaged_header(tmp_path: Path, place: int):
+    for start in filter(is_header, BLOCKS):
+        data = bytearray(WHOLE)
+        data[start + place] ^= 1
+        assert not is_sound(tmp_path, bytes(data))

@@ -17,7 +17,6 @@ from owctl.backup.create import interlude_record
 from owctl.backup.manifest import MANIFEST_NAME
 from owctl.backup.member_file import write_small
 from owctl.backup.publish import partial_folder
-from owctl.backup.restore.begun_note import write_begun_note
 from owctl.backup.restore.configuration import stage_files
 from owctl.backup.restore.source import ConfigContent
 from owctl.backup.schedule.schedule import Schedule, daily, now_text, write_schedule
@@ -185,7 +184,6 @@ def interlude(folder: Path) -> None:
         lambda folder: write_schedule(
             folder, Schedule("p", daily("02:00"), "crontab", ("owctl",), None, (), now_text())
         ),
-        write_begun_note,
         lambda folder: stage_files(folder, "id", [ConfigContent(".env", ".env", lambda: b"")]),
         interlude,
         publish_backup,
@@ -201,6 +199,21 @@ def test_all_that_root_makes_first_is_the_users_alone(
     assert made
     assert {path: owner_of(path) for path in made} == dict.fromkeys(made, OWNER)
     assert {path: mode_of(path) & 0o077 for path in made} == dict.fromkeys(made, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_where_nothing_can_be_given_away_it_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    os.chown(tmp_path, *OWNER)
+    monkeypatch.setattr(os, "chown", refuse)
+    NOTE.write(tmp_path, "on a share that maps root to nobody")
+    publish_backup(tmp_path)
+    assert owner_of(NOTE.path(tmp_path)) == (0, 0)
+    assert NOTE.exists(tmp_path)
 
 
 @pytest.fixture

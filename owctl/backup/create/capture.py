@@ -1,24 +1,22 @@
 """A backup's members captured one after the other: what is asked for, and everything it consists of."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from owctl import __version__
 from owctl.backup.create.database import MEMBER_NAME, check_with_pg_restore, store_dump
 from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
+from owctl.backup.create.origin import describe_services, store_configuration
 from owctl.backup.create.redis import write_out
-from owctl.backup.create.sqlite import copy_database
-from owctl.backup.create.volumes import NamedFiles, archive_volume, reachable
+from owctl.backup.create.volumes import NamedFiles, archive_volume, copy_sqlite, reachable
 from owctl.backup.encryption import Encryption, stored_name
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Manifest, Member, Part
-from owctl.backup.member_file import write_small
 from owctl.backup.publish import PartialBackup
 from owctl.backup.verify import BackgroundVerifier, NoVerifier
 from owctl.compose.model import Stack
@@ -28,8 +26,6 @@ from owctl.postgres.database import find_server, wait_for_answer
 from owctl.postgres.dump import DatabaseSnapshot
 from owctl.progress import Event, Receiver, warning
 from owctl.volumes.space import check_estimate
-
-# -- What is asked of `owctl backup`, and what comes of it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,105 +57,6 @@ class CreatedBackup:
     verified: bool = True
     downtime_seconds: float | None = None
     failures: tuple[OwctlError, ...] = ()
-
-
-# -- Where a backup comes from: which image each service ran, or would run.
-
-
-def describe_services(
-    engine: Engine, stack: Stack, inventory: Inventory
-) -> dict[str, dict[str, Any]]:
-    """Return image, image id and registry digests by service, in the order of their names.
-
-    For a service without a container they are those of the image that it would be made from; one
-    whose image is not on this machine is left out.
-    """
-    from owctl.engine.images import image_id
-
-    images: dict[str, tuple[str, str]] = {}
-    for service in stack.services.values():
-        reference = service.image_name(stack.project)
-        running = [c for c in inventory.containers if c.service == service.name]
-        if not running and (found := image_id(engine, reference)) is not None:
-            images[service.name] = (reference, found)
-    for container in sorted(inventory.containers, key=lambda item: item.number):
-        images.setdefault(container.service, (container.image, container.image_id))
-    return {
-        service: {"image": image, "image_id": identity, "image_digests": _digests(engine, identity)}
-        for service, (image, identity) in sorted(images.items())
-    }
-
-
-def _digests(engine: Engine, image_id: str) -> list[str]:
-    """Return ``name@sha256:…`` of an image; none for one that was built here."""
-    from owctl.engine.images import inspect_image
-
-    image = inspect_image(engine, image_id)
-    return list(image.digests) if image is not None else []
-
-
-# -- The configuration: compose files, ``.env`` and the files that they name, stored as they are.
-
-
-def configuration_files(stack: Stack) -> Iterator[tuple[str, Path]]:
-    """Yield (name of the member, file); files outside the project go to ``config/elsewhere/``."""
-    taken: set[str] = set()
-    files = (*stack.config_files, *stack.environment_files, *stack.named_files)
-    for path in dict.fromkeys(files):
-        if path.is_relative_to(stack.working_dir):
-            name = PurePosixPath("config") / path.relative_to(stack.working_dir).as_posix()
-        else:
-            name = PurePosixPath("config/elsewhere") / path.name
-        number = 1
-        while str(name) in taken:
-            number += 1
-            name = name.with_name(f"{number}-{path.name}")
-        taken.add(str(name))
-        yield str(name), path
-
-
-def store_configuration(
-    stack: Stack,
-    folder: Path,
-    warn: Callable[[str], None],
-    encryption: Encryption | None = None,
-) -> Iterator[Member]:
-    """Store the files in ``folder`` and yield their members; raises OwctlError.
-
-    ``warn`` is told of a secret or config that cannot be stored: the engine may read what this
-    user may not, and it may be a folder.
-    """
-    own = {*stack.config_files, *stack.environment_files}
-    for name, path in configuration_files(stack):
-        try:
-            content = _content(path)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            if path not in own:
-                warn(f"{path}, which the compose files name, is not in the backup: {reason}.")
-                continue
-            raise OwctlError(
-                f"Cannot read {path}: {reason}.",
-                hint="owctl config --validate",
-            ) from error
-        stored = write_small(folder, name, content, encryption)
-        yield Member(
-            name=stored.name,
-            kind="configuration",
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            content_size_bytes=stored.content_size_bytes,
-            detail={"path": str(path)},
-        )
-
-
-def _content(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise OSError(0, "it is no file")
-    return path.read_bytes()
-
-
-# -- Capturing a stack: database snapshot first, then files, then configuration.
 
 
 Verifier = BackgroundVerifier | NoVerifier
@@ -310,7 +207,7 @@ class Capture:
     def _sqlite(
         self, place: tuple[str, str], path: str, source: VolumeSource, verifier: Verifier
     ) -> None:
-        copy = copy_database(self.engine, place, path, self.folder, source, self.encryption)
+        copy = copy_sqlite(self.engine, place, path, self.folder, source, self.encryption)
         where = f"The SQLite database {path} in the volume {source.key}"
         if copy is None:
             self._warn(

@@ -31,14 +31,7 @@ def store_dump(
             file.write(data)
         stored = file.finish()
     service = database.server.container.service
-    return Member(
-        name=stored.name,
-        kind="database",
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        content_size_bytes=stored.content_size_bytes,
-        detail={**database.about, "service": service, "rows": database.rows()},
-    )
+    return stored.member("database", **database.about, service=service, rows=database.rows())
 
 
 def check_with_pg_restore(

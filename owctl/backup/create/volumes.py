@@ -1,4 +1,4 @@
-"""A volume: the engine's archive stream of its files, followed while it is stored."""
+"""Volumes as members: the archive of each, followed while it is stored, and copies of its SQLite files."""
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
@@ -9,15 +9,14 @@ from pathlib import Path, PurePosixPath
 from owctl.backup.encryption import Encryption, stored_name
 from owctl.backup.inventory import Inventory, VolumeSource
 from owctl.backup.manifest import Member
-from owctl.backup.member_file import MemberFile, Stored
+from owctl.backup.member_file import MemberFile, cannot_write
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, OwctlError
-from owctl.volumes import one_off
+from owctl.volumes import one_off, sqlite
 from owctl.volumes.one_off import read_folder
-from owctl.volumes.tar_scan import TarEntry, TarScanner
+from owctl.volumes.tar import TarStream
 
-# -- The files that the database names: each should turn up in the archive of a volume.
-
+# -- The files that the database names: each should turn up in an archive.
 
 _SHOWN = 3
 
@@ -82,10 +81,8 @@ def _place(path: str, roots: list[tuple[str, str, str]]) -> tuple[str, str] | No
     return None
 
 
-# -- A volume: the engine's archive stream of its files, followed while it is stored.
+# -- The archive of a volume.
 
-
-SQLITE_MAGIC = b"SQLite format 3\0"
 # A file that shrinks while it is read spoils the whole archive; the next try mostly succeeds.
 _ATTEMPTS = 3
 
@@ -162,48 +159,104 @@ def _archive(
     encryption: Encryption | None,
 ) -> ArchivedVolume:
     container_id, path = place
+    entries, files_bytes = 0, 0
     sqlite_files: list[str] = []
     found = named_files.in_volume(source.name)
-
-    def look(entry: TarEntry) -> None:
-        name = entry.name.removeprefix("./").rstrip("/")
-        found(name)
-        if entry.head == SQLITE_MAGIC:
-            sqlite_files.append(name)
-
-    scanner = TarScanner(look)
     with (
         MemberFile(folder, _member_name(source), on_bytes=on_bytes, encryption=encryption) as file,
-        read_folder(engine, container_id, path) as stream,
+        read_folder(engine, container_id, path) as pieces,
     ):
-        for data in stream:
-            file.write(data)
-            scanner.feed(data)
-        scanner.finish()
+        stream = TarStream(_stored(pieces, file))
+        for header in stream:
+            name = header.name.removeprefix("./").rstrip("/")
+            found(name)
+            if header.regular and stream.read(len(sqlite.MAGIC)) == sqlite.MAGIC:
+                sqlite_files.append(name)
+            entries += 1
+            files_bytes += header.size_bytes
         stored = file.finish()
-    return ArchivedVolume(_member(source, stored, scanner), sqlite_files)
+    detail = {
+        "volume": source.key,
+        "part": source.part,
+        "volume_name": source.name,
+        "mounted_at": [
+            {"service": point.container.service, "path": point.destination}
+            for point in source.mount_points
+        ],
+        "entries": entries,
+        "files_bytes": files_bytes,
+    }
+    return ArchivedVolume(stored.member("volume", **detail), sqlite_files)
 
 
-def _member(source: VolumeSource, stored: Stored, scanner: TarScanner) -> Member:
-    return Member(
-        name=stored.name,
-        kind="volume",
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        content_size_bytes=stored.content_size_bytes,
-        detail={
-            "volume": source.key,
-            "part": source.part,
-            "volume_name": source.name,
-            "mounted_at": [
-                {"service": point.container.service, "path": point.destination}
-                for point in source.mount_points
-            ],
-            "entries": scanner.entries,
-            "files_bytes": scanner.content_bytes,
-        },
-    )
+def _stored(pieces: Iterable[bytes], file: MemberFile) -> Iterator[bytes]:
+    for data in pieces:
+        file.write(data)
+        yield data
 
 
 def _member_name(source: VolumeSource) -> str:
     return str(PurePosixPath("volumes") / f"{source.key}.tar.zst")
+
+
+# -- SQLite databases in a volume.
+
+_COPY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteCopy:
+    """A member with a database that was copied; ``problems`` are SQLite's own words."""
+
+    member: Member
+    problems: tuple[str, ...]
+
+
+def copy_sqlite(
+    engine: Engine,
+    place: tuple[str, str],
+    name: str,
+    folder: Path,
+    source: VolumeSource,
+    encryption: Encryption | None = None,
+) -> SqliteCopy | None:
+    """Copy the database ``name`` of the volume at ``place``, check it, and store it in ``folder``.
+
+    None if it was written to so much that no consistent copy could be had, or is gone. The copy
+    has its log worked in: it is a single file. Raises OwctlError.
+    """
+    container_id, root = place
+    work = folder / ".sqlite"
+    copy = work / "copy"
+    try:
+        work.mkdir(mode=0o700)
+        try:
+            path = f"{root.rstrip('/')}/{name}"
+            if not sqlite.fetch_database(engine, container_id, path, copy):
+                return None
+            return _store_sqlite(copy, folder, source, name, encryption)
+        finally:
+            sqlite.empty_folder(work)
+            work.rmdir()
+    except OSError as error:
+        raise cannot_write(work, error) from error
+
+
+def _store_sqlite(
+    copy: Path, folder: Path, volume: VolumeSource, name: str, encryption: Encryption | None
+) -> SqliteCopy:
+    complaints, rows = sqlite.examine(copy, is_new=True)
+    with MemberFile(folder, f"sqlite/{volume.key}/{name}.zst", encryption=encryption) as file:
+        with copy.open("rb") as source:
+            while data := source.read(_COPY_BYTES):
+                file.write(data)
+        stored = file.finish()
+    detail = {
+        "volume": volume.key,
+        "part": volume.part,
+        "path": name,
+        "integrity_check": complaints,
+        "rows": rows,
+    }
+    problems = () if complaints == ["ok"] else tuple(complaints)
+    return SqliteCopy(stored.member("sqlite", **detail), problems)

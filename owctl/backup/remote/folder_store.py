@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from owctl.backup.remote.store import PIECE_BYTES, Content, MissingRemotely
+from owctl.backup.remote.store import PIECE_BYTES, TEMPORARY_SUFFIX, Content, MissingRemotely
 from owctl.errors import OwctlError
 from owctl.project.private_file import make_folder, sync_folder
-
-TEMPORARY_SUFFIX = ".tmp"
 
 
 class FolderStore:

@@ -1,144 +1,16 @@
-"""The parts of a backup in another place: their names, what is there, and what is tried again."""
+"""A backup in parts: of what size and SHA-256 each is, ``parts.json``, and how far their transfer is."""
 
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
-from owctl.backup import manifest as manifests
-from owctl.backup.catalogue import LATEST
-from owctl.backup.manifest import MANIFEST_NAME, Manifest, Member
-from owctl.backup.remote.store import ConnectionLost, Store
-from owctl.errors import BackupInvalid, OwctlError, UsageError
+from owctl.backup.manifest import Manifest, Member
+from owctl.errors import BackupInvalid
 from owctl.progress import Event
-
-# -- Trying again where a connection broke: a few times, from the beginning of a part.
-
-
-PAUSES_SECONDS = (0.5, 2.0, 5.0)
-Result = TypeVar("Result")
-
-
-def persistently(
-    store: Store, action: Callable[[], Result], on_retry: Callable[[], None] = lambda: None
-) -> Result:
-    """Return what ``action`` returns, tried anew after ConnectionLost; raises the last one."""
-    for seconds in PAUSES_SECONDS:
-        try:
-            return action()
-        except ConnectionLost:
-            on_retry()
-            threading.Event().wait(seconds)
-            try:
-                store.reconnect()
-            except ConnectionLost:
-                continue
-    return action()
-
-
-# -- Which backups a remote place has; one counts only with its manifest, which is sent last.
-
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LARGEST_DOCUMENT_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteBackup:
-    """A backup's folder there; ``problem`` says why it has no manifest."""
-
-    id: str
-    manifest: Manifest | None
-    problem: str | None = None
-
-
-def list_remote(store: Store) -> list[RemoteBackup]:
-    """Return the backups of a remote place, oldest first; raises OwctlError."""
-    names = [name for name in persistently(store, store.folders) if _ID.fullmatch(name)]
-    found = [each for name in names if (each := _look_at(store, name)) is not None]
-    return sorted(
-        found, key=lambda each: (each.manifest.created_at if each.manifest else "", each.id)
-    )
-
-
-def find_remote(store: Store, reference: str, project: str | None = None) -> str:
-    """Return the id that a user means: an id, its beginning, or ``latest``; raises UsageError.
-
-    ``latest`` is the newest whole one; of ``project``, if that is given.
-    """
-    if reference == LATEST:
-        return _latest(store, project)
-    names = [name for name in persistently(store, store.folders) if _ID.fullmatch(name)]
-    fitting = [name for name in names if name == reference] or [
-        name for name in names if name.startswith(reference)
-    ]
-    if len(fitting) != 1:
-        raise UsageError(
-            f"{reference} is the beginning of {len(fitting)} backups there."
-            if fitting
-            else f"There is no backup {reference} there.",
-            hint="owctl backup pull REMOTE, which lists them",
-        )
-    return fitting[0]
-
-
-def _latest(store: Store, project: str | None) -> str:
-    whole = [(each.id, each.manifest) for each in list_remote(store) if each.manifest is not None]
-    fitting = [name for name, manifest in whole if project in (None, manifest.project)]
-    if not fitting and whole:
-        raise UsageError(
-            f"There is no whole backup of the project {project} there, but of others.",
-            hint="owctl backup pull REMOTE, which lists them; then one by its ID",
-        )
-    if not fitting:
-        raise UsageError("There is no whole backup there.", hint="owctl backup push REMOTE")
-    return fitting[-1]
-
-
-def read_document(store: Store, backup_id: str, name: str) -> bytes | None:
-    """Return a small file of a backup, None where there is none; raises OwctlError."""
-
-    def read() -> bytes | None:
-        size = store.files(backup_id).get(name)
-        if size is None:
-            return None
-        if size > _LARGEST_DOCUMENT_BYTES:
-            raise BackupInvalid(f"{name} is larger than any such file can be.")
-        return b"".join(store.read(f"{backup_id}/{name}", size))
-
-    return persistently(store, read)
-
-
-def check_id(backup_id: str) -> None:
-    """Raise OwctlError for a name under which no backup can be stored elsewhere."""
-    if not _ID.fullmatch(backup_id):
-        raise OwctlError(
-            f"{backup_id!r} cannot be the name of a backup elsewhere.",
-            hint="letters, digits, dots, dashes and underscores only: rename the folder",
-        )
-
-
-def _look_at(store: Store, name: str) -> RemoteBackup | None:
-    """Return what stands in a folder, None for one that has nothing to do with backups."""
-    try:
-        data = read_document(store, name, MANIFEST_NAME)
-        if data is not None:
-            return RemoteBackup(name, manifests.parse(data))
-    except BackupInvalid as error:
-        return RemoteBackup(name, None, error.message)
-    names = persistently(store, partial(store.files, name))
-    if any("/part-" in each for each in names):
-        return RemoteBackup(name, None, "not whole: push it again")
-    return None
-
-
-# -- A backup in parts: which there are, of what size and SHA-256; ``parts.json`` beside the manifest.
-
 
 PARTS_NAME = "parts.json"
 PART_BYTES = 64 * 1024 * 1024

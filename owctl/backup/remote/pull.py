@@ -16,16 +16,11 @@ from owctl.backup.remote.parts import (
     PARTS_NAME,
     Part,
     Parts,
-    check_id,
     parse_parts,
-    persistently,
-    read_document,
     transfer,
 )
-from owctl.backup.remote.store import (
-    MissingRemotely,
-    Store,
-)
+from owctl.backup.remote.place import check_id, persistently, read_document
+from owctl.backup.remote.store import MissingRemotely, Store
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable

@@ -14,17 +14,11 @@ from owctl.backup.remote.parts import (
     PARTS_NAME,
     Part,
     Parts,
-    check_id,
-    persistently,
     plan_parts,
-    read_document,
     transfer,
 )
-from owctl.backup.remote.store import (
-    Content,
-    MissingRemotely,
-    Store,
-)
+from owctl.backup.remote.place import check_id, persistently, read_document
+from owctl.backup.remote.store import Content, MissingRemotely, Store
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.progress import Receiver, ignore

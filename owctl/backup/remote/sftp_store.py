@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from owctl.backup.remote.folder_store import TEMPORARY_SUFFIX
 from owctl.backup.remote.store import (
+    TEMPORARY_SUFFIX,
     Address,
     ConnectionLost,
     Content,

@@ -1,4 +1,4 @@
-"""Another place for backups: its address, what it can do, and how it is opened."""
+"""Another place for backups: its address, and what each kind of place can do."""
 
 import io
 import logging
@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from owctl.errors import OwctlError, UsageError
 
-# -- Where backups go: ``s3://bucket/prefix``, ``sftp://user@host:port/path``, ``file:///path`` or a path.
+# -- The address: ``s3://bucket/prefix``, ``sftp://user@host:port/path``, ``file:///path`` or a path.
 
 
 Scheme = Literal["s3", "sftp", "file"]
@@ -82,6 +82,7 @@ def _parse_remote(text: str, parts: SplitResult) -> Address:
 
 
 PIECE_BYTES = 4 * 1024 * 1024
+TEMPORARY_SUFFIX = ".tmp"
 
 
 class ConnectionLost(OwctlError):
@@ -183,24 +184,6 @@ class Store(Protocol):
 
     def reconnect(self) -> None:
         """Be ready for another try after ConnectionLost."""
-
-
-def open_store(address: "Address", *, host_key: str | None = None) -> Store:
-    """Return the place at an address; raises OwctlError where it cannot be reached.
-
-    ``host_key`` is the fingerprint (``SHA256:…``) of an SSH server that known_hosts does not know.
-    """
-    if address.scheme == "s3":
-        from owctl.backup.remote.s3_store import S3Store
-
-        return S3Store(address)
-    if address.scheme == "sftp":
-        from owctl.backup.remote.sftp_store import SftpStore
-
-        return SftpStore(address, host_key)
-    from owctl.backup.remote.folder_store import FolderStore
-
-    return FolderStore(Path(address.path))
 
 
 def silence(*names: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.backup.inventory import take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.begun_note import remove_begun_note

@@ -11,7 +11,7 @@ from owctl.backup.catalogue import Backup
 from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.inventory import VolumePart
 from owctl.backup.manifest import Manifest, Member
-from owctl.backup.member_file import MemberContent, check_volume
+from owctl.backup.member_file import MemberContent
 from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
@@ -183,8 +183,7 @@ class BackupSource:
             for member in self.manifest.members:
                 size = readable(member.content_size_bytes)
                 receive(Event(member.name, "working", f"verifying {size}"))
-                check = check_volume if member.kind == "volume" else verify_member
-                check(self.backup.path, member, identities=self.identities)
+                verify_member(self.backup.path, member, identities=self.identities)
                 receive(Event(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
             self._record(catalogue.now("failed", problem=error.message))

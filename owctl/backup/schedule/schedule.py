@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from owctl.errors import UsageError
 from owctl.project.state import StateFile
 
-# -- When backups are to be made by themselves: the times, and the record that doctor judges by.
+# -- The times, and the record that doctor judges by.
 
 
 DAY_SECONDS = 86400
@@ -117,8 +117,7 @@ def _parse_time(text: str, example: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-# -- A schedule as text: systemd's two units, and a line for cron, each with its own quoting.
-
+# -- As text: systemd's two units, and a line for cron, each with its own quoting.
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -10,17 +10,12 @@ import click
 from owctl.commands.backup.place import output_option
 from owctl.commands.backup.prune import prune_after_backup, retention_options
 from owctl.commands.completers import complete_parts
-from owctl.commands.options import (
-    dry_run_option,
-    examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
-)
+from owctl.commands.options import Run, examples, mutating
 from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError, UsageError
 from owctl.figures import readable
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
     from owctl.backup.retention import Rules
 
 
-# -- ``--on-failure`` and ``--ping``: somebody learns how a backup ended, also when nobody looks.
+# -- --on-failure and --ping
 
 
 def hook_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,7 +114,7 @@ def _project(context: Context) -> str:
         return context.working_dir.name
 
 
-# -- ``owctl backup``: parse, call the backup room, render.
+# -- owctl backup
 
 
 _EXAMPLES = examples(
@@ -152,10 +147,7 @@ _EXAMPLES = examples(
 )
 @hook_options
 @retention_options
-@dry_run_option
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json")
 def backup_create(
     context: Context,
     output: str | None,
@@ -167,9 +159,7 @@ def backup_create(
     on_failure: str | None,
     ping_url: str | None,
     rules: "Rules",
-    dry_run: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Make a backup; what a bare `owctl backup` does.
 
@@ -185,7 +175,7 @@ def backup_create(
     from owctl.backup.create.capture import BackupRequest
     from owctl.commands.mutation import mutation
 
-    if dry_run:
+    if how.dry_run:
         # Nothing happens that anybody would have to be told of.
         on_failure = ping_url = None
     with hooks(context, on_failure, ping_url):
@@ -197,34 +187,32 @@ def backup_create(
             verify=not no_verify,
             encryption=_encryption(encrypt_to, context.working_dir),
         )
-        if dry_run:
-            _foresee(context, request, output_format)
+        if how.dry_run:
+            _foresee(context, request, how.output_format)
             return
-        with mutation(context, "backup", lock_wait_seconds):
+        with mutation(context, "backup", how.lock_wait_seconds):
             created = _create(context, request)
             removed: Sequence[str] = ()
             if not created.failures:
                 # While services are not what they were, nothing older goes.
                 removed = prune_after_backup(context, created.path, context.stack.project, rules)
-            _render(context, created, removed, output_format)
+            _render(context, created, removed, how.output_format)
             raise_failures(created)
 
 
 def _foresee(context: Context, request: "BackupRequest", output_format: str) -> None:
-    from owctl.backup.create.create import foresee
+    from owctl.backup.create.run import foresee
 
     steps = foresee(context.engine, context.stack, request)
     if output_format == "json":
-        context.console.json(
-            {"schema": 1, "project": context.stack.project, "dry_run": True, "steps": steps}
-        )
+        context.console.document(context.stack.project, dry_run=True, steps=steps)
         return
     for line in steps:
         context.console.result(line)
 
 
 def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
-    from owctl.backup.create.create import create_backup
+    from owctl.backup.create.run import create_backup
     from owctl.project.ownership import check_owner
 
     stack, engine = context.stack, context.engine
@@ -242,8 +230,10 @@ def _encryption(values: tuple[str, ...], working_dir: Path) -> "Encryption | Non
     return Encryption(read_recipients(values, working_dir))
 
 
-def chosen_parts(only: str | None) -> "frozenset[Part]":
-    """Return the parts that ``--only`` names, all without it; raises UsageError."""
+def chosen_parts(
+    only: str | None, example: str = "owctl backup --only db,files"
+) -> "frozenset[Part]":
+    """Return the parts that ``--only`` names, all without it; raises UsageError with an example."""
     from owctl.backup.manifest import PARTS
 
     if only is None:
@@ -254,7 +244,7 @@ def chosen_parts(only: str | None) -> "frozenset[Part]":
     if unknown or not parts:
         raise UsageError(
             f"--only knows {', '.join(PARTS)}, and got {', '.join(unknown) or 'nothing'}.",
-            hint="owctl backup --only db,files",
+            hint=example,
         )
     return parts
 
@@ -297,23 +287,22 @@ def raise_failures(created: "CreatedBackup") -> None:
 
 def _document(created: "CreatedBackup") -> dict[str, Any]:
     manifest = created.manifest
-    return {
-        "schema": 1,
-        "project": manifest.project,
-        "id": manifest.id,
-        "path": str(created.path),
-        "label": manifest.label,
-        "created_at": manifest.created_at,
-        "duration_ms": manifest.duration_ms,
-        "size_bytes": manifest.size_bytes,
-        "verified": created.verified,
-        "downtime_seconds": (
-            None if created.downtime_seconds is None else round(created.downtime_seconds, 3)
-        ),
-        "quiesced": list(manifest.stack["quiesced"]),
-        "encryption": dict(manifest.encryption) if manifest.encryption is not None else None,
-        "warnings": list(manifest.warnings),
-        "members": [
+    return json_document(
+        manifest.project,
+        id=manifest.id,
+        path=str(created.path),
+        label=manifest.label,
+        created_at=manifest.created_at,
+        duration_ms=manifest.duration_ms,
+        size_bytes=manifest.size_bytes,
+        verified=created.verified,
+        downtime_seconds=None
+        if created.downtime_seconds is None
+        else round(created.downtime_seconds, 3),
+        quiesced=list(manifest.stack["quiesced"]),
+        encryption=dict(manifest.encryption) if manifest.encryption is not None else None,
+        warnings=list(manifest.warnings),
+        members=[
             {
                 "name": member.name,
                 "kind": member.kind,
@@ -322,4 +311,4 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
             }
             for member in manifest.members
         ],
-    }
+    )

@@ -41,14 +41,11 @@ def backup_list(context: Context, output: str | None, output_format: str) -> Non
     backups = list_backups(place.parent)[::-1]
     leftovers = find_leftovers(place.parent)
     if output_format == "json":
-        context.console.json(
-            {
-                "schema": 1,
-                "project": place.project,
-                "folder": str(place.parent),
-                "backups": [describe(backup) for backup in backups],
-                "unfinished": [str(folder) for folder in leftovers],
-            }
+        context.console.document(
+            place.project,
+            folder=str(place.parent),
+            backups=[describe(backup) for backup in backups],
+            unfinished=[str(folder) for folder in leftovers],
         )
         return
     if backups:

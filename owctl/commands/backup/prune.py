@@ -9,23 +9,18 @@ import click
 
 from owctl.backup.retention import Rules
 from owctl.commands.backup.place import output_option
-from owctl.commands.options import (
-    dry_run_option,
-    examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
-)
+from owctl.commands.options import Run, confirm, examples, mutating
 from owctl.commands.progress import Display
 from owctl.context import Context
-from owctl.errors import ConfirmationRequired, Interrupted, OwctlError, UsageError
+from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 from owctl.figures import age, readable
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.backup.retention import Pruned, PrunePlan
 
 
-# -- ``--keep-last`` and its kin, and what `owctl backup` does with them after a new backup.
+# -- --keep-last and its kin, after a new backup, too
 
 
 _LOCK_WAIT_SECONDS = 60.0
@@ -85,7 +80,7 @@ def warn_of_busy(context: Context, busy: Sequence[str]) -> None:
         context.console.warn(f"Not removed, because another owctl reads it: {', '.join(busy)}.")
 
 
-# -- ``owctl backup prune``: remove old backups by rules.
+# -- owctl backup prune
 
 
 _EXAMPLES = examples(
@@ -99,20 +94,13 @@ _EXAMPLES = examples(
 @retention_options
 @click.option("--remove-broken", is_flag=True, help="Also backups that are known to be damaged.")
 @output_option
-@dry_run_option
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json", yes=True)
 def backup_prune(
     context: Context,
     rules: Rules,
     remove_broken: bool,
     output: str | None,
-    dry_run: bool,
-    yes: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Remove old backups by rules; sound ones are kept for each period.
 
@@ -136,33 +124,31 @@ def backup_prune(
     parent = find_place(context, output).parent
     plan = plan_prune(parent, project, rules, remove_broken=remove_broken)
     going = {each.id for each in plan.removals}
-    if dry_run or not going:
-        _show(context, plan, output_format, dry_run=dry_run)
-        if dry_run or not find_leftovers(parent):
+    if how.dry_run or not going:
+        _show(context, plan, how.output_format, dry_run=how.dry_run)
+        if how.dry_run or not find_leftovers(parent):
             return
-    elif not yes:
-        _ask(context, plan, output_format)
-    with folder_mutation(context, "backup prune", parent, lock_wait_seconds):
+    else:
+        _ask(context, plan, how)
+    with folder_mutation(context, "backup prune", parent, how.lock_wait_seconds):
         # What came or went meanwhile counts; what the user has not seen stays.
         plan = plan_prune(parent, project, rules, remove_broken=remove_broken)
         with context.console.progress("Reading back what stays") as progress:
             pruned = prune(plan, Display(context.console, progress), only=going)
     if going:
-        _report(context, plan, pruned, output_format)
+        _report(context, plan, pruned, how.output_format)
 
 
-def _ask(context: Context, plan: "PrunePlan", output_format: str) -> None:
-    if output_format != "json":
+def _ask(context: Context, plan: "PrunePlan", how: Run) -> None:
+    if not how.yes and not how.as_json:
         _table(context, plan)
     count, size = len(plan.removals), _freed(plan)
-    answer = context.console.confirm(f"Remove {_backups(count)} ({size})?")
-    if answer is None:
-        raise ConfirmationRequired(
-            f"{_backups(count)} would be removed, and nobody is there to ask.",
-            hint="the same command with --yes, or with --dry-run",
-        )
-    if not answer:
-        raise Interrupted("Nothing was removed.")
+    unanswered = ConfirmationRequired(
+        f"{_backups(count)} would be removed, and nobody is there to ask.",
+        hint="the same command with --yes, or with --dry-run",
+    )
+    question = f"Remove {_backups(count)} ({size})?"
+    confirm(context, how.yes, question, unanswered, declined="Nothing was removed.")
 
 
 def _show(context: Context, plan: "PrunePlan", output_format: str, *, dry_run: bool) -> None:
@@ -235,12 +221,11 @@ def _report(context: Context, plan: "PrunePlan", pruned: "Pruned", output_format
 def _document(
     context: Context, plan: "PrunePlan", removed: list[str], *, dry_run: bool
 ) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "project": context.stack.project,
-        "folder": str(plan.parent),
-        "dry_run": dry_run,
-        "backups": [
+    return json_document(
+        context.stack.project,
+        folder=str(plan.parent),
+        dry_run=dry_run,
+        backups=[
             {
                 "id": each.candidate.id,
                 "keep": each.keep,
@@ -250,9 +235,9 @@ def _document(
             }
             for each in plan.verdicts
         ],
-        "removed": removed,
-        "freed_bytes": plan.size_bytes(removed),
-    }
+        removed=removed,
+        freed_bytes=plan.size_bytes(removed),
+    )
 
 
 def _freed(plan: "PrunePlan") -> str:

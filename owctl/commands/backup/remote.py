@@ -16,13 +16,13 @@ from owctl.figures import age, readable
 
 if TYPE_CHECKING:
     from owctl.backup.catalogue import Backup
-    from owctl.backup.remote.parts import RemoteBackup
+    from owctl.backup.remote.place import RemoteBackup
     from owctl.backup.remote.pull import Pulled
     from owctl.backup.remote.push import Pushed
     from owctl.backup.remote.store import Address, Store
 
 
-# -- What `backup push` and `backup pull` share: where to.
+# -- What push and pull share
 
 
 remote_argument = click.argument("remote", metavar="REMOTE")
@@ -44,7 +44,7 @@ def parsed(context: Context, remote: str) -> "Address":
 @contextmanager
 def opened(address: "Address", host_key: str | None) -> "Iterator[Store]":
     """Yield the place at an address."""
-    from owctl.backup.remote.store import open_store
+    from owctl.backup.remote.place import open_store
     from owctl.interrupts import hear_at_once
 
     hear_at_once()
@@ -52,7 +52,7 @@ def opened(address: "Address", host_key: str | None) -> "Iterator[Store]":
         yield store
 
 
-# -- ``owctl backup pull``: parse, call the backup room, render.
+# -- owctl backup pull
 
 
 _PULL_EXAMPLES = examples(
@@ -85,13 +85,13 @@ def backup_pull(
     """
     address, place = parsed(context, remote), find_place(context, output)
     if reference is None:
-        from owctl.backup.remote.parts import list_remote
+        from owctl.backup.remote.place import list_remote
 
         with opened(address, host_key) as store:
             found = list_remote(store)
         _render_list(context, place, remote, found, output_format)
         return
-    from owctl.backup.remote.parts import find_remote
+    from owctl.backup.remote.place import find_remote
     from owctl.backup.remote.pull import pull_backup
     from owctl.commands.mutation import recorded
 
@@ -109,19 +109,16 @@ def _render_pull(context: Context, remote: str, pulled: "Pulled", output_format:
 
     console, manifest = context.console, pulled.manifest
     if output_format == "json":
-        console.json(
-            {
-                "schema": 1,
-                "project": manifest.project,
-                "remote": remote,
-                "id": pulled.path.name,
-                "path": str(pulled.path),
-                "created_at": manifest.created_at,
-                "size_bytes": manifest.size_bytes,
-                "fetched_parts": pulled.fetched_parts,
-                "fetched_bytes": pulled.fetched_bytes,
-                "was_here": pulled.was_here,
-            }
+        console.document(
+            manifest.project,
+            remote=remote,
+            id=pulled.path.name,
+            path=str(pulled.path),
+            created_at=manifest.created_at,
+            size_bytes=manifest.size_bytes,
+            fetched_parts=pulled.fetched_parts,
+            fetched_bytes=pulled.fetched_bytes,
+            was_here=pulled.was_here,
         )
     elif console.quiet:
         console.result(str(pulled.path))
@@ -144,13 +141,10 @@ def _render_list(
 
     console = context.console
     if output_format == "json":
-        console.json(
-            {
-                "schema": 1,
-                "project": place.project,
-                "remote": remote,
-                "backups": [_entry(each) for each in found],
-            }
+        console.document(
+            place.project,
+            remote=remote,
+            backups=[_entry(each) for each in found],
         )
         return
     if not found:
@@ -191,7 +185,7 @@ def _entry(each: "RemoteBackup") -> dict[str, object]:
     }
 
 
-# -- ``owctl backup push``: parse, call the backup room, render.
+# -- owctl backup push
 
 
 _PUSH_EXAMPLES = examples(
@@ -281,23 +275,20 @@ def _render_push(
 ) -> None:
 
     if output_format == "json":
-        context.console.json(
-            {
-                "schema": 1,
-                "project": place.project,
-                "remote": remote,
-                "dry_run": dry_run,
-                "backups": [
-                    {
-                        "id": each.id,
-                        "size_bytes": each.size_bytes,
-                        "parts": each.parts,
-                        "sent_parts": each.sent_parts,
-                        "sent_bytes": each.sent_bytes,
-                    }
-                    for each in pushed
-                ],
-            }
+        context.console.document(
+            place.project,
+            remote=remote,
+            dry_run=dry_run,
+            backups=[
+                {
+                    "id": each.id,
+                    "size_bytes": each.size_bytes,
+                    "parts": each.parts,
+                    "sent_parts": each.sent_parts,
+                    "sent_bytes": each.sent_bytes,
+                }
+                for each in pushed
+            ],
         )
         return
     for each in pushed:

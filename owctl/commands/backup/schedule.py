@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from owctl.commands.backup.schedule_changes import Planned
 
 
-# -- What `owctl backup schedule` shows.
+# -- What is shown
 
 
 _LABEL_WIDTH = 16
@@ -174,12 +174,10 @@ def _json(
             **state,
         }
     project = context.stack.project
-    context.console.json(
-        {"schema": 1, "project": project, "dry_run": dry_run, "schedule": document}
-    )
+    context.console.document(project, dry_run=dry_run, schedule=document)
 
 
-# -- ``owctl backup schedule``: a timer of systemd's, or a line for cron, that makes backups.
+# -- owctl backup schedule
 
 
 _EXAMPLES = examples(

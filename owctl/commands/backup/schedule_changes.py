@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from owctl.backup.schedule.schedule import Call, Schedule, Timing
 
 
-# -- The command line of a scheduled backup: it does elsewhere what it would do in this shell.
+# -- The command line of a scheduled backup
 
 
 LOCK_WAIT_SECONDS = 3600
@@ -166,7 +166,7 @@ def _home(environ: Mapping[str, str]) -> str:
         return environ.get("HOME") or "/"
 
 
-# -- Putting a schedule in place of the one before, or ending it.
+# -- Putting a schedule in place, or ending it
 
 
 @dataclass(frozen=True, slots=True)

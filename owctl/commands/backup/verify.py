@@ -207,12 +207,9 @@ def _render(
     context: Context, place: BackupPlace, outcomes: list[Outcome], output_format: str
 ) -> None:
     if output_format == "json":
-        context.console.json(
-            {
-                "schema": 1,
-                "project": place.project,
-                "backups": [_document(each) for each in outcomes],
-            }
+        context.console.document(
+            place.project,
+            backups=[_document(each) for each in outcomes],
         )
     else:
         for outcome in outcomes:

@@ -3,10 +3,10 @@
 import click
 
 from owctl.commands.completers import complete_migration
-from owctl.commands.options import examples, format_option, lock_wait_option, pass_context
+from owctl.commands.options import Run, confirm, examples, mutating
 from owctl.commands.progress import Display
 from owctl.context import Context
-from owctl.errors import ConfirmationRequired, Interrupted
+from owctl.errors import ConfirmationRequired
 
 _EXAMPLES = examples(
     "owctl migrate rollback",
@@ -18,16 +18,11 @@ _EXAMPLES = examples(
 @click.argument(
     "migration", required=False, metavar="[MIGRATION]", shell_complete=complete_migration
 )
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json", yes=True, dry_run=False)
 def migrate_rollback(
     context: Context,
     migration: str | None,
-    yes: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Stop the new stack, start the old container again.
 
@@ -41,26 +36,21 @@ def migrate_rollback(
 
     stack = context.stack
     journal = read_journal(find_folder(stack.working_dir, migration))
-    if not yes:
-        question = f"Stop {stack.project} and start {journal.origin['name']} again?"
-        answer = None if output_format == "json" else context.console.confirm(question)
-        if answer is None:
-            raise ConfirmationRequired(
-                "Going back stops the new stack, and there is no terminal to ask on.",
-                hint="owctl migrate rollback --yes",
-            )
-        if not answer:
-            raise Interrupted("Nothing was changed.")
+    question = f"Stop {stack.project} and start {journal.origin['name']} again?"
+    unanswered = ConfirmationRequired(
+        "Going back stops the new stack, and there is no terminal to ask on.",
+        hint="owctl migrate rollback --yes",
+    )
+    declined = "Nothing was changed."
+    confirm(context, how.yes, question, unanswered, declined=declined, ask=not how.as_json)
     with (
-        mutation(context, "migrate rollback", lock_wait_seconds),
+        mutation(context, "migrate rollback", how.lock_wait_seconds),
         context.console.progress("Going back") as progress,
     ):
         name = go_back(
             context.engine, stack, journal, Display(context.console, progress, names=STEPS)
         )
-    if output_format == "json":
-        context.console.json(
-            {"schema": 1, "project": stack.project, "id": journal.id, "container": name}
-        )
+    if how.as_json:
+        context.console.document(stack.project, id=journal.id, container=name)
     else:
         context.console.result(f"{name} runs again; {stack.project} is stopped, its data is kept.")

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from owctl.commands.completers import complete_file, complete_folder
-from owctl.commands.options import (
-    dry_run_option,
-    examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
-    timeout_option,
-)
+from owctl.commands.options import Run, confirm, examples, mutating
 from owctl.commands.progress import Display
 from owctl.context import Context
-from owctl.errors import ConfirmationRequired, Interrupted, OwctlError, UsageError
+from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 
 if TYPE_CHECKING:
     from owctl.migrate.folder import Choices, Journal
@@ -66,20 +59,11 @@ _EXAMPLES = examples(
 @click.option("--orphans", metavar="assign:EMAIL", help="Who gets rows of accounts that are gone.")
 @click.option("--keep-share-links", is_flag=True, help="Also where the chat went on since.")
 @click.option("--allow-unknown", is_flag=True, help="Take a source newer than owctl knows.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@timeout_option
-@dry_run_option
-@lock_wait_option
-@format_option("table", "json", "html")
-@pass_context
+@mutating("table", "json", "html", yes=True, timeout=True)
 def migrate_run(
     context: Context,
     /,
-    timeout_seconds: float,
-    dry_run: bool,
-    lock_wait_seconds: float,
-    output_format: str,
-    yes: bool,
+    how: Run,
     resume: bool,
     **given: Any,  # noqa: ANN401  # click's: where from, and the choices
 ) -> int:
@@ -92,19 +76,19 @@ def migrate_run(
     from owctl.commands.migrate.report import show
     from owctl.migrate.report.page import render
 
-    journal = _resumed(context, given) if resume else _new(context, given, dry_run=dry_run)
+    journal = _resumed(context, given) if resume else _new(context, given, dry_run=how.dry_run)
     if not resume:
-        examined = _examine(context, journal, only_look=dry_run)
-        if dry_run:
+        examined = _examine(context, journal, only_look=how.dry_run)
+        if how.dry_run:
             report = examined
         else:
-            _confirm(context, journal, examined, yes=yes, ask=output_format == "table")
-    if not dry_run:
+            _confirm(context, journal, examined, how)
+    if not how.dry_run:
         begin = _reread if resume else _begin
-        report = _carry_out(context, journal, begin, timeout_seconds, lock_wait_seconds)
-    if output_format == "json":
+        report = _carry_out(context, journal, begin, how)
+    if how.as_json:
         context.console.json(report)
-    elif output_format == "html":
+    elif how.output_format == "html":
         context.console.result(render(report))
     else:
         show(context.console, report, context.stack.working_dir)
@@ -245,11 +229,7 @@ def _first_of_all(found: list[dict[str, str | None]]) -> list[str]:
     return [f"Put right what the doctor has found ({checks}): owctl doctor."]
 
 
-def _confirm(
-    context: Context, journal: "Journal", examined: dict[str, Any], *, yes: bool, ask: bool
-) -> None:
-    if yes:
-        return
+def _confirm(context: Context, journal: "Journal", examined: dict[str, Any], how: Run) -> None:
     totals, name = examined["totals"], journal.origin["name"]
     what = f"Load {totals['inserted']:,} rows of {name}" if examined["tables"] else f"Load {name}"
     if totals["rejected"]:
@@ -258,14 +238,12 @@ def _confirm(
         what += f", stop {name} before that"
     if journal.choices.replace:
         what += f", and REPLACE what {context.stack.project} has"
-    answer = context.console.confirm(f"{what}?") if ask else None
-    if answer is None:
-        raise ConfirmationRequired(
-            "A migration writes to the new database, and there is no terminal to ask on.",
-            hint="the same command with --dry-run, then with --yes",
-        )
-    if not answer:
-        raise Interrupted("Nothing was changed.")
+    unanswered = ConfirmationRequired(
+        "A migration writes to the new database, and there is no terminal to ask on.",
+        hint="the same command with --dry-run, then with --yes",
+    )
+    ask = how.output_format == "table"
+    confirm(context, how.yes, f"{what}?", unanswered, declined="Nothing was changed.", ask=ask)
 
 
 def _begin(context: Context, journal: "Journal") -> "Journal":
@@ -294,8 +272,7 @@ def _carry_out(
     context: Context,
     journal: "Journal",
     begin: "Callable[[Context, Journal], Journal]",
-    timeout_seconds: float,
-    lock_wait_seconds: float,
+    how: Run,
 ) -> dict[str, Any]:
     from owctl.commands.migrate.report import STEPS
     from owctl.commands.mutation import mutation
@@ -303,9 +280,9 @@ def _carry_out(
 
     engine, stack = context.engine, context.stack
     with (
-        mutation(context, "migrate", lock_wait_seconds),
+        mutation(context, "migrate", how.lock_wait_seconds),
         context.console.progress(f"Migrating to {stack.project}") as progress,
     ):
         display = Display(context.console, progress, names=STEPS)
         # A run that is kept out by another leaves no folder, which --resume would take for its own.
-        return migrate(engine, stack, begin(context, journal), display, timeout_seconds)
+        return migrate(engine, stack, begin(context, journal), display, how.timeout_seconds)

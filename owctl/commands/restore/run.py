@@ -6,23 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from owctl.commands.backup.create import chosen_parts
 from owctl.commands.backup.place import given_identities, identity_option
 from owctl.commands.completers import complete_backup, complete_parts
-from owctl.commands.options import (
-    dry_run_option,
-    examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
-    timeout_option,
-    yes_option,
-)
+from owctl.commands.options import Run, confirm, examples, mutating, require_answerable
 from owctl.commands.progress import Display
 from owctl.context import Context
-from owctl.errors import ConfigurationError, UsageError
+from owctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from owctl.backup.manifest import Part
     from owctl.backup.restore.legacy import Wanted
     from owctl.backup.restore.plan import RestorePlan, RestoreRequest
     from owctl.backup.restore.source import Source
@@ -73,16 +65,13 @@ def show_configuration(context: Context, wanted: "Wanted", output_format: str) -
     data = ["database"] if source.database is not None else []
     data += [f"volume {volume.key}" for volume in source.volumes]
     if output_format == "json":
-        context.console.json(
-            {
-                "schema": 1,
-                "project": None,
-                "dry_run": True,
-                "backup": {"id": source.id, "path": str(source.paths[0])},
-                "writes": list(found.files),
-                "elsewhere": list(found.elsewhere),
-                "creates": data,
-            }
+        context.console.document(
+            None,
+            dry_run=True,
+            backup={"id": source.id, "path": str(source.paths[0])},
+            writes=list(found.files),
+            elsewhere=list(found.elsewhere),
+            creates=data,
         )
         return
     for line in (*(f"write    {name}" for name in found.files), *(f"create   {d}" for d in data)):
@@ -102,8 +91,7 @@ def restore_into_nothing(
     context: Context,
     wanted: "Wanted",
     request: "RestoreRequest",
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Bring the whole stack up with the backup's data, and say what is there now."""
     from owctl.backup.restore.empty_machine import restore_anew
@@ -115,12 +103,12 @@ def restore_into_nothing(
     source = _source(context, wanted, folder=stack.working_dir)
     before = source.manifest.project if isinstance(source, BackupSource) else None
     with (
-        mutation(context, "restore", lock_wait_seconds),
+        mutation(context, "restore", how.lock_wait_seconds),
         context.console.progress(f"Restoring {source.id}") as progress,
     ):
         display = Display(context.console, progress)
         outcome = restore_anew(engine, stack, source, request, display, project_before=before)
-    if output_format == "json":
+    if how.as_json:
         context.console.json(outcome_document(stack.project, outcome, finished=True))
     else:
         show_outcome(context, outcome, finished=True)
@@ -133,7 +121,7 @@ def _source(
     folder: Path | None = None,
     record: bool = True,
 ) -> "Source":
-    from owctl.backup.create.create import FOLDER_NAME
+    from owctl.backup.catalogue import FOLDER_NAME
 
     parent = (folder or _folder(context)) / FOLDER_NAME
     # Of any project: on a new machine it may well have another name.
@@ -169,12 +157,7 @@ _EXAMPLES = examples(
 @click.option("--no-safety-backup", is_flag=True, help="Do not back up what is there before.")
 @click.option("--no-start", is_flag=True, help="Leave the services stopped afterwards.")
 @identity_option
-@yes_option
-@timeout_option
-@dry_run_option
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json", yes=True, timeout=True)
 def restore_run(
     context: Context,
     backup: tuple[str, ...],
@@ -182,11 +165,7 @@ def restore_run(
     no_safety_backup: bool,
     no_start: bool,
     identity_files: tuple[str, ...],
-    yes: bool,
-    timeout_seconds: float,
-    dry_run: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Put a backup back; what `owctl restore BACKUP` does.
 
@@ -196,37 +175,36 @@ def restore_run(
     whole stack: configuration, images, volumes and data.
     """
     from owctl.backup.restore.plan import RestoreRequest
-    from owctl.commands.options import require_answerable
 
     request = RestoreRequest(
-        parts=_parts(only),
+        parts=None if only is None else chosen_parts(only, "owctl restore latest --only db,files"),
         safety_backup=not no_safety_backup,
         start=not no_start,
-        timeout_seconds=timeout_seconds,
+        timeout_seconds=how.timeout_seconds,
     )
     from owctl.backup.restore.legacy import Wanted
 
     wanted = Wanted(backup, context.working_dir, given_identities(context, identity_files))
     if has_no_project(context):
-        if dry_run:
-            show_configuration(context, wanted, output_format)
+        if how.dry_run:
+            show_configuration(context, wanted, how.output_format)
             return
         bring_configuration(context, wanted)
-    if dry_run:
+    if how.dry_run:
         plan = _plan(context, wanted, request, record=False)
-        _show_plan(context, plan, output_format)
+        _show_plan(context, plan, how.output_format)
         return
     if starts_anew(context):
-        restore_into_nothing(context, wanted, request, lock_wait_seconds, output_format)
+        restore_into_nothing(context, wanted, request, how)
         return
-    require_answerable(yes, _ASKS)
-    _restore(context, wanted, request, yes, lock_wait_seconds, output_format)
+    require_answerable(how.yes, _ASKS)
+    _restore(context, wanted, request, how)
 
 
 def _plan(
     context: Context, wanted: "Wanted", request: "RestoreRequest", *, record: bool = True
 ) -> "RestorePlan":
-    from owctl.backup.create.create import FOLDER_NAME
+    from owctl.backup.catalogue import FOLDER_NAME
     from owctl.backup.restore.plan import plan_restore
 
     stack = context.stack
@@ -243,14 +221,11 @@ def _restore(
     context: Context,
     wanted: "Wanted",
     request: "RestoreRequest",
-    yes: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     from owctl.backup.publish import in_use
     from owctl.backup.restore.run import run_restore
     from owctl.commands.mutation import mutation
-    from owctl.commands.options import confirm
     from owctl.commands.restore.report import (
         outcome_document,
         plan_lines,
@@ -258,19 +233,19 @@ def _restore(
     )
 
     stack, engine = context.stack, context.engine
-    with mutation(context, "restore", lock_wait_seconds):
+    with mutation(context, "restore", how.lock_wait_seconds):
         plan = _plan(context, wanted, request)
-        for line in () if yes else plan_lines(plan):
+        for line in () if how.yes else plan_lines(plan):
             context.console.info(line)
         what = ", ".join(plan.parts)
         question = f"Replace {what} of {stack.project} by {plan.source.id}?"
-        confirm(context, yes, question, _ASKS)
+        confirm(context, how.yes, question, _ASKS)
         with ExitStack() as held, context.console.progress(f"Restoring {plan.source.id}") as bar:
             # Another project may prune the folder that both keep their backups in.
             for folder in filter(Path.is_dir, plan.source.paths):
                 held.enter_context(in_use(folder))
             outcome = run_restore(engine, stack, plan, request, Display(context.console, bar))
-    if output_format == "json":
+    if how.as_json:
         context.console.json(outcome_document(stack.project, outcome))
     else:
         show_outcome(context, outcome)
@@ -284,18 +259,3 @@ def _show_plan(context: Context, plan: "RestorePlan", output_format: str) -> Non
         return
     for line in plan_lines(plan):
         context.console.result(line)
-
-
-def _parts(only: str | None) -> "frozenset[Part] | None":
-    from owctl.backup.manifest import PARTS
-
-    if only is None:
-        return None
-    names = [name.strip() for name in only.split(",") if name.strip()]
-    unknown = [name for name in names if name not in PARTS]
-    if unknown or not names:
-        raise UsageError(
-            f"--only knows {', '.join(PARTS)}, and got {', '.join(unknown) or 'nothing'}.",
-            hint="owctl restore latest --only db,files",
-        )
-    return frozenset(part for part in PARTS if part in names)

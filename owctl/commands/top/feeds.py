@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from owctl.ui.top_screen import LogLine
 
 
-# -- What `owctl top` shows, kept up to date by a thread for each thing that takes time to ask.
+# -- What is asked: a thread for each thing that takes time
 
 
 HEALTH_INTERVAL_SECONDS = 3.0
@@ -119,7 +119,7 @@ class Feeds:
             self._on_change()
 
 
-# -- The log lines of `owctl top`: masked, harmless, filtered; each made ready once.
+# -- Log lines
 
 
 LONGEST_LINE_CHARACTERS = 2000
@@ -169,7 +169,7 @@ class ShownLines:
         return LogLine(label, color, text[:LONGEST_LINE_CHARACTERS])
 
 
-# -- What `owctl top` does to a service: other runs of owctl, so that they do what these always do.
+# -- What is done to a service: other runs of owctl, so that they do what these always do
 
 
 # owctl itself failed, or what it was to run is not there: what it says must be read before it goes.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from owctl.ui.table import Cell, Column
 
 
-# -- The rows of `owctl top`: what is known of each container, from all who were asked.
+# -- The rows: what is known of each container, from all who were asked
 
 
 # Longer lists of ports are cut off; the detail of the selected row has them whole.
@@ -146,7 +146,7 @@ def _short_ports(row: Row) -> str:
     return text if len(text) <= MOST_PORT_COLUMNS else text[: MOST_PORT_COLUMNS - 1] + "…"
 
 
-# -- What the keys of `owctl top` do: the state of the screen, apart from what it shows.
+# -- What the keys do: the state of the screen, apart from what it shows
 
 
 KEYS = (

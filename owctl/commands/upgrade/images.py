@@ -4,16 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from owctl.commands.options import (
-    dry_run_option,
-    examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
-    services_argument,
-    timeout_option,
-    yes_option,
-)
+from owctl.commands.options import Run, confirm, examples, mutating, services_argument
 from owctl.commands.progress import Display
 from owctl.commands.upgrade.postgres import (
     old_image_option,
@@ -62,12 +53,7 @@ _ASKS = "upgrades without a backup"
 @click.option("--no-backup", is_flag=True, help="Make no backup first; asks whether you mean it.")
 @postgres_major_option
 @old_image_option
-@yes_option
-@timeout_option
-@dry_run_option
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json", yes=True, timeout=True)
 def upgrade(
     context: Context,
     services: tuple[str, ...],
@@ -76,11 +62,7 @@ def upgrade(
     no_backup: bool,
     postgres_major: str | None,
     old_image: str | None,
-    yes: bool,
-    timeout_seconds: float,
-    dry_run: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Take new images up, with a backup first and a way back.
 
@@ -88,7 +70,6 @@ def upgrade(
     one container at a time: the next only when the one before answers. `owctl rollback` goes back.
     """
     from owctl.commands.mutation import mutation
-    from owctl.commands.options import confirm
     from owctl.commands.upgrade.report import outlook_document, show_outcome, show_outlook
     from owctl.compose.services import resolve_services
     from owctl.project.ownership import check_owner
@@ -102,20 +83,20 @@ def upgrade(
             context,
             postgres_major,
             old_image=old_image,
-            yes=yes,
-            dry_run=dry_run,
-            timeout_seconds=timeout_seconds,
-            lock_wait_seconds=lock_wait_seconds,
-            output_format=output_format,
+            yes=how.yes,
+            dry_run=how.dry_run,
+            timeout_seconds=how.timeout_seconds,
+            lock_wait_seconds=how.lock_wait_seconds,
+            output_format=how.output_format,
         )
         return
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]
     fetching = Fetching(pull=pull, build=build)
-    if dry_run:
+    if how.dry_run:
         prepared = _prepare(context, names, fetching, named=bool(services))
         outlooks = look_ahead(engine, prepared.candidates, fetching)
-        if output_format == "json":
+        if how.as_json:
             context.console.json(outlook_document(stack.project, prepared, outlooks))
         else:
             show_outlook(context, prepared, outlooks, with_backup=not no_backup)
@@ -124,14 +105,18 @@ def upgrade(
         question = (
             f"Upgrade {stack.project} without a backup? Its data cannot be brought back then."
         )
-        confirm(context, yes, question, _ASKS)
-    with mutation(context, "upgrade", lock_wait_seconds):
+        confirm(context, how.yes, question, _ASKS)
+    with mutation(context, "upgrade", how.lock_wait_seconds):
         check_owner(engine, stack.project, stack.working_dir, adopt=False)
         prepared = _prepare(context, names, fetching, named=bool(services))
         outcome = _upgrade(
-            context, prepared, fetching, with_backup=not no_backup, timeout_seconds=timeout_seconds
+            context,
+            prepared,
+            fetching,
+            with_backup=not no_backup,
+            timeout_seconds=how.timeout_seconds,
         )
-    show_outcome(context, outcome, output_format)
+    show_outcome(context, outcome, how.output_format)
 
 
 def _prepare(
@@ -173,7 +158,7 @@ def _upgrade(
 
 def _back_up(context: Context, run: "UpgradeRun") -> str:
     """Return the id of a verified backup of before; where none can be had, nothing is changed."""
-    from owctl.backup.create.create import BackupRequest, create_backup
+    from owctl.backup.create.run import BackupRequest, create_backup
     from owctl.backup.manifest import PARTS
     from owctl.commands.backup.create import raise_failures
     from owctl.postgres.place import database_of

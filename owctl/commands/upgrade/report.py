@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from owctl.context import Context
 from owctl.engine.images import short_id
+from owctl.ui.console import json_document
 from owctl.ui.table import Column
 
 if TYPE_CHECKING:
@@ -99,11 +100,10 @@ def outlook_document(
     project: str, prepared: "Prepared", outlooks: Sequence["Outlook"]
 ) -> dict[str, Any]:
     """Return the outlook as ``--json`` prints it; ``changes`` is null where it is not known."""
-    return {
-        "schema": 1,
-        "project": project,
-        "dry_run": True,
-        "services": [
+    return json_document(
+        project,
+        dry_run=True,
+        services=[
             {
                 "service": each.service,
                 "reference": each.reference,
@@ -119,21 +119,20 @@ def outlook_document(
             }
             for each in outlooks
         ],
-    }
+    )
 
 
 def outcome_document(
     project: str, upgrade: "Upgrade | None", rolled: "Rolled | None"
 ) -> dict[str, Any]:
     """Return what was done as ``--json`` prints it; without services if nothing was to be done."""
-    document: dict[str, Any] = {
-        "schema": 1,
-        "project": project,
-        "dry_run": False,
-        "id": upgrade.id if upgrade else None,
-        "backup": upgrade.backup_id if upgrade else None,
-        "services": [],
-    }
+    document: dict[str, Any] = json_document(
+        project,
+        dry_run=False,
+        id=upgrade.id if upgrade else None,
+        backup=upgrade.backup_id if upgrade else None,
+        services=[],
+    )
     if upgrade is None or rolled is None:
         return document
     document["services"] = [

@@ -5,17 +5,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.options import (
-    dry_run_option,
+    Run,
+    confirm,
     examples,
-    format_option,
-    lock_wait_option,
-    pass_context,
+    mutating,
+    require_answerable,
     services_argument,
-    timeout_option,
-    yes_option,
 )
 from owctl.commands.progress import Display
 from owctl.context import Context
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.upgrade.images.run import PreparedRollback
@@ -33,20 +32,11 @@ _ASKS = "rolls back"
 
 @click.command(epilog=_EXAMPLES)
 @services_argument
-@yes_option
-@timeout_option
-@dry_run_option
-@lock_wait_option
-@format_option("table", "json")
-@pass_context
+@mutating("table", "json", yes=True, timeout=True)
 def rollback(
     context: Context,
     services: tuple[str, ...],
-    yes: bool,
-    timeout_seconds: float,
-    dry_run: bool,
-    lock_wait_seconds: float,
-    output_format: str,
+    how: Run,
 ) -> None:
     """Go back to the images of before the last upgrade.
 
@@ -54,27 +44,26 @@ def rollback(
     next upgrade or until the compose files or .env name others.
     """
     from owctl.commands.mutation import mutation
-    from owctl.commands.options import confirm, require_answerable
     from owctl.compose.services import resolve_services
     from owctl.project.ownership import check_owner
 
     stack = context.stack
     names = [service.name for service in resolve_services(stack, services)] if services else []
-    if dry_run:
-        _foresee(context, _prepare(context, names), output_format)
+    if how.dry_run:
+        _foresee(context, _prepare(context, names), how.as_json)
         return
-    require_answerable(yes, _ASKS)
-    with mutation(context, "rollback", lock_wait_seconds):
+    require_answerable(how.yes, _ASKS)
+    with mutation(context, "rollback", how.lock_wait_seconds):
         check_owner(context.engine, stack.project, stack.working_dir, adopt=False)
         prepared = _prepare(context, names)
-        if not yes:
+        if not how.yes:
             for line in _plan_lines(prepared):
                 context.console.info(line)
         _warn(context, prepared)
         changed = ", ".join(change.service for change in prepared.changes)
         if changed:
-            confirm(context, yes, f"Roll {changed} of {stack.project} back?", _ASKS)
-        _roll_back(context, prepared, timeout_seconds, output_format)
+            confirm(context, how.yes, f"Roll {changed} of {stack.project} back?", _ASKS)
+        _roll_back(context, prepared, how)
 
 
 def _prepare(context: Context, names: list[str]) -> "PreparedRollback":
@@ -85,9 +74,7 @@ def _prepare(context: Context, names: list[str]) -> "PreparedRollback":
     return prepare_rollback(context.engine, context.stack, record, names)
 
 
-def _roll_back(
-    context: Context, prepared: "PreparedRollback", timeout_seconds: float, output_format: str
-) -> None:
+def _roll_back(context: Context, prepared: "PreparedRollback", how: Run) -> None:
     from owctl.commands.upgrade.report import outcome_document, show_changes
     from owctl.project.upgrade_record import read_record
     from owctl.upgrade.images.run import run_rollback
@@ -95,15 +82,15 @@ def _roll_back(
 
     stack, console = context.stack, context.console
     if not prepared.changes:
-        if output_format == "json":
+        if how.as_json:
             console.json(outcome_document(stack.project, None, None))
         console.info("The images of before run already; nothing changed.")
         return
     record = read_record(stack.working_dir)
     with console.progress(f"Rolling {stack.project} back") as progress:
-        way = Way(context.engine, stack, Display(console, progress), timeout_seconds)
+        way = Way(context.engine, stack, Display(console, progress), how.timeout_seconds)
         done, rolled = run_rollback(way, record, prepared)
-    if output_format == "json":
+    if how.as_json:
         console.json(outcome_document(stack.project, done, rolled))
         return
     show_changes(context, done, rolled)
@@ -113,8 +100,8 @@ def _roll_back(
         )
 
 
-def _foresee(context: Context, prepared: "PreparedRollback", output_format: str) -> None:
-    if output_format == "json":
+def _foresee(context: Context, prepared: "PreparedRollback", as_json: bool) -> None:
+    if as_json:
         context.console.json(_document(context.stack.project, prepared))
         return
     for line in _plan_lines(prepared):
@@ -154,16 +141,15 @@ def _document(project: str, prepared: "PreparedRollback") -> dict[str, Any]:
     from owctl.commands.upgrade.report import image_document, replacement_document
 
     moved = prepared.moved
-    return {
-        "schema": 1,
-        "project": project,
-        "dry_run": True,
-        "unfinished": prepared.unfinished,
-        "backup": prepared.backup_id,
-        "database_columns": None
-        if moved is None
-        else {"added": list(moved.added), "removed": list(moved.removed)},
-        "services": [
+    return json_document(
+        project,
+        dry_run=True,
+        unfinished=prepared.unfinished,
+        backup=prepared.backup_id,
+        database_columns=(
+            None if moved is None else {"added": list(moved.added), "removed": list(moved.removed)}
+        ),
+        services=[
             {
                 "service": change.service,
                 "before": image_document(change.before),
@@ -174,4 +160,4 @@ def _document(project: str, prepared: "PreparedRollback") -> dict[str, Any]:
             }
             for change in prepared.changes
         ],
-    }
+    )

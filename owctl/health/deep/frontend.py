@@ -6,16 +6,14 @@ from urllib.parse import urlsplit
 
 from owctl.health import http
 from owctl.health.deep.subject import Subject
+from owctl.health.http import shake_hands
 from owctl.health.result import ProbeResult, printable
-from owctl.health.socketio import shake_hands
-from owctl.health.wire import Wire, converse
 
 # A backend that does not have the first may have the second.
 _API_PATHS = ("/api/version", "/api/config")
 _BACKENDS = ("rust-backend", "backend")
 _BRIDGES = ("socketio-bridge", "socketio")
 _NOT_FOUND = 404
-_GATEWAY_ERRORS = ("HTTP 502", "HTTP 503", "HTTP 504")
 
 
 def reach_api(subject: Subject) -> ProbeResult:
@@ -28,11 +26,9 @@ def reach_socketio(subject: Subject) -> ProbeResult:
     return _through(subject, shake_hands, "SOCKETIO_URL", _BRIDGES)
 
 
-def _ask_api(wire: Wire) -> ProbeResult:
-    for number, path in enumerate(_API_PATHS):
-        if number:
-            wire.connect()
-        answer = http.request(wire, "GET", path)
+def _ask_api(server: http.Server) -> ProbeResult:
+    for path in _API_PATHS:
+        answer = server.ask("GET", path)
         if answer.status != _NOT_FOUND:
             return _judge_api(path, answer)
     return ProbeResult("unhealthy", f"HTTP 404 at {_API_PATHS[0]}: no backend of this stack")
@@ -58,30 +54,25 @@ def _judge_api(path: str, answer: http.Answer) -> ProbeResult:
 
 def _through(
     subject: Subject,
-    exchange: Callable[[Wire], ProbeResult],
+    exchange: Callable[[http.Server], ProbeResult],
     variable: str,
     usual_names: tuple[str, ...],
 ) -> ProbeResult:
     address = subject.address
-    result = converse(
+    result = http.converse(
         address.host, address.port, subject.timeout_seconds, exchange, address.through
     )
-    gateway_failed = any(error in result.detail for error in _GATEWAY_ERRORS)
+    gateway_failed = result.http_status in http.GATEWAY_ERRORS
     if result.status == "healthy":
         return result
     if result.answered and not gateway_failed:
         return result
-    what = _first_words(result.detail) if gateway_failed else result.detail
+    what = f"HTTP {result.http_status}" if gateway_failed else result.detail
     return ProbeResult(
         "unhealthy",
         f"{what} from the frontend: {_why(subject, variable, usual_names)}",
         result.latency_ms,
     )
-
-
-def _first_words(detail: str) -> str:
-    start = detail.index("HTTP ")
-    return detail[start : start + len("HTTP 502")]
 
 
 def _why(subject: Subject, variable: str, usual_names: tuple[str, ...]) -> str:

@@ -16,11 +16,12 @@ from owctl.migrate.export.form import (
 )
 from owctl.postgres.database import running_container, server_in
 from owctl.postgres.place import require_database
-from owctl.postgres.psql import STRICT_PSQL, Server, SnapshotSession, Table, last_lines, quoted_name
+from owctl.postgres.psql import STRICT_PSQL, SnapshotSession, Table, last_lines, quoted_name
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
     from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
 
 _OPTIONS = "-c statement_timeout=0 -c lock_timeout=300000 -c DateStyle=ISO"
 _COLUMNS = """
@@ -31,22 +32,21 @@ WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attreli
 """
 
 
-def open_database(engine: "Engine", stack: "Stack") -> "PostgresOrigin":
-    """Return the database of the running stack; raises OwctlError."""
+def find_postgres(engine: "Engine", stack: "Stack") -> "Container":
+    """Return the running container of the stack's PostgreSQL; raises OwctlError."""
     hint = "owctl export TABLE --from webui.db"
     place = require_database(stack, "to export from", hint=hint)
-    container = running_container(engine, stack, place.name, "Cannot export")
-    return PostgresOrigin(server_in(engine, container))
+    return running_container(engine, stack, place.name, "Cannot export")
 
 
 class PostgresOrigin:
     """The database of a running container; a context manager that holds the snapshot."""
 
-    def __init__(self, server: Server) -> None:
-        self.name = f"the database in {server.container.name}"
+    def __init__(self, engine: "Engine", container: "Container") -> None:
+        self.name = f"the database in {container.name}"
         self.tables: dict[str, tuple[Column, ...]] = {}
-        self._server = server
-        self._session = SnapshotSession(server)
+        self._server = server_in(engine, container)
+        self._session = SnapshotSession(self._server)
         try:
             self._found = {_label(table): table for table in self._session.tables()}
             columns: dict[tuple[str, str], list[Column]] = {}

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from owctl.backup.create.sqlite import fetch_database
 from owctl.backup.manifest import Member
 from owctl.backup.member_file import MemberFile
 from owctl.engine.archives import read_archive, stat_path
@@ -23,6 +22,7 @@ from owctl.errors import OwctlError
 from owctl.migrate.folder import DATABASE_NAME, SOURCE_NAME, read_document, write_document
 from owctl.migrate.source.origin import Place, has_vector_data
 from owctl.project.private_file import cannot, make_folder, restrict
+from owctl.volumes.sqlite import fetch_database
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -184,15 +184,7 @@ def _archive_uploads(
     ):
         for data in stream:
             file.write(data)
-        stored = file.finish()
-    return Member(
-        name=stored.name,
-        kind="volume",
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        content_size_bytes=stored.content_size_bytes,
-        detail={"path": place.uploads},
-    )
+        return file.finish().member("volume", path=place.uploads)
 
 
 def _sha256(path: Path) -> str:

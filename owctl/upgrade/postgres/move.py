@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from owctl.backup.create.create import BackupRequest, create_backup
+from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.images import image_id

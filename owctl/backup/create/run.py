@@ -7,11 +7,12 @@ from pathlib import Path
 from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import FOLDER_NAME
-from owctl.backup.create.capture import BackupRequest, Capture, CreatedBackup, configuration_files
+from owctl.backup.create.capture import BackupRequest, Capture, CreatedBackup
 from owctl.backup.create.interlude import check_something_exists, dormant_database, writers
+from owctl.backup.create.origin import configuration_files
 from owctl.backup.create.volumes import remove_helpers
 from owctl.backup.inventory import Inventory, take_inventory
-from owctl.backup.manifest import MANIFEST_NAME, PARTS, Manifest, Part
+from owctl.backup.manifest import MANIFEST_NAME, Manifest
 from owctl.backup.member_file import write_small
 from owctl.backup.publish import new_id, partial_folder
 from owctl.compose.model import Stack
@@ -19,8 +20,6 @@ from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid
 from owctl.postgres.database import find_server
 from owctl.progress import Receiver, ignore
-
-# -- What a backup would do, told before it is done.
 
 
 def foresee(engine: Engine, stack: Stack, request: BackupRequest) -> list[str]:
@@ -68,10 +67,7 @@ def _captured(stack: Stack, request: BackupRequest, inventory: Inventory) -> Ite
             yield f"store {path}"
 
 
-# -- Making a backup: captured into a partial folder, which gets its name when it is whole.
-
-
-__all__ = ["FOLDER_NAME", "PARTS", "BackupRequest", "CreatedBackup", "Part", "create_backup"]
+__all__ = ["BackupRequest", "CreatedBackup", "create_backup", "foresee"]
 
 
 def create_backup(

@@ -1,4 +1,4 @@
-"""A live SQLite file: copied so that it is consistent, without stopping who writes to it.
+"""SQLite files of a container: copied while they are written to, and examined.
 
 A database with a write-ahead log is its file plus that log. As long as the log was not begun anew
 (its header tells: salts, checkpoint number), file first and log second make a whole, whatever was
@@ -9,40 +9,30 @@ file and journal make a whole if neither moved while both were read.
 
 import contextlib
 import sqlite3
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, cast
+from urllib.parse import quote
 
-from owctl.backup.encryption import Encryption
-from owctl.backup.inventory import VolumeSource
-from owctl.backup.manifest import Member
-from owctl.backup.member_file import MemberFile, cannot_write
-from owctl.engine.archives import ArchiveStream, read_archive, stat_path
+from owctl.engine.archives import read_archive, stat_path
 from owctl.engine.connection import Engine
-from owctl.errors import NotFound
+from owctl.errors import BackupInvalid, Interrupted, NotFound
 from owctl.volumes.space import check_reserve
+from owctl.volumes.tar import TarStream
 
+MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _LOG_HEADER_BYTES = 32
 _JOURNAL_HEADER_BYTES = 28
 _ATTEMPTS = 5
 # A small file is tried more often than that: its writer's pauses are long enough for a copy.
 _PATIENCE_SECONDS = 5.0
-_COPY_BYTES = 1024 * 1024
 _LOG_VERSION = slice(18, 20)
 _MOST_MESSAGES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteCopy:
-    """A member with a database that was copied; ``problems`` are SQLite's own words."""
-
-    member: Member
-    problems: tuple[str, ...]
+# Work of SQLite's between two moments at which Ctrl-C is heard.
+_STEPS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +44,6 @@ class _State:
     journal: bytes = b""
     modified_at: datetime | None = None
     journal_modified_at: datetime | None = None
-
-
-def copy_database(
-    engine: Engine,
-    place: tuple[str, str],
-    name: str,
-    folder: Path,
-    source: VolumeSource,
-    encryption: Encryption | None = None,
-) -> SqliteCopy | None:
-    """Copy the database ``name`` of the volume at ``place``, check it, and store it in ``folder``.
-
-    None if it was written to so much that no consistent copy could be had, or is gone. The copy
-    has its log worked in: it is a single file. Raises OwctlError.
-    """
-    container_id, root = place
-    path = f"{root.rstrip('/')}/{name}"
-    work = folder / ".sqlite"
-    try:
-        work.mkdir(mode=0o700)
-        try:
-            if not fetch_database(engine, container_id, path, work / "copy"):
-                return None
-            return _store(work / "copy", folder, source, name, encryption)
-        finally:
-            _clear(work)
-            work.rmdir()
-    except OSError as error:
-        raise cannot_write(work, error) from error
 
 
 def fetch_database(engine: Engine, container_id: str, path: str, target: Path) -> bool:
@@ -109,7 +70,7 @@ class _Changed(Exception):
 def _copy(engine: Engine, container_id: str, path: str, target: Path) -> None:
     """Copy file and log; raises _Changed if they do not belong together."""
     before = _state(engine, container_id, path)
-    _clear(target.parent)
+    empty_folder(target.parent)
     _fetch(engine, container_id, path, target)
     if before.log_header:
         _fetch(engine, container_id, path + "-wal", target.with_name(target.name + "-wal"))
@@ -149,90 +110,54 @@ def _first(engine: Engine, container_id: str, path: str, size: int) -> bytes:
 
 def _fetch(engine: Engine, container_id: str, path: str, target: Path) -> None:
     with _opened(engine, container_id, path) as source, target.open("xb") as file:
-        while data := source.read(_COPY_BYTES):
+        for data in source.content():
             check_reserve(target.parent)
             file.write(data)
 
 
 @contextlib.contextmanager
-def _opened(engine: Engine, container_id: str, path: str) -> Iterator[IO[bytes]]:
+def _opened(engine: Engine, container_id: str, path: str) -> Iterator[TarStream]:
+    """Yield a stream that is at the file's content."""
     try:
-        with (
-            read_archive(engine, container_id, path) as stream,
-            tarfile.open(mode="r|", fileobj=cast("Any", _Reader(stream))) as archive,
-        ):
-            entry = archive.next()
-            file = archive.extractfile(entry) if entry is not None else None
-            if file is None:
+        with read_archive(engine, container_id, path) as pieces:
+            stream = TarStream(pieces)
+            header = next(iter(stream), None)
+            if header is None or not header.regular:
                 raise _Changed
-            yield file
-    except (NotFound, tarfile.TarError) as error:
+            yield stream
+    except (NotFound, BackupInvalid) as error:
         # It went away, or became shorter while the engine read it.
         raise _Changed from error
 
 
-class _Reader:
-    """The ``read`` that tarfile wants, over an archive stream."""
-
-    def __init__(self, stream: ArchiveStream) -> None:
-        self._stream = stream
-        self._pending = b""
-
-    def read(self, size: int) -> bytes:
-        while len(self._pending) < size:
-            piece = next(self._stream, b"")
-            if not piece:
-                break
-            self._pending += piece
-        data, self._pending = self._pending[:size], self._pending[size:]
-        return data
-
-
-def _store(
-    copy: Path, folder: Path, volume: VolumeSource, name: str, encryption: Encryption | None
-) -> SqliteCopy:
-    problems, rows = _check(copy)
-    with MemberFile(folder, f"sqlite/{volume.key}/{name}.zst", encryption=encryption) as file:
-        with copy.open("rb") as source:
-            while data := source.read(_COPY_BYTES):
-                file.write(data)
-        stored = file.finish()
-    member = Member(
-        name=stored.name,
-        kind="sqlite",
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        content_size_bytes=stored.content_size_bytes,
-        detail={
-            "volume": volume.key,
-            "part": volume.part,
-            "path": name,
-            "integrity_check": list(problems) or ["ok"],
-            "rows": rows,
-        },
-    )
-    return SqliteCopy(member, problems)
-
-
-def _check(copy: Path) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Work the log in, and return SQLite's complaints and the rows of each table."""
-    rows: dict[str, int] = {}
-    try:
-        with contextlib.closing(sqlite3.connect(copy)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            found = connection.execute(f"PRAGMA integrity_check({_MOST_MESSAGES})").fetchall()
-            rows = table_rows(connection)
-    except sqlite3.Error as error:
-        return (str(error),), rows
-    return tuple(message for (message,) in found if message != "ok"), rows
-
-
-def _clear(work: Path) -> None:
-    for path in work.iterdir():
+def empty_folder(folder: Path) -> None:
+    """Remove the files of a folder that is for a copy alone; raises OSError."""
+    for path in folder.iterdir():
         path.unlink()
 
 
-def table_rows(connection: sqlite3.Connection) -> dict[str, int]:
+def examine(database: Path, *, is_new: bool) -> tuple[list[str], dict[str, int]]:
+    """Return what ``PRAGMA integrity_check`` says, ``["ok"]`` if nothing, and the rows of each table.
+
+    A new copy gets its log worked in, so that it is a single file; any other is not written to.
+    Raises Interrupted.
+    """
+    uri = f"file:{quote(str(database))}?{'mode=rw' if is_new else 'mode=ro&immutable=1'}"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            connection.set_progress_handler(lambda: 0, _STEPS)
+            if is_new:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            pragma = f"PRAGMA integrity_check({_MOST_MESSAGES})"
+            complaints = [text for (text,) in connection.execute(pragma)]
+            return complaints, _table_rows(connection)
+    except sqlite3.Error as error:
+        if error.sqlite_errorname == "SQLITE_INTERRUPT":
+            raise Interrupted("Interrupted.") from error
+        return [str(error)], {}
+
+
+def _table_rows(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the rows of each table, SQLite's own and virtual ones left out."""
     rows = {}
     for (table,) in connection.execute(

@@ -1,4 +1,4 @@
-"""The tar scanner: sees what tarfile writes, in pieces of any size, and notices damage."""
+"""The tar reader: sees what tarfile writes, in pieces of any size, and notices damage."""
 
 import io
 import random
@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 from owctl.errors import BackupInvalid
-from owctl.volumes.tar_scan import TarEntry, TarScanner
+from owctl.volumes.tar import TarHeader, TarStream
 
 LONG = "uploads/" + "x" * 300 + "/ä file\n.txt"
 
@@ -33,20 +33,17 @@ def make_tar(form: int = tarfile.PAX_FORMAT) -> bytes:
     return buffer.getvalue()
 
 
-def scan(data: bytes, step: int = 1 << 20) -> tuple[list[TarEntry], TarScanner]:
-    entries: list[TarEntry] = []
-    scanner = TarScanner(entries.append)
-    for start in range(0, len(data), step):
-        scanner.feed(data[start : start + step])
-    scanner.finish()
-    return entries, scanner
+def scan(data: bytes, step: int = 1 << 20) -> list[tuple[TarHeader, bytes]]:
+    """Return the entries, each with the first 16 bytes of its content."""
+    stream = TarStream(data[start : start + step] for start in range(0, len(data), step))
+    return [(header, stream.read(16)) for header in stream]
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 @pytest.mark.parametrize("step", [1, 7, 511, 512, 513, 4096, 1 << 20])
 def test_sees_what_tarfile_wrote(form: int, step: int) -> None:
-    entries, scanner = scan(make_tar(form), step)
-    assert [(e.name.rstrip("/"), e.size_bytes, e.regular) for e in entries] == [
+    entries = scan(make_tar(form), step)
+    assert [(e.name.rstrip("/"), e.size_bytes, e.regular) for e, _ in entries] == [
         ("./a", 5, True),
         ("./empty", 0, True),
         ("./webui.db", 5016, True),
@@ -54,21 +51,17 @@ def test_sees_what_tarfile_wrote(form: int, step: int) -> None:
         ("./folder", 0, False),
         ("./link", 0, False),
     ]
-    assert entries[2].head == b"SQLite format 3\0"
-    assert scanner.content_bytes == 5 + 5016 + 1024
-    assert scanner.entries == 6
+    assert [head for _, head in entries[:3]] == [b"hello", b"", b"SQLite format 3\0"]
 
 
 def test_huge_file_of_base_256_size() -> None:
     entry = tarfile.TarInfo("big")
     entry.size = 9 * 1024**3
     header = entry.tobuf(tarfile.GNU_FORMAT)
-    entries: list[TarEntry] = []
-    scanner = TarScanner(entries.append)
-    scanner.feed(header + bytes(512))
-    assert entries[0].size_bytes == 9 * 1024**3
+    entries = iter(TarStream([header + bytes(512)]))
+    assert next(entries).size_bytes == 9 * 1024**3
     with pytest.raises(BackupInvalid, match="cut off"):
-        scanner.finish()
+        next(entries)
 
 
 def test_every_cut_is_noticed() -> None:
