@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from owctl.figures import readable
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.server import DRILL, empty_server
+from owctl.progress import Event, Receiver
 from owctl.scratch_folder import ScratchFolder, remove_abandoned
 from owctl.volumes.one_off import remove_helpers
 from owctl.volumes.space import check_reserve, free_bytes
@@ -114,16 +115,6 @@ _NOT_THE_BACKUPS_FAULT = (
 
 
 @dataclass(frozen=True, slots=True)
-class DrillEvent:
-    """What the drill is at: ``subject`` is a member or an image, ``is_done`` ends its row."""
-
-    subject: str
-    text: str
-    done_bytes: int = 0
-    is_done: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class DrillReport:
     """What came out of a drill. ``problems`` are the backup's; then it does not hold what it says.
 
@@ -137,9 +128,6 @@ class DrillReport:
     image: str | None = None
     postgres_version: str | None = None
     problems: tuple[str, ...] = ()
-
-
-Receiver = Callable[[DrillEvent], None]
 
 
 def can_be_drilled(manifest: Manifest) -> bool:
@@ -173,10 +161,10 @@ def drill(
     problems, databases = list(report.problems), 0
     for member in manifest.members:
         if member.kind == "sqlite":
-            receive(DrillEvent(member.name, "checking"))
+            receive(Event(member.name, "working", "checking", "drill"))
             problems += check_sqlite_member(folder, member, identities)
             databases += 1
-            receive(DrillEvent(member.name, "checked by SQLite", is_done=True))
+            receive(Event(member.name, "done", "checked by SQLite", "drill"))
     return DrillReport(
         time.monotonic() - began,
         report.tables,
@@ -210,9 +198,9 @@ def find_image(
             "There is no PostgreSQL image for the drill: neither the backup nor the stack names one.",
             hint="owctl backup verify, which needs none",
         )
-    receive(DrillEvent(str(wanted), "pulling, it is not on this machine"))
+    receive(Event(str(wanted), "working", "pulling, it is not on this machine", "drill"))
     image = pull_image(engine, str(wanted))
-    receive(DrillEvent(str(wanted), "pulled", is_done=True))
+    receive(Event(str(wanted), "done", "pulled", "drill"))
     return image
 
 
@@ -243,18 +231,21 @@ def _drill_dump(
     identities: Sequence[Identity],
 ) -> DrillReport:
     check_engine_room(engine, member.content_size_bytes)
-    receive(DrillEvent(member.name, "starting a PostgreSQL of its own"))
+    receive(Event(member.name, "working", "starting a PostgreSQL of its own", "drill"))
     user = str(member.detail.get("user") or "postgres")
     with empty_server(engine, project, image, user=user) as server:
         version = _check_version(server, member, image)
         _make_database(server, member)
         problems, found = _load(server, folder, member, receive, identities), dict[str, int]()
         if not problems:
-            receive(DrillEvent(member.name, "counting the rows"))
+            receive(Event(member.name, "working", "counting the rows", "drill"))
             found = count_rows(engine, server.container, server.environment, _DATABASE)
             problems = _differences(member, found)
     done = f"restored, {sum(found.values())} rows in {len(found)} tables"
-    receive(DrillEvent(member.name, done if not problems else "differs", is_done=not problems))
+    if problems:
+        receive(Event(member.name, "working", "differs", "drill"))
+    else:
+        receive(Event(member.name, "done", done, "drill"))
     return DrillReport(
         0, len(found), sum(found.values()), 0, _name(image), version, tuple(problems)
     )
@@ -292,9 +283,9 @@ def _load(
     identities: Sequence[Identity],
 ) -> list[str]:
     def report(done_bytes: int) -> None:
-        receive(DrillEvent(member.name, "restoring", done_bytes))
+        receive(Event(member.name, "working", "restoring", "drill", done=done_bytes))
 
-    receive(DrillEvent(member.name, "restoring"))
+    receive(Event(member.name, "working", "restoring", "drill"))
     with MemberContent(folder, member, identities=identities) as content:
         try:
             load_dump(

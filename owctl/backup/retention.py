@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from owctl.backup.catalogue import Backup, has_own_name, list_backups
-from owctl.backup.events import Receiver, ignore
 from owctl.backup.publish import locked_parent, remove_backup, remove_leftovers
 from owctl.backup.verify import read_back, write_down
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.progress import Receiver, ignore
 
 # -- Which backups are kept: pure rules over times, nothing is read or removed here.
 # Each rule looks at the last N periods (UTC) that have a backup, and keeps the newest backup of each. What

@@ -13,12 +13,12 @@ from typing import Self
 from owctl.backup import catalogue
 from owctl.backup.catalogue import RECORD_NAME, Verification, read_record, write_record
 from owctl.backup.encryption import SUFFIX, Identity
-from owctl.backup.events import MemberProgress, Receiver, ignore
 from owctl.backup.manifest import MANIFEST_NAME, Kind, Manifest, Member
 from owctl.backup.member_file import MemberContent
 from owctl.backup.publish import LOCK_NAME
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.dump_scan import DumpScanner
+from owctl.progress import Event, Receiver, ignore
 from owctl.volumes import sqlite
 from owctl.volumes.archive_check import check_archive
 
@@ -216,7 +216,7 @@ class BackgroundVerifier:
     def _work(self) -> None:
         while (item := self._queue.get()) is not None and not self._cancelled.is_set():
             member, also = item
-            self._receive(MemberProgress(member.name, "verifying", 0))
+            self._receive(Event(member.name, "working", "verifying", "member"))
             try:
                 verify_member(
                     self._folder,
@@ -229,7 +229,11 @@ class BackgroundVerifier:
             except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
                 self._error = error
                 return
-            self._receive(MemberProgress(member.name, "verified", member.content_size_bytes))
+            self._receive(_verified(member))
+
+
+def _verified(member: Member) -> Event:
+    return Event(member.name, "done", "verified", "member", done=member.content_size_bytes)
 
 
 # -- A whole backup again, and what was found written down.
@@ -269,18 +273,19 @@ def read_back(
     began = time.monotonic()
     problems = []
     for member in manifest.members:
-        receive(MemberProgress(member.name, "verifying", 0))
 
         def report(done_bytes: int, name: str = member.name) -> None:
-            receive(MemberProgress(name, "verifying", done_bytes))
+            receive(Event(name, "working", "verifying", "member", done=done_bytes))
+
+        report(0)
 
         try:
             verify_member(folder, member, identities=identities, on_bytes=report)
         except BackupInvalid as error:
             problems.append(" ".join([error.message, *error.details]))
-            receive(MemberProgress(member.name, "damaged", 0))
+            receive(Event(member.name, "failed", "damaged", "member"))
         else:
-            receive(MemberProgress(member.name, "verified", member.content_size_bytes))
+            receive(_verified(member))
     return ReadBack(
         tuple(problems),
         _extra_files(folder, manifest),

@@ -7,38 +7,17 @@ the project's lock.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from owctl.changeover.journal import Journal, Phase
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import Interrupted, OwctlError
-from owctl.lifecycle.plan import ServicesPlan, StepEvent
 from owctl.lifecycle.services import Services
+from owctl.progress import Event, Receiver, State, warning
 
-State = Literal["working", "done"]
 _J = TypeVar("_J", bound=Journal)
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreProgress:
-    """What happens to a subject: the database, a volume, a member of the backup."""
-
-    subject: str
-    state: State
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreWarning:
-    """Something that the user must know, and that does not stop the changeover."""
-
-    text: str
-
-
-Receiver = Callable[[RestoreProgress | RestoreWarning | ServicesPlan | StepEvent], None]
 
 
 class Changeover(ABC, Generic[_J]):
@@ -109,7 +88,7 @@ class Changeover(ABC, Generic[_J]):
 
     def tell(self, subject: str, state: State, text: str) -> None:
         """Report what happens to a subject."""
-        self.receive(RestoreProgress(subject, state, text))
+        self.receive(Event(subject, state, text))
 
     def run(self, stage: Callable[[], _T]) -> _T:
         """Stage, swap, and start what ran before; returns what ``stage`` does.
@@ -212,7 +191,7 @@ class Changeover(ABC, Generic[_J]):
             # A run that was killed after the swap has not started them again.
             if idle := [name for name in journal.running if name not in running]:
                 self.receive(
-                    RestoreWarning(
+                    warning(
                         f"Ran before the {kind.noun}, and not now: {', '.join(idle)} (owctl start)."
                     )
                 )
@@ -269,7 +248,7 @@ class Changeover(ABC, Generic[_J]):
             journal = self.journal.read(self.stack.working_dir)
             if journal is not None:
                 self.journal = journal
-                self.receive(RestoreWarning("Going back to what was there before."))
+                self.receive(warning("Going back to what was there before."))
                 self.undo()
         except (OwctlError, KeyboardInterrupt) as second:
             why = second.message if isinstance(second, OwctlError) else "interrupted"

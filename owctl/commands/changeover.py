@@ -9,7 +9,7 @@ from owctl.errors import UsageError
 
 if TYPE_CHECKING:
     from owctl.changeover.journal import Journal, Kind
-    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.progress import Display
 
 _J = TypeVar("_J", bound="Journal")
 _T = TypeVar("_T")
@@ -57,7 +57,7 @@ def end_changeover(
     end: End,
     asked: Asked,
     question: Callable[[_J], str | None],
-    act: "Callable[[_J, RestoreDisplay], None]",
+    act: "Callable[[_J, Display], None]",
 ) -> _J:
     """Ask, finish or undo under the lock, and say how it went; returns the journal as it was found.
 
@@ -65,7 +65,7 @@ def end_changeover(
     """
     from owctl.commands.mutation import mutation
     from owctl.commands.options import confirm, require_answerable
-    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.progress import Display
 
     if asked.dry_run:
         journal = require_journal(context, journals)
@@ -77,7 +77,7 @@ def end_changeover(
         if not asked.yes and (text := question(journal)) is not None:
             confirm(context, asked.yes, text, end.drops)
         with context.console.progress(f"{end.working} the {journal.name}") as progress:
-            act(journal, RestoreDisplay(context, progress))
+            act(journal, Display(context.console, progress))
     show_end(context, journal, end.done, asked.output_format)
     return journal
 
@@ -86,16 +86,16 @@ def resume_changeover(
     context: Context,
     journals: type[_J],
     lock_wait_seconds: float,
-    act: "Callable[[_J, RestoreDisplay], _T]",
+    act: "Callable[[_J, Display], _T]",
 ) -> tuple[_J, _T]:
     """Go on under the lock; returns the journal as it was found, and what ``act`` does."""
     from owctl.commands.mutation import mutation
-    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.progress import Display
 
     with mutation(context, _command(journals.kind, "resume"), lock_wait_seconds):
         journal = require_journal(context, journals)
         with context.console.progress(f"Resuming the {journal.name}") as progress:
-            return journal, act(journal, RestoreDisplay(context, progress))
+            return journal, act(journal, Display(context.console, progress))
 
 
 def show_resumed(context: Context, journal: "Journal", output_format: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.options import Run, examples, mutating
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 from owctl.figures import readable, readable_age
@@ -225,12 +226,11 @@ def make_backup(context: Context) -> Path:
     Raises OwctlError that says that nothing was removed.
     """
     from owctl.backup.create.run import BackupRequest, create_backup
-    from owctl.commands.backup.place import BackupDisplay
 
     stack, console, request = context.stack, context.console, BackupRequest()
     try:
         with console.progress(f"Backing up {stack.project}") as progress:
-            display = BackupDisplay(console, progress, verify=request.verify)
+            display = Display(console, progress)
             created = create_backup(context.engine, stack, request, display)
     except OwctlError as error:
         error.details = (*error.details, "Nothing was removed: there is no backup.")
@@ -340,7 +340,7 @@ def _clean(
     with_backup: bool,
 ) -> "Outcome":
 
-    from owctl.commands.mutation import StepDisplay, mutation
+    from owctl.commands.mutation import mutation
     from owctl.lifecycle.clean import prepare_clean, run_clean
     from owctl.project.ownership import remember_adoption
 
@@ -356,7 +356,7 @@ def _clean(
                 hint="the same command again, with the list as it is now",
             )
         with context.console.progress(f"Cleaning {stack.project}") as progress:
-            cleaned = run_clean(engine, stack, prepared, StepDisplay(progress, prepared.plan))
+            cleaned = run_clean(engine, stack, prepared, Display(context.console, progress))
         forget_restore(context, prepared)
         forget_upgrades(context, prepared)
     return Outcome(cleaned, backup)

@@ -12,6 +12,7 @@ import click
 
 from owctl.commands.completers import complete_file
 from owctl.commands.options import examples, pass_context
+from owctl.commands.progress import rows_and_rate
 from owctl.context import Context
 from owctl.errors import OwctlError, UsageError
 
@@ -190,8 +191,6 @@ def _display(
 
         yield say
         return
-    from owctl.commands.migrate.report import rows_and_rate
-
     totals = origin.count_rows()
     began: dict[str, float] = {}
     texts: dict[str, str] = {}

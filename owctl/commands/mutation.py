@@ -1,4 +1,4 @@
-"""Around every command that changes something: the lock, the history, what is held and half done, progress."""
+"""Around every command that changes something: the lock, the history, what is held and half done."""
 
 import sys
 import time
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from owctl.context import Context
 from owctl.errors import EngineUnavailable, Interrupted, OwctlError
-from owctl.lifecycle.plan import Plan, StepEvent, StepKind
-from owctl.ui.progress import Progress, RowState
+from owctl.lifecycle.plan import Plan
 
 if TYPE_CHECKING:
     from owctl.project.upgrade_record import Held, Record
@@ -108,26 +107,8 @@ def refuse_if_moved(context: Context) -> None:
         )
 
 
-# -- What every changing command does around its work: lock, history, progress.
+# -- What every changing command does around its work: lock, history.
 
-
-WORDS: dict[StepKind, str] = {
-    "pull": "pulling",
-    "build": "building",
-    "network": "creating",
-    "volume": "creating",
-    "create": "creating the container",
-    "replace": "replacing the container",
-    "start": "starting",
-    "ready": "waiting until it answers",
-    "reach": "asking through it",
-    "restart": "restarting",
-    "stop": "stopping",
-    "remove": "removing",
-    "remove-network": "removing",
-    "remove-volume": "removing",
-    "remove-image": "removing",
-}
 
 _END_AN_UPGRADE = {"upgrade", "rollback"}
 
@@ -278,32 +259,3 @@ def show_plan(context: Context, plan: Plan, *, as_json: bool = False) -> None:
         context.console.result(str(step))
     if not plan.changes:
         context.console.result("Nothing to change.")
-
-
-class StepDisplay:
-    """Draws a plan's events: one row a subject, done when its last step is."""
-
-    def __init__(self, progress: Progress, plan: Plan) -> None:
-        self.progress = progress
-        self.last = {step.subject: step.key for step in plan.steps}
-        for subject in self.last:
-            progress.update(subject, "waiting", "waiting")
-
-    def __call__(self, event: StepEvent) -> None:
-        """Receive one event."""
-        step = event.step
-        if event.phase == "started":
-            # A wait begins with its dependencies ready: the row then says what happens.
-            self._update(step.subject, "working", WORDS[step.kind])
-        elif event.phase == "progress":
-            text = event.detail if step.kind != "ready" else f"waiting: {event.detail}"
-            self._update(step.subject, "working", text)
-        elif event.phase == "failed":
-            self._update(step.subject, "failed", event.detail)
-        elif self.last[step.subject] == step.key:
-            self._update(step.subject, "done", event.detail)
-        elif step.kind == "create":
-            self._update(step.subject, "waiting", "waiting for what it depends on")
-
-    def _update(self, subject: str, state: RowState, text: str) -> None:
-        self.progress.update(subject, state, text)

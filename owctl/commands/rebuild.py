@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl.commands.options import Run, examples, mutating, services_argument
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
 
@@ -106,7 +107,6 @@ def _build_and_start(
     pull: bool,
     timeout_seconds: float,
 ) -> None:
-    from owctl.commands.mutation import StepDisplay
     from owctl.commands.start import report
     from owctl.lifecycle.run import check_before_start, run
     from owctl.project.ownership import check_owner
@@ -121,7 +121,7 @@ def _build_and_start(
             engine,
             stack,
             prepared,
-            StepDisplay(progress, prepared.plan),
+            Display(context.console, progress),
             timeout_seconds=timeout_seconds,
             pull=pull,
             no_cache=not use_cache,

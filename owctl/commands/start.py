@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl.commands.options import Run, examples, ignore_option, mutating, services_argument
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.doctor.finding import START_CHECKS
 from owctl.errors import UsageError
@@ -57,7 +58,7 @@ def start(
     Starts the services that are named, with all that they depend on; without names, all. A
     service starts when its dependencies are ready. What runs unchanged is left alone.
     """
-    from owctl.commands.mutation import StepDisplay, mutation, show_plan, tell_held
+    from owctl.commands.mutation import mutation, show_plan, tell_held
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.run import check_before_start, prepare_start, run
     from owctl.lifecycle.start_plan import StartOptions, check_scale, with_dependencies
@@ -85,7 +86,7 @@ def start(
                 engine,
                 stack,
                 prepared,
-                StepDisplay(progress, prepared.plan),
+                Display(context.console, progress),
                 timeout_seconds=how.timeout_seconds,
                 pull=pull,
             )

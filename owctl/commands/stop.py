@@ -3,6 +3,7 @@
 import click
 
 from owctl.commands.options import Run, examples, mutating, services_argument
+from owctl.commands.progress import Display
 from owctl.context import Context
 
 # -- owctl stop
@@ -30,7 +31,7 @@ def stop(
 
     Volumes, images and backups stay: `owctl start` continues where this left off.
     """
-    from owctl.commands.mutation import StepDisplay, mutation, show_plan
+    from owctl.commands.mutation import mutation, show_plan
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.run import prepare_stop, run
 
@@ -49,7 +50,7 @@ def stop(
             context.console.info(f"{stack.project} is not running; nothing to stop.")
             return
         with context.console.progress(f"Stopping {stack.project}") as progress:
-            run(engine, stack, prepared, StepDisplay(progress, prepared.plan))
+            run(engine, stack, prepared, Display(context.console, progress))
     if prepared.orphans and not remove_orphans:
         context.console.warn(
             f"{', '.join(prepared.orphans)}: left running, no compose file describes them; "
@@ -83,7 +84,7 @@ def restart(
 
     The containers stay the same: a changed .env or compose file is taken up by `owctl start`.
     """
-    from owctl.commands.mutation import StepDisplay, mutation, show_plan
+    from owctl.commands.mutation import mutation, show_plan
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.run import prepare_restart, run
 
@@ -99,7 +100,7 @@ def restart(
                 engine,
                 stack,
                 prepared,
-                StepDisplay(progress, prepared.plan),
+                Display(context.console, progress),
                 timeout_seconds=how.timeout_seconds,
             )
     context.console.info(f"Restarted {', '.join(names)}.")

@@ -9,8 +9,9 @@ from owctl.compose.model import Stack
 from owctl.errors import EngineError, Interrupted, OwctlError
 from owctl.lifecycle.actions import Report, grace_seconds
 from owctl.lifecycle.clean_listing import CleanOptions, Item, Kept, Kind, Listing, list_project
-from owctl.lifecycle.execute import execute
-from owctl.lifecycle.plan import Plan, Receiver, Step, StepKind, keys
+from owctl.lifecycle.execute import announce, execute
+from owctl.lifecycle.plan import Plan, Step, StepKind, keys
+from owctl.progress import Receiver
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -90,6 +91,7 @@ def run_clean(
     what is left. Called again, it goes on.
     """
     run = _Run(engine, stack, prepared)
+    announce(prepared.plan, receiver)
     try:
         execute(prepared.plan, run.perform, receiver)
     except (KeyboardInterrupt, Interrupted) as error:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from owctl.errors import OwctlError
-from owctl.lifecycle.plan import Plan, Receiver, Step, StepEvent
+from owctl.lifecycle.plan import Plan, Step
+from owctl.progress import Event, Receiver, State
 
 # Also how often the main thread looks up, so that Ctrl-C is heard during a long step.
 POLL_SECONDS = 0.2
@@ -37,6 +38,12 @@ def execute(plan: Plan, perform: Perform, receiver: Receiver) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def announce(plan: Plan, receiver: Receiver) -> None:
+    """Tell of every subject that its turn comes, before the plan is run."""
+    for subject in dict.fromkeys(step.subject for step in plan.steps):
+        receiver(Event(subject, "waiting", "waiting"))
+
+
 class _Run:
     def __init__(
         self,
@@ -47,6 +54,7 @@ class _Run:
         pool: ThreadPoolExecutor,
     ) -> None:
         self.waiting = list(plan.steps)
+        self.last = {step.subject: step.key for step in plan.steps}.values()
         self.perform = perform
         self.receiver = receiver
         self.cancel = cancel
@@ -79,26 +87,27 @@ class _Run:
     def _submit_ready(self) -> None:
         for step in [s for s in self.waiting if s.requires <= self.done]:
             self.waiting.remove(step)
-            self.receiver(StepEvent(step, "started"))
+            self._tell(step, "started")
             self.under_way[self.pool.submit(self._perform, step)] = step
 
     def _perform(self, step: Step) -> str:
-        return self.perform(
-            step, self.cancel, lambda text: self.receiver(StepEvent(step, "progress", text))
-        )
+        return self.perform(step, self.cancel, lambda text: self._tell(step, "working", text))
 
     def _take(self, step: Step, future: "Future[str]") -> None:
         error = future.exception()
         if error is None:
             self.done.add(step.key)
-            self.receiver(StepEvent(step, "finished", future.result()))
+            self._tell(step, "done" if step.key in self.last else "passed", future.result())
         elif isinstance(error, Cancelled):
-            self.receiver(StepEvent(step, "progress", "not waited for"))
+            self._tell(step, "working", "not waited for")
         else:
             self.cancel.set()
             self.failures.append(error)
             text = error.message if isinstance(error, OwctlError) else str(error)
-            self.receiver(StepEvent(step, "failed", text))
+            self._tell(step, "failed", text)
+
+    def _tell(self, step: Step, state: State, text: str = "") -> None:
+        self.receiver(Event(step.subject, state, text, step.kind, step.name or ""))
 
 
 class Cancelled(Exception):

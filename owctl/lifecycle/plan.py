@@ -1,6 +1,6 @@
 """A plan: small steps and what each requires. The same plan is printed by --dry-run and executed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,25 +82,6 @@ class Plan:
         return tuple(step for step in self.steps if step.kind not in ("ready", "reach"))
 
 
-@dataclass(frozen=True, slots=True)
-class StepEvent:
-    """What happens to a step; ``phase`` finished and failed come once, progress any number."""
-
-    step: Step
-    phase: Literal["started", "progress", "finished", "failed"]
-    detail: str = ""
-
-
-Receiver = Callable[[StepEvent], None]
-
-
 def keys(steps: Iterable[Step]) -> frozenset[str]:
     """Return the keys of steps, for ``requires``."""
     return frozenset(step.key for step in steps)
-
-
-@dataclass(frozen=True, slots=True)
-class ServicesPlan:
-    """Services are about to be stopped or started: the events of these steps follow."""
-
-    plan: Plan

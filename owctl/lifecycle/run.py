@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from owctl.compose.model import Service, Stack
 from owctl.errors import Interrupted, OwctlError, ServiceFailed
 from owctl.lifecycle.actions import Actions
-from owctl.lifecycle.execute import execute
+from owctl.lifecycle.execute import announce, execute
 from owctl.lifecycle.observed import Observed, observe
-from owctl.lifecycle.plan import Plan, Receiver
+from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.start_plan import StartOptions, plan_start
 from owctl.lifecycle.stop_plan import plan_restart, plan_stop
+from owctl.progress import Receiver
 
 if TYPE_CHECKING:
     from owctl.doctor.finding import Finding
@@ -113,6 +114,7 @@ def run(
         force_pull=pull,
         no_cache=no_cache,
     )
+    announce(prepared.plan, receiver)
     try:
         execute(prepared.plan, actions.perform, receiver)
     except (KeyboardInterrupt, Interrupted) as error:

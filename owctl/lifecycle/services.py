@@ -1,6 +1,6 @@
 """The services around a restore: which run, stopping those that use the data, starting them again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 
 from owctl.compose.model import Stack
@@ -8,12 +8,13 @@ from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
 from owctl.lifecycle.observed import observe
-from owctl.lifecycle.plan import Plan, ServicesPlan, StepEvent
+from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_stop, run
 from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
 from owctl.postgres.database import find_server
 from owctl.postgres.place import database_of, require_database
 from owctl.postgres.psql import Server
+from owctl.progress import Receiver
 
 _AT_WORK = ("running", "restarting", "paused")
 
@@ -25,7 +26,7 @@ class Services:
         self,
         engine: Engine,
         stack: Stack,
-        receive: Callable[[ServicesPlan | StepEvent], None],
+        receive: Receiver,
         timeout_seconds: float,
     ) -> None:
         self.engine = engine
@@ -118,5 +119,4 @@ class Services:
             self.stop(keep=running)
 
     def _run(self, prepared: Prepared) -> None:
-        self.receive(ServicesPlan(prepared.plan))
         run(self.engine, self.stack, prepared, self.receive, timeout_seconds=self.timeout_seconds)

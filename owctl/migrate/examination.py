@@ -12,7 +12,7 @@ from owctl.migrate import passwords
 from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
 from owctl.migrate.convert.mapping import plan_tables
 from owctl.migrate.convert.model import Reject
-from owctl.migrate.folder import Journal, MigrationWarning, Receiver, ignore
+from owctl.migrate.folder import Journal
 from owctl.migrate.load import target
 from owctl.migrate.load.load import rehearse
 from owctl.migrate.report.model import describe, meanings, source_document, to_do_before, totals
@@ -20,6 +20,7 @@ from owctl.migrate.source import origin
 from owctl.migrate.source.capture import capture_place, has_vector_folder, uploads_of
 from owctl.migrate.source.database import SCRATCH_PREFIX, Source, Unreadable, open_source
 from owctl.migrate.steps import Steps
+from owctl.progress import Receiver, ignore, warning
 from owctl.scratch_folder import ScratchFolder
 from owctl.volumes.space import free_bytes
 
@@ -184,7 +185,7 @@ def refuse(steps: Steps, found: target.Look, receive: Receiver, *, only_look: bo
     except OwctlError as error:
         if not only_look:
             raise
-        receive(MigrationWarning(f"{error.message} A migration would need --replace."))
+        receive(warning(f"{error.message} A migration would need --replace."))
 
 
 def _keeper(rejected: list[dict[str, Any]]) -> Callable[[Reject], None]:
@@ -232,7 +233,7 @@ def _look(
             return place, target.look(connection)
     except OwctlError as error:
         receive(
-            MigrationWarning(
+            warning(
                 f"{error.message} What would become of each row is known only when the new stack "
                 "runs: owctl start."
             )

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from owctl.compose.model import Stack
 from owctl.errors import Interrupted, OwctlError
-from owctl.migrate.folder import Journal, Receiver, Step, StepProgress, ignore, write_document
+from owctl.migrate.folder import Journal, Step, write_document
 from owctl.migrate.report.model import build_report
 from owctl.migrate.report.page import write_page
 from owctl.migrate.steps import StackServices, Steps
+from owctl.progress import Event, Receiver, ignore
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -45,7 +46,7 @@ def migrate(
         ways.insert(0, ("stop-old", steps.stop_old))
     for name, step in ways:
         if journal.is_done(name):
-            receive(StepProgress(name, "skipped", "done before"))
+            receive(Event(name, "done", "done before"))
             continue
         _do(journal, name, step, receive)
     report = build_report(journal)
@@ -69,14 +70,14 @@ def go_back(engine: "Engine", stack: Stack, journal: Journal, receive: Receiver 
             f"{journal.origin['kind']} {name}.",
             hint="start the old backend yourself; owctl stop ends the new one",
         )
-    receive(StepProgress("rollback", "started", "stopping the new stack"))
+    receive(Event("rollback", "working", "stopping the new stack"))
     StackServices(engine, stack, receive, 300.0).halt_all()
     if not old.is_running:
-        receive(StepProgress("rollback", "progress", f"starting {name}"))
+        receive(Event("rollback", "working", f"starting {name}"))
         start_container(engine, old.id, name)
     journal.rolled_back = True
     journal.write()
-    receive(StepProgress("rollback", "done", f"{name} runs again"))
+    receive(Event("rollback", "done", f"{name} runs again"))
     return name
 
 
@@ -84,7 +85,7 @@ def _do(
     journal: Journal, name: Step, step: Callable[[], dict[str, Any]], receive: Receiver
 ) -> None:
     began = time.monotonic()
-    receive(StepProgress(name, "started"))
+    receive(Event(name, "working", "begun"))
     try:
         facts = step()
     except KeyboardInterrupt as error:
@@ -95,7 +96,7 @@ def _do(
     seconds = dict(journal.facts.get("seconds", {}))
     seconds[name] = round(time.monotonic() - began, 2)
     journal.finish(name, **facts, seconds=seconds)
-    receive(StepProgress(name, "done"))
+    receive(Event(name, "done", "done"))
 
 
 def _way_on(journal: Journal, name: Step) -> list[str]:

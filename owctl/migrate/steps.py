@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from owctl.backup.restore.events import RestoreEvent
 from owctl.compose.model import Stack
 from owctl.errors import OwctlError
-from owctl.lifecycle.plan import StepEvent
 from owctl.lifecycle.run import check_before_start, prepare_start, run
 from owctl.lifecycle.services import Services
 from owctl.lifecycle.start_plan import StartOptions
@@ -16,10 +15,7 @@ from owctl.migrate import passwords
 from owctl.migrate.convert.model import Options
 from owctl.migrate.folder import (
     Journal,
-    MigrationWarning,
-    Receiver,
     Step,
-    StepProgress,
     read_document,
     write_document,
 )
@@ -32,6 +28,7 @@ from owctl.migrate.report.model import describe, source_document
 from owctl.migrate.source import origin
 from owctl.migrate.source.capture import Captured, capture_file, capture_place, read_captured
 from owctl.migrate.source.database import Source, open_source
+from owctl.progress import Event, Receiver, warning
 from owctl.project.ownership import check_owner
 
 if TYPE_CHECKING:
@@ -58,18 +55,14 @@ class StackServices:
 
     def start(self, step: str) -> None:
         """Start every service and wait until it answers; what would go wrong is looked for first."""
-
-        def receive(event: StepEvent) -> None:
-            detail = f"{event.step.subject}: {event.detail or event.phase}"
-            self.receive(StepProgress(step, "progress", detail))
-
         check_owner(self.engine, self.stack.project, self.stack.working_dir, adopt=False)
         names = list(self.stack.services)
         prepared = prepare_start(self.engine, self.stack, names, StartOptions())
         folder = self.stack.working_dir
         for found in check_before_start(self.engine, self.stack, prepared, folder, ()):
-            self.receive(MigrationWarning(f"{found.detail}. {found.hint or ''}".strip()))
-        run(self.engine, self.stack, prepared, receive, timeout_seconds=self.timeout_seconds)
+            self.receive(warning(f"{found.detail}. {found.hint or ''}".strip()))
+        tell, seconds = partial(self._tell, step), self.timeout_seconds
+        run(self.engine, self.stack, prepared, tell, timeout_seconds=seconds)
 
     def halt(self, name: str) -> None:
         """Stop a service and keep its containers."""
@@ -109,12 +102,13 @@ class StackServices:
                 )
 
     def _services(self, step: str) -> Services:
-        def receive(event: RestoreEvent) -> None:
-            if isinstance(event, StepEvent):
-                detail = f"{event.step.subject}: {event.detail or event.phase}"
-                self.receive(StepProgress(step, "progress", detail))
+        return Services(self.engine, self.stack, partial(self._tell, step), self.timeout_seconds)
 
-        return Services(self.engine, self.stack, receive, self.timeout_seconds)
+    def _tell(self, step: str, event: Event) -> None:
+        """Pass on what happens to a service, as what the migration's step is at."""
+        if event.state != "waiting":
+            detail = f"{event.subject}: {event.text or event.state}"
+            self.receive(Event(step, "working", detail))
 
 
 # -- The steps of a migration, one method each; ``run.py`` decides which of them are left to do.
@@ -254,7 +248,7 @@ class Steps:
         named = count_in_uploads(rows, self.upload_dir)
         if captured.uploads is None and captured.uploads_dir is None and named:
             self.receive(
-                MigrationWarning(
+                warning(
                     f"The database names {named} uploaded file{'s' if named > 1 else ''}, and there "
                     "is no folder of uploads: pass it with --uploads DIR."
                 )
@@ -318,7 +312,7 @@ class Steps:
 
     def tell(self, step: Step, detail: str) -> None:
         """Report what a step is at."""
-        self.receive(StepProgress(step, "progress", detail))
+        self.receive(Event(step, "working", detail))
 
     def _captured(self) -> Captured:
         folder, place = self.journal.folder, self.journal.origin

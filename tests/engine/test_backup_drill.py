@@ -18,7 +18,7 @@ from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
 from owctl.backup.create.capture import BackupRequest, CreatedBackup
 from owctl.backup.create.run import create_backup
-from owctl.backup.drill import DrillEvent, check_engine_room, drill
+from owctl.backup.drill import check_engine_room, drill
 from owctl.backup.manifest import Manifest
 from owctl.backup.member_file import MemberFile
 from owctl.backup.verify import verify_member
@@ -26,6 +26,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import BackupInvalid, ImageMissing, OwctlError
 from owctl.postgres.server import DRILL
+from owctl.progress import Event
 from owctl.volumes.one_off import HELPER_LABEL
 
 pytestmark = pytest.mark.engine
@@ -47,7 +48,7 @@ def created(engine: Engine, project: Project) -> CreatedBackup:
     return create_backup(engine, project.stack, BackupRequest(parts=frozenset({"db"})))
 
 
-def ignore(_: DrillEvent) -> None:
+def ignore(_: Event) -> None:
     pass
 
 
@@ -78,7 +79,7 @@ def test_a_sound_backup_passes_and_nothing_is_left(engine, project, created) -> 
     seen: list[dict] = []
     volumes: list[str] = []
 
-    def receive(event: DrillEvent) -> None:
+    def receive(event: Event) -> None:
         if event.text == "restoring" and not seen:
             seen.extend(engine.api.inspect_container(e["Id"]) for e in servers(engine, project))
             volumes.extend(volumes_of(engine, project))

@@ -15,9 +15,9 @@ from engine_helpers import wait_until
 
 from owctl.backup.create.database import MEMBER_NAME
 from owctl.backup.create.run import BackupRequest, create_backup
-from owctl.backup.events import BackupEvent, MemberProgress
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
+from owctl.progress import Event
 from owctl.project.lock import project_lock
 
 pytestmark = pytest.mark.engine
@@ -50,13 +50,13 @@ def project(stack: Project) -> Iterator[Project]:
     shutil.rmtree(backups)
 
 
-def in_the_dump(act: Callable[[], None]) -> Callable[[BackupEvent], None]:
+def in_the_dump(act: Callable[[], None]) -> Callable[[Event], None]:
     """Return a receiver that acts once, when the dump is under way."""
     acted: list[bool] = []
 
-    def receive(event: BackupEvent) -> None:
-        begun = isinstance(event, MemberProgress) and event.member == MEMBER_NAME
-        if begun and event.stage == "writing" and event.done_bytes and not acted:
+    def receive(event: Event) -> None:
+        begun = event.kind == "member" and event.subject == MEMBER_NAME
+        if begun and event.text == "writing" and event.done and not acted:
             acted.append(True)
             act()
 

@@ -12,16 +12,15 @@ from engine_helpers import wait_until
 from interlude_project import backups, fill, finished, history, owctl, recorded, states
 
 from owctl.backup.create.run import BackupRequest, create_backup
-from owctl.backup.events import BackupEvent, MemberProgress
 from owctl.commands.backup.create import raise_failures
 from owctl.engine.connection import Engine
 from owctl.engine.execution import open_exec, run
 from owctl.errors import OwctlError
-from owctl.lifecycle.plan import StepEvent
+from owctl.progress import Event
 
 pytestmark = pytest.mark.engine
 
-Moment = Callable[[BackupEvent], bool]
+Moment = Callable[[Event], bool]
 RUNNING = {"postgres": "running", "redis": "running", "rust-backend": "running"}
 QUIET = RUNNING | {"rust-backend": "exited"}
 QUIESCED = BackupRequest(quiesce=True)
@@ -55,17 +54,17 @@ def project(made: Project) -> Iterator[Project]:
 
 
 def writing(member: str) -> Moment:
-    def fits(event: BackupEvent) -> bool:
-        begun = isinstance(event, MemberProgress) and event.stage == "writing"
-        return begun and event.member == member
+    def fits(event: Event) -> bool:
+        begun = event.kind == "member" and event.text == "writing"
+        return begun and event.subject == member
 
     return fits
 
 
 def step(kind: str) -> Moment:
-    def fits(event: BackupEvent) -> bool:
-        begun = isinstance(event, StepEvent) and event.phase == "started"
-        return begun and event.step.kind == kind
+    def fits(event: Event) -> bool:
+        begun = event.state == "started"
+        return begun and event.kind == kind
 
     return fits
 
@@ -73,14 +72,14 @@ def step(kind: str) -> Moment:
 def test_it_stands_still_while_it_is_captured(engine: Engine, project: Project) -> None:
     seen: dict[str, dict[str, str]] = {}
 
-    def receive(event: BackupEvent) -> None:
-        if not isinstance(event, MemberProgress):
+    def receive(event: Event) -> None:
+        if event.kind != "member":
             return
-        if event.stage == "writing":
-            seen.setdefault(event.member, states(project))
+        if event.text == "writing":
+            seen.setdefault(event.subject, states(project))
             assert recorded(project)["stopped"][0]["service"] == "rust-backend"
-        elif event.member == "config/.env":
-            seen.setdefault(event.member, states(project))
+        elif event.subject == "config/.env":
+            seen.setdefault(event.subject, states(project))
 
     created = create_backup(engine, project.stack, QUIESCED, receive)
     assert seen == {
@@ -134,7 +133,7 @@ def test_sqlite_that_is_written_to_flat_out_needs_it(engine: Engine, project: Pr
 def test_an_error_resumes_it(
     engine: Engine, project: Project, error: BaseException, moment: Moment
 ) -> None:
-    def receive(event: BackupEvent) -> None:
+    def receive(event: Event) -> None:
         if moment(event):
             raise error
 
@@ -150,7 +149,7 @@ def test_an_interruption_while_it_resumes_resumes_it_all_the_same(
 ) -> None:
     resuming = step("start")
 
-    def receive(event: BackupEvent) -> None:
+    def receive(event: Event) -> None:
         if resuming(event):
             raise KeyboardInterrupt
 
@@ -246,7 +245,7 @@ def test_a_service_that_does_not_come_back(engine: Engine, tmp_path: Path) -> No
     needed.mkdir()
     project = Project(engine, tmp_path / "project")
 
-    def receive(event: BackupEvent) -> None:
+    def receive(event: Event) -> None:
         if step("start")(event):
             needed.rmdir()
 

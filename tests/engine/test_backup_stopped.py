@@ -19,10 +19,10 @@ from interlude_project import (
 )
 
 from owctl.backup.create.run import BackupRequest, create_backup
-from owctl.backup.events import BackupEvent, MemberProgress
 from owctl.backup.verify import verify_backup
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
+from owctl.progress import Event
 
 pytestmark = pytest.mark.engine
 
@@ -58,14 +58,14 @@ def remove_containers(made: Project) -> None:
         made.engine.api.remove_container(made.containers[service], force=True)
 
 
-def in_the_dump(event: BackupEvent) -> bool:
-    return isinstance(event, MemberProgress) and event.stage == "writing" and event.done_bytes > 0
+def in_the_dump(event: Event) -> bool:
+    return event.kind == "member" and event.text == "writing" and event.done > 0
 
 
 def test_it_starts_the_database_alone_and_stops_it_again(engine: Engine, project: Project) -> None:
     seen: list[dict[str, str]] = []
 
-    def receive(event: BackupEvent) -> None:
+    def receive(event: Event) -> None:
         if in_the_dump(event) and not seen:
             seen.append(states(project))
 
@@ -119,11 +119,11 @@ def test_a_dry_run_tells_it_and_does_nothing(project: Project, exists: bool) -> 
 def test_files_alone_start_nothing(engine: Engine, project: Project) -> None:
     remove_containers(project)
     request = BackupRequest(parts=frozenset({"files"}))
-    events: list[BackupEvent] = []
+    events: list[Event] = []
     created = create_backup(engine, project.stack, request, events.append)
     assert [m.name for m in created.manifest.members] == ["volumes/rust_backend_data.tar.zst"]
     assert created.manifest.stack["parts"] == ["files"]
-    assert all(isinstance(event, MemberProgress) for event in events)
+    assert all(event.kind == "member" for event in events)
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -134,7 +134,7 @@ def test_an_error_stops_it_again(
     if not exists:
         remove_containers(project)
 
-    def receive(event: BackupEvent) -> None:
+    def receive(event: Event) -> None:
         if in_the_dump(event):
             assert states(project)["postgres"] == "running"
             raise error

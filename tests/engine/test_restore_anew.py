@@ -14,7 +14,6 @@ from owctl.backup.restore.empty_machine import (
 )
 from owctl.backup.restore.plan import RestoreRequest
 from owctl.backup.restore.source import ConfigContent
-from owctl.changeover.transaction import RestoreWarning
 from owctl.compose.model import Build, Service, Stack, Volume
 from owctl.engine.connection import Engine
 from owctl.engine.volumes import ensure_volume
@@ -86,7 +85,7 @@ def test_images_that_cannot_be_had(engine: Engine, make_stack, project: str, tmp
         restore_anew(engine, stack, source, REQUEST, told.append, project_before="other")
     assert str(tmp_path / "gone") in caught.value.details[0]
     assert "same command goes on" in caught.value.details[-1]
-    (warning,) = [each.text for each in told if isinstance(each, RestoreWarning)]
+    (warning,) = [each.text for each in told if each.state == "warning"]
     assert f"of the project other; here it is {project}" in warning
     assert source.verified == 1
     assert engine.api.volumes(filters={"name": f"{project}_data"})["Volumes"] in ([], None)

@@ -16,7 +16,6 @@ from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
 from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
-from owctl.backup.restore.events import Receiver, RestoreEvent, ignore
 from owctl.backup.restore.journal import Journal
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.run import (
@@ -27,12 +26,12 @@ from owctl.backup.restore.run import (
     undo_restore,
 )
 from owctl.backup.restore.source import BackupSource
-from owctl.changeover.transaction import RestoreProgress, RestoreWarning
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container, remove_container
 from owctl.engine.execution import open_exec
 from owctl.errors import BackupInvalid, Interrupted, OwctlError
 from owctl.lifecycle.services import Services
+from owctl.progress import Event, Receiver, ignore
 
 pytestmark = pytest.mark.engine
 REQUEST = RestoreRequest(parts=frozenset({"db"}), safety_backup=False, timeout_seconds=60)
@@ -104,8 +103,8 @@ def when(text: str, act: Callable[[], None]) -> Receiver:
     """Return a receiver that acts once, when the database's progress begins with the text."""
     acted: list[bool] = []
 
-    def receive(event: RestoreEvent) -> None:
-        if isinstance(event, RestoreProgress) and event.text.startswith(text) and not acted:
+    def receive(event: Event) -> None:
+        if not event.kind and event.text.startswith(text) and not acted:
             acted.append(True)
             act()
 
@@ -134,9 +133,9 @@ def test_there_back_and_to_stay(engine: Engine, project: Project) -> None:
     assert journal is not None
     # As after a kill between the swap and the start of the services.
     journal = replace(journal, running=(*journal.running, "web"))
-    told: list[RestoreEvent] = []
+    told: list[Event] = []
     finish_restore(engine, project.stack, journal, told.append, timeout_seconds=60)
-    warnings = [event.text for event in told if isinstance(event, RestoreWarning)]
+    warnings = [event.text for event in told if event.state == "warning"]
     assert warnings == ["Ran before the restore, and not now: web (owctl start)."]
     assert project.sql(STATE) == project.before
     assert project.sql("SELECT datname FROM pg_database WHERE datname LIKE 'ow\\_%'") == ""

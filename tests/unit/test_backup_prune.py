@@ -32,7 +32,7 @@ def test_the_oldest_go_and_the_newest_was_read_back(tmp_path):
     made = [make_backup(tmp_path, days_ago(days)) for days in (4, 3, 2, 1)]
     read: list[str] = []
     plan = plan_prune(tmp_path, "proj", Rules(last=2))
-    done = prune(plan, lambda event: read.append(getattr(event, "stage", "")))
+    done = prune(plan, lambda event: read.append(event.text))
     assert done.removed == [made[0].name, made[1].name]
     assert names(tmp_path) == [made[2].name, made[3].name]
     assert read.count("verified") == 3

@@ -23,12 +23,13 @@ from remote_places import (
 from owctl.backup import catalogue
 from owctl.backup.catalogue import Backup, look_at
 from owctl.backup.manifest import MANIFEST_NAME
-from owctl.backup.remote.parts import PARTS_NAME, TransferProgress
+from owctl.backup.remote.parts import PARTS_NAME
 from owctl.backup.remote.place import find_remote, list_remote, open_store
 from owctl.backup.remote.pull import Pulled, pull_backup
 from owctl.backup.remote.push import Pushed, push_backup
 from owctl.backup.remote.store import Content, Store, parse_address
 from owctl.errors import BackupInvalid, Locked, OwctlError, UsageError
+from owctl.progress import Event
 
 PARTS = 9
 ALL = pytest.mark.parametrize("place", ["file", "sftp", "s3", "s3 that checks"], indirect=True)
@@ -112,11 +113,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 @ALL
 def test_there_and_back(backup: Backup, remote: Store, tmp_path: Path) -> None:
     assert list_remote(remote) == []
-    events: list[TransferProgress] = []
+    events: list[Event] = []
     pushed = push_backup(backup, remote, events.append, part_bytes=MIB)
     assert (pushed.parts, pushed.sent_parts) == (PARTS, PARTS)
     assert pushed.sent_bytes == pushed.size_bytes == backup.read_manifest().size_bytes
-    assert {event.member for event in events if event.stage == "done"} == {
+    assert {event.subject for event in events if event.state == "done"} == {
         member.name for member in backup.read_manifest().members
     }
     assert [each.id for each in list_remote(remote)] == [BACKUP_ID]
@@ -158,8 +159,8 @@ def test_what_is_there_is_not_sent_again(backup: Backup, remote: Store) -> None:
 def test_a_push_goes_on_where_it_stopped(backup: Backup, remote: Store) -> None:
     sent: list[str] = []
 
-    def stop_after_four(event: TransferProgress) -> None:
-        if event.stage == "checking" and event.done_bytes > 3 * MIB:
+    def stop_after_four(event: Event) -> None:
+        if event.text == "checking" and event.done > 3 * MIB:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -316,8 +317,8 @@ def test_two_at_once_do_no_harm(backup: Backup, place: str, tmp_path: Path) -> N
 def test_a_pull_goes_on_where_it_stopped(backup: Backup, remote: Store, tmp_path: Path) -> None:
     push(backup, remote)
 
-    def stop(event: TransferProgress) -> None:
-        if event.stage == "fetching" and event.done_bytes > 3.5 * MIB:
+    def stop(event: Event) -> None:
+        if event.text == "fetching" and event.done > 3.5 * MIB:
             raise KeyboardInterrupt
 
     parent = tmp_path / "elsewhere"
@@ -342,8 +343,8 @@ def test_two_pulls_of_one_backup_exclude_each_other(
     push(backup, remote)
     refused: list[Locked] = []
 
-    def pull_meanwhile(event: TransferProgress) -> None:
-        if event.stage == "fetching" and not refused:
+    def pull_meanwhile(event: Event) -> None:
+        if event.text == "fetching" and not refused:
             with pytest.raises(Locked) as caught:
                 pull_backup(remote, BACKUP_ID, tmp_path / "elsewhere")
             refused.append(caught.value)

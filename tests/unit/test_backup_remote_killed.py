@@ -27,12 +27,12 @@ from remote_places import (
 from owctl.backup.catalogue import Backup
 from owctl.backup.manifest import MANIFEST_NAME
 from owctl.backup.remote import place as places
-from owctl.backup.remote.parts import TransferProgress
 from owctl.backup.remote.place import open_store
 from owctl.backup.remote.pull import pull_backup
 from owctl.backup.remote.push import push_backup
 from owctl.backup.remote.sftp_store import _hush_prefetch
 from owctl.backup.remote.store import Content, parse_address
+from owctl.progress import Event
 
 # Tells each event on stdout and waits for a line, so that a kill comes at a known moment.
 PROGRAM = """
@@ -45,8 +45,8 @@ from owctl.backup.remote.push import push_backup
 from owctl.backup.remote.place import open_store
 what, address, folder = sys.argv[1:]
 def receive(event):
-    if event.member.startswith("volumes") and event.stage in ("sending", "checking", "fetching"):
-        print(event.stage, event.done_bytes, flush=True)
+    if event.subject.startswith("volumes") and event.text in ("sending", "checking", "fetching"):
+        print(event.text, event.done, flush=True)
         sys.stdin.readline()
 with open_store(parse_address(address, Path("/"))) as store:
     if what == "push":
@@ -220,8 +220,8 @@ def backup(tmp_path: Path) -> Backup:
     return make_backup(tmp_path / "backups")
 
 
-def there_and_back(address: str, backup: Backup, tmp_path: Path) -> list[TransferProgress]:
-    events: list[TransferProgress] = []
+def there_and_back(address: str, backup: Backup, tmp_path: Path) -> list[Event]:
+    events: list[Event] = []
     with open_store(parse_address(address, tmp_path)) as store:
         push_backup(backup, store, events.append, part_bytes=MIB)
         pulled = pull_backup(store, BACKUP_ID, tmp_path / "elsewhere", events.append)
@@ -244,7 +244,7 @@ def test_an_ssh_connection_that_breaks(
         ssh.know_host()
         proxy.close()
     assert proxy.cut == 4
-    assert any(event.stage == "trying again" for event in events)
+    assert any(event.text == "trying again" for event in events)
 
 
 def test_a_server_whose_connections_break(

@@ -61,7 +61,7 @@ def test_the_first_failure_cancels_waits_and_starts_nothing_more():
     with pytest.raises(OwctlError, match="bad failed"):
         execute(Plan((bad, patient, after)), perform, events.append)
     assert "after" not in performed
-    assert [e.step.subject for e in events if e.phase == "failed"] == ["bad"]
+    assert [e.subject for e in events if e.state == "failed"] == ["bad"]
 
 
 def test_an_interrupt_reaches_the_steps_under_way():
@@ -93,8 +93,8 @@ def test_events_tell_each_phase_once():
         return "all the way"
 
     execute(Plan((step("a"),)), perform, events.append)
-    assert [(e.phase, e.detail) for e in events] == [
+    assert [(e.state, e.text) for e in events] == [
         ("started", ""),
-        ("progress", "half way"),
-        ("finished", "all the way"),
+        ("working", "half way"),
+        ("done", "all the way"),
     ]

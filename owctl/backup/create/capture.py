@@ -15,7 +15,6 @@ from owctl.backup.create.origin import describe_services, store_configuration
 from owctl.backup.create.redis import write_out
 from owctl.backup.create.volumes import NamedFiles, archive_volume, copy_sqlite, reachable
 from owctl.backup.encryption import Encryption, stored_name
-from owctl.backup.events import BackupWarning, MemberProgress, Receiver
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Manifest, Member, Part
 from owctl.backup.publish import PartialBackup
@@ -25,6 +24,7 @@ from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
 from owctl.postgres.database import find_server, wait_for_answer
 from owctl.postgres.dump import DatabaseSnapshot
+from owctl.progress import Event, Receiver, warning
 from owctl.volumes.space import check_estimate
 
 
@@ -227,19 +227,27 @@ class Capture:
 
     def _progress(self, member_name: str) -> Callable[[int], None]:
         name = stored_name(member_name, self.encryption)
-        self.receive(MemberProgress(name, "writing", 0))
-        return lambda done: self.receive(MemberProgress(name, "writing", done))
+
+        def tell(done: int) -> None:
+            self.receive(Event(name, "working", "writing", "member", done=done, moved=done))
+
+        tell(0)
+        return tell
 
     def _done(
         self, member: Member, verifier: Verifier, also: Callable[[], None] | None = None
     ) -> None:
         self.members.append(member)
-        self.receive(MemberProgress(member.name, "written", member.content_size_bytes))
+        name, size = member.name, member.content_size_bytes
+        if self.request.verify:
+            self.receive(Event(name, "working", "written", "member", moved=size))
+        else:
+            self.receive(Event(name, "done", "written", "member", done=size, moved=size))
         verifier.submit(member, also)
 
     def _warn(self, text: str) -> None:
         self.warnings.append(text)
-        self.receive(BackupWarning(text))
+        self.receive(warning(text))
 
     def _manifest(self, inventory: Inventory) -> Manifest:
         return Manifest(

@@ -14,14 +14,13 @@ from owctl.backup.create.interlude_record import (
     read_record,
     write_record,
 )
-from owctl.backup.events import BackupEvent, BackupWarning, Receiver
 from owctl.backup.inventory import Inventory
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import Interrupted, OwctlError
-from owctl.lifecycle.plan import StepEvent
+from owctl.progress import Event, Receiver, warning
 
 # -- Which containers write to what a backup captures, and so stand still with ``--quiesce``.
 
@@ -101,7 +100,7 @@ class Interlude:
             self.settle()
         if error is not None:
             for failure in self.failures:
-                self.receive(BackupWarning(failure.message))
+                self.receive(warning(failure.message))
 
     def wake(self, container: Container) -> None:
         """Start a container as it is, and wait until it answers."""
@@ -146,11 +145,11 @@ class Interlude:
         self._write(stopped=stopped)
         self.quiesced = self._record.stopped_services
         self._halted_at = time.monotonic()
-        begun: list[str] = []
+        ids, begun = {each.name: each.id for each in containers}, list[str]()
 
-        def receive(event: BackupEvent) -> None:
-            if isinstance(event, StepEvent) and event.phase == "started":
-                begun.append(event.step.container_id or "")
+        def receive(event: Event) -> None:
+            if event.state == "started":
+                begun.append(ids[event.item])
             self.receive(event)
 
         try:

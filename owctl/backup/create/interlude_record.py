@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from owctl.backup.events import Receiver, ignore
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import (
@@ -23,6 +22,7 @@ from owctl.lifecycle.execute import execute
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.stop_plan import plan_resume
+from owctl.progress import Receiver, ignore
 from owctl.project.state import StateFile
 
 # -- The record of what was changed for the while of a backup: written before it is changed.

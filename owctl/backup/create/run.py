@@ -11,7 +11,6 @@ from owctl.backup.create.capture import BackupRequest, Capture, CreatedBackup
 from owctl.backup.create.interlude import check_something_exists, dormant_database, writers
 from owctl.backup.create.origin import configuration_files
 from owctl.backup.create.volumes import remove_helpers
-from owctl.backup.events import Receiver, ignore
 from owctl.backup.inventory import Inventory, take_inventory
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
 from owctl.backup.member_file import write_small
@@ -20,6 +19,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid
 from owctl.postgres.database import find_server
+from owctl.progress import Receiver, ignore
 
 
 def foresee(engine: Engine, stack: Stack, request: BackupRequest) -> list[str]:

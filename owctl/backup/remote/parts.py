@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from owctl.backup.manifest import Manifest, Member
 from owctl.errors import BackupInvalid
+from owctl.progress import Event
 
 PARTS_NAME = "parts.json"
 PART_BYTES = 64 * 1024 * 1024
@@ -150,28 +151,11 @@ def _parts(entry: dict[str, Any]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-# -- What a transfer tells while it works; the command line turns it into text.
+def transfer(member: str, stage: str, done: int, total: int, moved: int = 0) -> Event:
+    """Tell how far a member is, in bytes as stored; ``stage`` is what is done, or "done".
 
-
-Stage = Literal["hashing", "sending", "checking", "fetching", "trying again", "done"]
-
-
-@dataclass(frozen=True, slots=True)
-class TransferProgress:
-    """How far a member is: ``done_bytes`` of ``size_bytes`` as stored.
-
-    ``moved_bytes`` went over the line in this run; what was there already did not.
+    ``moved`` bytes went over the line in this run; what was there already did not.
     """
-
-    member: str
-    stage: Stage
-    done_bytes: int
-    size_bytes: int
-    moved_bytes: int = 0
-
-
-Receiver = Callable[[TransferProgress], None]
-
-
-def ignore(_: TransferProgress) -> None:
-    """Receive and drop: for callers that show nothing."""
+    if stage == "done":
+        return Event(member, "done", "", "transfer", "", total, total, moved)
+    return Event(member, "working", stage, "transfer", "", done, total, moved)

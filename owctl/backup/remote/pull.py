@@ -16,17 +16,15 @@ from owctl.backup.remote.parts import (
     PARTS_NAME,
     Part,
     Parts,
-    Receiver,
-    Stage,
-    TransferProgress,
-    ignore,
     parse_parts,
+    transfer,
 )
 from owctl.backup.remote.place import check_id, persistently, read_document
 from owctl.backup.remote.store import MissingRemotely, Store
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
+from owctl.progress import Receiver, ignore
 from owctl.project.private_file import make_folder
 from owctl.volumes.space import check_reserve, free_bytes
 
@@ -72,7 +70,7 @@ def pull_backup(store: Store, backup_id: str, parent: Path, receive: Receiver = 
         verify_backup(arriving.folder, manifest)
         for member in manifest.members:
             size = member.size_bytes
-            receive(TransferProgress(member.name, "done", size, size))
+            receive(transfer(member.name, "done", size, size))
         (arriving.folder / MANIFEST_NAME).unlink(missing_ok=True)
         write_small(arriving.folder, MANIFEST_NAME, manifest_data)
         catalogue.write_record(arriving.folder, catalogue.now("ok"))
@@ -190,5 +188,5 @@ class _Fetcher:
             self._tell(part, "fetching", part.offset + size)
         return (size, digest.hexdigest()) == (part.size_bytes, part.sha256)
 
-    def _tell(self, part: Part, stage: Stage, done: int) -> None:
-        self.receive(TransferProgress(part.member, stage, done, self._size, self._moved))
+    def _tell(self, part: Part, stage: str, done: int) -> None:
+        self.receive(transfer(part.member, stage, done, self._size, self._moved))

@@ -14,16 +14,14 @@ from owctl.backup.remote.parts import (
     PARTS_NAME,
     Part,
     Parts,
-    Receiver,
-    Stage,
-    TransferProgress,
-    ignore,
     plan_parts,
+    transfer,
 )
 from owctl.backup.remote.place import check_id, persistently, read_document
 from owctl.backup.remote.store import Content, MissingRemotely, Store
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.progress import Receiver, ignore
 
 # -- One backup on its way to another place: which parts are missing, and sending them until sound.
 
@@ -67,7 +65,7 @@ class Sender:
             else:
                 found.append(part)
         for name in self.sizes.keys() - {part.member for part in found}:
-            self.receive(TransferProgress(name, "done", self.sizes[name], self.sizes[name]))
+            self.receive(transfer(name, "done", self.sizes[name], self.sizes[name]))
         return found
 
     def send(self, part: Part) -> None:
@@ -150,10 +148,10 @@ class Sender:
         except MissingRemotely:
             return False
 
-    def _tell(self, part: Part, stage: Stage, done_bytes: int | None = None) -> None:
+    def _tell(self, part: Part, stage: str, done_bytes: int | None = None) -> None:
         done = self.done[part.member] if done_bytes is None else done_bytes
         size, moved = self.sizes[part.member], self.moved[part.member]
-        self.receive(TransferProgress(part.member, stage, min(done, size), size, moved))
+        self.receive(transfer(part.member, stage, min(done, size), size, moved))
 
 
 # -- Copying a backup to another place: what is missing there is sent, checked, and named at the end.
@@ -228,6 +226,6 @@ def _examine(backup: Backup, receive: Receiver, part_bytes: int) -> tuple[bytes,
         raise BackupInvalid(f"{backup.id} changes while it is read.", hint="owctl backup verify")
 
     def on_bytes(member: Member, done: int) -> None:
-        receive(TransferProgress(member.name, "hashing", done, member.size_bytes))
+        receive(transfer(member.name, "hashing", done, member.size_bytes))
 
     return data, plan_parts(backup.path, data, manifest, part_bytes=part_bytes, on_bytes=on_bytes)

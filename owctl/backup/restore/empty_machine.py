@@ -7,20 +7,19 @@ says that it was begun: the same command goes on after whatever stopped it.
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from owctl.backup.restore.events import Receiver, ignore
 from owctl.backup.restore.journal import Journal, has_begun_note, write_begun_note
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.run import RestoreOutcome, finish_restore, run_restore
 from owctl.backup.restore.source import Source
-from owctl.changeover.transaction import RestoreWarning
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
 from owctl.engine.volumes import list_volumes
 from owctl.errors import BackupInvalid, OwctlError, UsageError
-from owctl.lifecycle.plan import Plan, ServicesPlan
+from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_start, run
 from owctl.lifecycle.start_plan import StartOptions
+from owctl.progress import Receiver, ignore, warning
 from owctl.project.private_file import PRIVATE_MODE, FileAppeared, create_file
 from owctl.project.state import FOLDER
 
@@ -128,8 +127,8 @@ def restore_anew(
     _prepare(engine, stack, request.timeout_seconds, receive)
     request = replace(request, safety_backup=False)
     plan = plan_restore(engine, stack, source, request, receive, verified=True)
-    for warning in plan.warnings:
-        receive(RestoreWarning(warning))
+    for text in plan.warnings:
+        receive(warning(text))
     running = tuple(stack.services) if request.start else ()
     outcome = run_restore(engine, stack, replace(plan, running=running), request, receive)
     finish_restore(engine, stack, outcome.journal, receive, timeout_seconds=request.timeout_seconds)
@@ -140,14 +139,14 @@ def _tell(stack: Stack, source: Source, project_before: str | None, receive: Rec
     elsewhere = configuration_of(source).elsewhere
     if elsewhere:
         receive(
-            RestoreWarning(
+            warning(
                 f"{', '.join(elsewhere)} came from outside of the project's folder, and "
                 f"{'was' if len(elsewhere) == 1 else 'were'} not written."
             )
         )
     if project_before not in (None, stack.project):
         receive(
-            RestoreWarning(
+            warning(
                 f"The backup is of the project {project_before}; here it is {stack.project}. "
                 f"owctl -p {project_before} keeps the name."
             )
@@ -161,7 +160,6 @@ def _prepare(engine: Engine, stack: Stack, timeout_seconds: float, receive: Rece
     _check_builds(stack, [step.service or "" for step in steps if step.kind == "build"])
     kept = {step.key for step in steps}
     plan = Plan(tuple(replace(step, requires=step.requires & kept) for step in steps))
-    receive(ServicesPlan(plan))
     try:
         run(
             engine, stack, Prepared(plan, prepared.observed), receive,

@@ -13,7 +13,6 @@ from typing import BinaryIO, Self
 from owctl.backup.catalogue import find_backup, look_at
 from owctl.backup.encryption import Identity
 from owctl.backup.manifest import Kind, Member
-from owctl.backup.restore.events import Receiver
 from owctl.backup.restore.source import (
     BackupSource,
     ConfigContent,
@@ -21,10 +20,10 @@ from owctl.backup.restore.source import (
     Source,
     VolumeContent,
 )
-from owctl.changeover.transaction import RestoreProgress
 from owctl.errors import BackupInvalid, UsageError
 from owctl.figures import readable
 from owctl.postgres.sql_scan import SqlScanner
+from owctl.progress import Event, Receiver
 from owctl.volumes.archive_check import ArchiveSummary, check_archive
 
 # -- Files of docker-manage.sh as a source: a dump in SQL text, an archive of uploads, or both.
@@ -176,7 +175,7 @@ class LegacySource:
         """Read both to their ends; raises BackupInvalid."""
         for path in self.paths:
             size = readable(path.stat().st_size)
-            receive(RestoreProgress(path.name, "working", f"reading {size}"))
+            receive(Event(path.name, "working", f"reading {size}"))
             try:
                 self._known[path] = _read_dump(path) if path == self._sql else _read_archive(path)
             except BackupInvalid as error:
@@ -185,7 +184,7 @@ class LegacySource:
                     error.message if named else f"{path.name}: {error.message}",
                     hint=error.hint or "another backup",
                 ) from error
-            receive(RestoreProgress(path.name, "done", f"sound, {size}"))
+            receive(Event(path.name, "done", f"sound, {size}"))
 
 
 def is_legacy(path: Path) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from owctl.backup.inventory import VolumeSource, take_inventory
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.configuration import differing_files, session_key_differs
-from owctl.backup.restore.events import Receiver, ignore
 from owctl.backup.restore.journal import Journal
 from owctl.backup.restore.source import ConfigContent, DatabaseContent, Source, VolumeContent
 from owctl.changeover.journal import refuse_second
@@ -16,6 +15,7 @@ from owctl.errors import OwctlError, UsageError
 from owctl.figures import readable
 from owctl.lifecycle.services import Services
 from owctl.postgres.psql import Server
+from owctl.progress import Receiver, ignore
 from owctl.project.ownership import check_owner
 from owctl.volumes.space import Disk, disk_of
 

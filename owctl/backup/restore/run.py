@@ -16,7 +16,6 @@ from owctl.backup.restore.configuration import (
     swap_files,
     swap_files_back,
 )
-from owctl.backup.restore.events import Receiver, ignore
 from owctl.backup.restore.journal import Journal, VolumeName, remove_begun_note
 from owctl.backup.restore.plan import (
     RestorePlan,
@@ -27,7 +26,7 @@ from owctl.backup.restore.plan import (
 )
 from owctl.backup.restore.source import DatabaseContent, Source
 from owctl.changeover.journal import new_id, now
-from owctl.changeover.transaction import Changeover, RestoreWarning
+from owctl.changeover.transaction import Changeover
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
@@ -37,6 +36,7 @@ from owctl.figures import readable
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
+from owctl.progress import Receiver, ignore, warning
 from owctl.volumes.archive_edit import STAGING_PREFIX, Content
 from owctl.volumes.swap import discard_staging, stage_volume, swap_volume, unswap_volume
 
@@ -112,8 +112,8 @@ def resume_restore(
     plan = plan_restore(engine, stack, source, request, receive)
     # What is to run in the end was settled at the beginning.
     plan = replace(plan, running=journal.running)
-    for warning in plan.warnings:
-        receive(RestoreWarning(warning))
+    for text in plan.warnings:
+        receive(warning(text))
     made = None if journal.safety_backup is None else Path(journal.safety_backup)
     return run_restore(engine, stack, plan, request, receive, safety_backup=made)
 
@@ -288,8 +288,8 @@ class _Staging:
     def _database(self, server: Server, content: DatabaseContent) -> dict[str, int]:
         restore, names = self.restore, self.restore.journal.database
         assert names is not None
-        for warning in DatabaseSwap(server, names).create(content.encoding, content.collation):
-            self.receive(RestoreWarning(warning))
+        for text in DatabaseSwap(server, names).create(content.encoding, content.collation):
+            self.receive(warning(text))
         whole = readable(content.content_bytes)
 
         def tell(done_bytes: int) -> None:

@@ -12,12 +12,11 @@ from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.inventory import VolumePart
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_file import MemberContent
-from owctl.backup.restore.events import Receiver
 from owctl.backup.verify import verify_member
-from owctl.changeover.transaction import RestoreProgress
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
 from owctl.postgres.load import Form
+from owctl.progress import Event, Receiver
 from owctl.volumes.archive_edit import Content
 
 _ELSEWHERE = "elsewhere"
@@ -183,9 +182,9 @@ class BackupSource:
         try:
             for member in self.manifest.members:
                 size = readable(member.content_size_bytes)
-                receive(RestoreProgress(member.name, "working", f"verifying {size}"))
+                receive(Event(member.name, "working", f"verifying {size}"))
                 verify_member(self.backup.path, member, identities=self.identities)
-                receive(RestoreProgress(member.name, "done", f"sound, {size}"))
+                receive(Event(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
             self._record(catalogue.now("failed", problem=error.message))
             # Who restores has no use for a backup of what is there now.

@@ -11,6 +11,7 @@ from owctl.commands.backup.place import output_option
 from owctl.commands.backup.prune import prune_after_backup, retention_options
 from owctl.commands.completers import complete_parts
 from owctl.commands.options import Run, examples, mutating
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import Interrupted, OwctlError, UsageError
 from owctl.figures import readable
@@ -212,13 +213,12 @@ def _foresee(context: Context, request: "BackupRequest", output_format: str) -> 
 
 def _create(context: Context, request: "BackupRequest") -> "CreatedBackup":
     from owctl.backup.create.run import create_backup
-    from owctl.commands.backup.place import BackupDisplay
     from owctl.project.ownership import check_owner
 
     stack, engine = context.stack, context.engine
     check_owner(engine, stack.project, stack.working_dir, adopt=False)
     with context.console.progress("Backing up") as progress:
-        display = BackupDisplay(context.console, progress, verify=request.verify)
+        display = Display(context.console, progress)
         return create_backup(engine, stack, request, display)
 
 

@@ -1,24 +1,17 @@
-"""What the commands around backups share: the folder, the identity, progress as it is shown."""
+"""What the commands around backups share: the folder, and the identity."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from owctl.backup.events import BackupEvent, BackupWarning, MemberProgress, Receiver
 from owctl.commands.completers import complete_file, complete_folder
-from owctl.commands.mutation import WORDS
 from owctl.context import Context
 from owctl.errors import ConfigurationError
-from owctl.figures import rate_text, readable
-from owctl.ui.console import Console
-from owctl.ui.progress import Progress
 
 if TYPE_CHECKING:
     from owctl.backup.encryption import Identity
-    from owctl.lifecycle.plan import StepEvent
 
 
 # -- ``--identity``: the private keys with which an encrypted backup is read.
@@ -91,99 +84,3 @@ def find_place(context: Context, output: str | None) -> BackupPlace:
 def _warn(context: Context, error: ConfigurationError) -> None:
     first = f" {error.details[0]}" if error.details else ""
     context.console.warn(f"{error.message}{first}")
-
-
-# -- How a backup looks while it is made: bytes and rate by member, and services that stand still.
-
-
-class BackupDisplay:
-    """Receives a backup's events and draws them; ``verify`` says whether members are read back."""
-
-    def __init__(self, console: "Console", progress: "Progress", *, verify: bool) -> None:
-        self.console = console
-        self.progress = progress
-        self.verify = verify
-        self._began: dict[str, float] = {}
-        self._rates: dict[str, str] = {}
-
-    def __call__(self, event: "BackupEvent") -> None:
-        """Receive one event."""
-        from owctl.backup.events import BackupWarning, MemberProgress
-
-        if isinstance(event, BackupWarning):
-            self.console.warn(event.text)
-        elif isinstance(event, MemberProgress):
-            self._member(event)
-        else:
-            self._step(event)
-
-    def _member(self, event: "MemberProgress") -> None:
-
-        name, size = event.member, readable(event.done_bytes)
-        if event.stage == "writing":
-            began = self._began.setdefault(name, time.monotonic())
-            rate = self._rate(event.done_bytes, began)
-            self.progress.update(
-                name, "working", f"writing: {size}{rate}" if event.done_bytes else "writing"
-            )
-        elif event.stage == "written":
-            began = self._began.get(name, time.monotonic())
-            self._rates[name] = self._rate(event.done_bytes, began)
-            text = "written" if self.verify else f"written, {size}{self._rates[name]}"
-            self.progress.update(name, "working" if self.verify else "done", text)
-        elif event.stage == "verifying":
-            self.progress.update(name, "working", "verifying")
-        else:
-            rate = self._rates.get(name, "")
-            self.progress.update(name, "done", f"verified, {size}{rate}")
-
-    @staticmethod
-    def _rate(done_bytes: int, began: float) -> str:
-        seconds = time.monotonic() - began
-        return rate_text(done_bytes, seconds)
-
-    def _step(self, event: "StepEvent") -> None:
-        step = event.step
-        if event.phase == "failed":
-            self.progress.update(step.subject, "failed", event.detail)
-        elif event.phase == "finished" and step.kind in ("stop", "ready", "reach"):
-            self.progress.update(step.subject, "done", event.detail)
-        elif event.phase == "progress" and step.kind == "ready":
-            self.progress.update(step.subject, "working", f"waiting: {event.detail}")
-        else:
-            self.progress.update(step.subject, "working", WORDS[step.kind])
-
-
-# -- How reading a backup back looks on the screen.
-
-
-def progress_receiver(progress: Progress, console: Console) -> Receiver:
-    """Return what draws a row for each member."""
-
-    def receive(event: BackupEvent) -> None:
-        if isinstance(event, BackupWarning):
-            console.warn(event.text)
-        elif isinstance(event, MemberProgress):
-            size = readable(event.done_bytes)
-            if event.stage == "verified":
-                progress.update(event.member, "done", f"verified, {size}")
-            elif event.stage == "damaged":
-                progress.update(event.member, "failed", "damaged")
-            else:
-                done = f": {size}" if event.done_bytes else ""
-                progress.update(event.member, "working", event.stage + done)
-
-    return receive
-
-
-def one_row_receiver(progress: Progress, console: Console, subject: str) -> Receiver:
-    """Return what draws one row for a whole backup, of many: ``subject``. Who calls ends the row."""
-
-    def receive(event: BackupEvent) -> None:
-        if isinstance(event, BackupWarning):
-            console.warn(event.text)
-        elif isinstance(event, MemberProgress) and event.stage == "verifying":
-            done = f": {readable(event.done_bytes)}" if event.done_bytes else ""
-            progress.update(subject, "working", f"verifying {event.member}{done}")
-
-    return receive

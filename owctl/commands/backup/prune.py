@@ -10,6 +10,7 @@ import click
 from owctl.backup.retention import Rules
 from owctl.commands.backup.place import output_option
 from owctl.commands.options import Run, confirm, examples, mutating
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 from owctl.figures import age, readable
@@ -110,7 +111,7 @@ def backup_prune(
     """
     from owctl.backup.publish import find_leftovers
     from owctl.backup.retention import plan_prune, prune
-    from owctl.commands.backup.place import find_place, progress_receiver
+    from owctl.commands.backup.place import find_place
     from owctl.commands.mutation import folder_mutation
 
     if not rules and not remove_broken:
@@ -133,7 +134,7 @@ def backup_prune(
         # What came or went meanwhile counts; what the user has not seen stays.
         plan = plan_prune(parent, project, rules, remove_broken=remove_broken)
         with context.console.progress("Reading back what stays") as progress:
-            pruned = prune(plan, progress_receiver(progress, context.console), only=going)
+            pruned = prune(plan, Display(context.console, progress), only=going)
     if going:
         _report(context, plan, pruned, how.output_format)
 

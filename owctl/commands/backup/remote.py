@@ -1,6 +1,5 @@
 """``owctl backup push`` and ``owctl backup pull``."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,18 +9,17 @@ import click
 from owctl.commands.backup.place import BackupPlace, find_place, output_option
 from owctl.commands.completers import complete_backup
 from owctl.commands.options import dry_run_option, examples, format_option, pass_context
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import UsageError
-from owctl.figures import age, rate_text, readable
+from owctl.figures import age, readable
 
 if TYPE_CHECKING:
     from owctl.backup.catalogue import Backup
-    from owctl.backup.remote.parts import Receiver, TransferProgress
     from owctl.backup.remote.place import RemoteBackup
     from owctl.backup.remote.pull import Pulled
     from owctl.backup.remote.push import Pushed
     from owctl.backup.remote.store import Address, Store
-    from owctl.ui.progress import Progress
 
 
 # -- What push and pull share
@@ -52,28 +50,6 @@ def opened(address: "Address", host_key: str | None) -> "Iterator[Store]":
     hear_at_once()
     with open_store(address, host_key=host_key) as store:
         yield store
-
-
-def transfer_receiver(progress: "Progress", subject_prefix: str = "") -> "Receiver":
-    """Return what shows events: bytes, and the rate of what goes over the line."""
-
-    began: dict[str, float] = {}
-
-    def receive(event: "TransferProgress") -> None:
-        subject = subject_prefix + event.member
-        if event.stage == "done":
-            progress.update(subject, "done", f"{readable(event.size_bytes)}{rate(event)}")
-            return
-        done = f"{readable(event.done_bytes)} of {readable(event.size_bytes)}"
-        progress.update(subject, "working", f"{event.stage}: {done}{rate(event)}")
-
-    def rate(event: "TransferProgress") -> str:
-        if not event.moved_bytes:
-            return ""
-        seconds = time.monotonic() - began.setdefault(event.member, time.monotonic())
-        return rate_text(event.moved_bytes, seconds)
-
-    return receive
 
 
 # -- owctl backup pull
@@ -125,7 +101,7 @@ def backup_pull(
         context.console.progress("Pulling") as progress,
     ):
         backup_id = find_remote(store, reference, place.project)
-        pulled = pull_backup(store, backup_id, place.parent, transfer_receiver(progress))
+        pulled = pull_backup(store, backup_id, place.parent, Display(context.console, progress))
     _render_pull(context, remote, pulled, output_format)
 
 
@@ -261,7 +237,7 @@ def backup_push(
         context.console.progress("Looking" if dry_run else "Pushing") as progress,
     ):
         for backup in backups:
-            receive = transfer_receiver(progress, f"{backup.id}/" if every else "")
+            receive = Display(context.console, progress, prefix=f"{backup.id}/" if every else "")
             with in_use(backup.path):
                 pushed.append(
                     push_backup(backup, store, receive, read_back=read_back, dry_run=dry_run)

@@ -15,15 +15,17 @@ from owctl.commands.backup.place import (
 )
 from owctl.commands.completers import complete_backup
 from owctl.commands.options import examples, format_option, pass_context
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import BackupInvalid, ConfigurationError, OwctlError, UsageError
 from owctl.figures import readable
+from owctl.progress import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from owctl.backup.catalogue import Backup
-    from owctl.backup.drill import DrillEvent, DrillReport
+    from owctl.backup.drill import DrillReport
     from owctl.backup.encryption import Identity
     from owctl.backup.manifest import Manifest
     from owctl.backup.verify import ReadBack
@@ -129,17 +131,12 @@ def _look(
 ) -> Outcome:
     from owctl.backup.publish import in_use
     from owctl.backup.verify import read_back, write_down
-    from owctl.commands.backup.place import one_row_receiver, progress_receiver
 
     if backup.manifest is None:
         return Outcome(backup, (backup.problem or "its manifest cannot be read",))
     manifest = backup.manifest
     with in_use(backup.path):
-        receive = (
-            one_row_receiver(progress, context.console, backup.id)
-            if several
-            else progress_receiver(progress, context.console)
-        )
+        receive = Display(context.console, progress, row=backup.id if several else None)
         found = read_back(backup.path, manifest, receive, identities=identities)
         if found.extra_files:
             context.console.warn(
@@ -149,7 +146,7 @@ def _look(
         _, unwritten = write_down(backup.path, problems)
         if drill and found.is_sound:
             # Where the drill cannot be made, that it reads well is known all the same.
-            report = _drill(context, backup, manifest, identities, progress, several=several)
+            report = _drill(context, backup, manifest, identities, receive)
         if report is not None:
             problems = report.problems
             _, unwritten = write_down(backup.path, problems, drill=True)
@@ -167,9 +164,7 @@ def _drill(
     backup: "Backup",
     manifest: "Manifest",
     identities: "Sequence[Identity]",
-    progress: "Progress",
-    *,
-    several: bool,
+    receive: "Receiver",
 ) -> "DrillReport | None":
     from owctl.backup.drill import can_be_drilled, drill
     from owctl.backup.encryption import identity_needed
@@ -179,15 +174,6 @@ def _drill(
         return None
     if manifest.encryption is not None and not identities:
         raise identity_needed(backup.id)
-
-    def receive(event: "DrillEvent") -> None:
-
-        size = f": {readable(event.done_bytes)}" if event.done_bytes else ""
-        progress.update(
-            backup.id if several else f"{event.subject} (drill)",
-            "done" if event.is_done and not several else "working",
-            f"{event.subject}: {event.text}{size}" if several else event.text + size,
-        )
 
     # A backup that came from elsewhere keeps its name; what is started here belongs to this project.
     try:

@@ -1,22 +1,16 @@
-"""What a migration prints: its progress and its results."""
+"""What a migration prints: its report, or that of its rehearsal, as text for a terminal."""
 
 import json
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
-from owctl.context import Context
 from owctl.figures import readable
-from owctl.migrate.folder import MigrationEvent, MigrationWarning, StepProgress, TableProgress
 from owctl.ui.console import Console
-from owctl.ui.progress import Progress
 from owctl.ui.table import Cell, Column
 
-# -- Progress
-
-
-_STEPS = {
+# What the rows of the progress are called.
+STEPS = {
     "stop-old": "old backend",
     "capture": "capture",
     "start-new": "new stack",
@@ -28,61 +22,6 @@ _STEPS = {
     "prove": "proof",
     "rollback": "rollback",
 }
-
-
-def rows_and_rate(rows: int, of_rows: int, began: float) -> str:
-    """Return how far a table is, and how fast; ``began`` is by the monotonic clock, in seconds."""
-    seconds = max(time.monotonic() - began, 0.001)
-    share = min(rows, of_rows) * 100 // max(of_rows, 1)
-    return f"{rows:,} of {of_rows:,} rows ({share} %), {rows / seconds:,.0f} rows/s"
-
-
-class MigrationDisplay:
-    """A receiver that draws what it is told, and keeps the warnings for the end."""
-
-    def __init__(self, context: Context, progress: Progress, rows_subject: str = "load") -> None:
-        self.context = context
-        self._rows_subject = rows_subject
-        self.progress = progress
-        self.rows_done = 0
-        self._table = ""
-        self._began = time.monotonic()
-        self._rows_before = 0
-
-    def __call__(self, event: MigrationEvent) -> None:
-        """Receive one event."""
-        if isinstance(event, MigrationWarning):
-            self.context.console.warn(event.text)
-        elif isinstance(event, StepProgress):
-            self._step(event)
-        else:
-            self._rows(event)
-
-    def _step(self, event: StepProgress) -> None:
-        name = _STEPS.get(event.step, event.step)
-        if event.state == "done":
-            self.progress.update(name, "done", event.detail or "done")
-        elif event.state == "skipped":
-            self.progress.update(name, "done", event.detail)
-        else:
-            self.progress.update(name, "working", event.detail or "begun")
-
-    def _rows(self, event: TableProgress) -> None:
-        if event.table != self._table:
-            self._table, self._began = event.table, time.monotonic()
-        if event.stage == "verified":
-            self.rows_done += event.of_rows
-            text = f"{event.table}: {event.of_rows:,} rows verified"
-        elif event.stage == "verifying":
-            text = f"{event.table}: verifying {event.of_rows:,} rows"
-        else:
-            text = f"{event.table}: {rows_and_rate(event.rows, event.of_rows, self._began)}"
-        if event.sent_bytes:
-            text += f", {readable(event.sent_bytes)}"
-        self.progress.update(self._rows_subject, "working", text)
-
-
-# -- The report as text
 
 
 _STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}

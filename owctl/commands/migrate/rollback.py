@@ -4,6 +4,7 @@ import click
 
 from owctl.commands.completers import complete_migration
 from owctl.commands.options import Run, confirm, examples, mutating
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired
 
@@ -28,7 +29,7 @@ def migrate_rollback(
     The newest migration's, or that of the id. The data of the new stack stays where it is; what
     was written to it since is not carried back.
     """
-    from owctl.commands.migrate.report import MigrationDisplay
+    from owctl.commands.migrate.report import STEPS
     from owctl.commands.mutation import mutation
     from owctl.migrate.folder import find_folder, read_journal
     from owctl.migrate.run import go_back
@@ -46,7 +47,9 @@ def migrate_rollback(
         mutation(context, "migrate rollback", how.lock_wait_seconds),
         context.console.progress("Going back") as progress,
     ):
-        name = go_back(context.engine, stack, journal, MigrationDisplay(context, progress))
+        name = go_back(
+            context.engine, stack, journal, Display(context.console, progress, names=STEPS)
+        )
     if how.as_json:
         context.console.document(stack.project, id=journal.id, container=name)
     else:

@@ -8,6 +8,7 @@ import click
 
 from owctl.commands.completers import complete_file, complete_folder
 from owctl.commands.options import Run, confirm, examples, mutating
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfirmationRequired, OwctlError, UsageError
 
@@ -185,13 +186,13 @@ def _passwords(
 
 
 def _examine(context: Context, journal: "Journal", *, only_look: bool) -> dict[str, Any]:
-    from owctl.commands.migrate.report import MigrationDisplay
+    from owctl.commands.migrate.report import STEPS
     from owctl.migrate.examination import examine
 
     engine, stack = context.engine, context.stack
     found = _consult_doctor(context, journal.origin["kind"], only_look=only_look)
     with context.console.progress("Looking at the source") as progress:
-        display = MigrationDisplay(context, progress, "rehearsal")
+        display = Display(context.console, progress, names=STEPS)
         document = examine(engine, stack, journal, display, only_look=only_look)
         progress.update("rehearsal", "done", f"{display.rows_done:,} rows looked at")
     return {**document, "doctor": found, "to_do": [*_first_of_all(found), *document["to_do"]]}
@@ -273,7 +274,7 @@ def _carry_out(
     begin: "Callable[[Context, Journal], Journal]",
     how: Run,
 ) -> dict[str, Any]:
-    from owctl.commands.migrate.report import MigrationDisplay
+    from owctl.commands.migrate.report import STEPS
     from owctl.commands.mutation import mutation
     from owctl.migrate.run import migrate
 
@@ -282,6 +283,6 @@ def _carry_out(
         mutation(context, "migrate", how.lock_wait_seconds),
         context.console.progress(f"Migrating to {stack.project}") as progress,
     ):
-        display = MigrationDisplay(context, progress)
+        display = Display(context.console, progress, names=STEPS)
         # A run that is kept out by another leaves no folder, which --resume would take for its own.
         return migrate(engine, stack, begin(context, journal), display, how.timeout_seconds)

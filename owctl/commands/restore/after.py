@@ -24,12 +24,13 @@ from owctl.commands.options import (
     timeout_option,
     yes_option,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 
 if TYPE_CHECKING:
     from owctl.backup.restore.journal import Journal
     from owctl.backup.restore.run import RestoreOutcome
-    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.progress import Display
 
 _FINISH = End(
     action="finish",
@@ -84,7 +85,7 @@ def _end(
 ) -> None:
     from owctl.backup.restore.journal import Journal
 
-    def call(journal: Journal, display: "RestoreDisplay") -> None:
+    def call(journal: Journal, display: "Display") -> None:
         act(context.engine, context.stack, journal, display, timeout_seconds=timeout_seconds)
 
     end_changeover(context, Journal, end, Asked(**options), question, call)
@@ -152,7 +153,7 @@ def restore_resume(
 
     opening = partial(open_source, identities=given_identities(context, identity_files))
 
-    def act(journal: Journal, display: "RestoreDisplay") -> "RestoreOutcome | None":
+    def act(journal: Journal, display: "Display") -> "RestoreOutcome | None":
         seconds = timeout_seconds or journal.timeout_seconds or READY_SECONDS
         request = RestoreRequest(timeout_seconds=seconds)
         return resume_restore(context.engine, context.stack, journal, opening, request, display)

@@ -10,6 +10,7 @@ from owctl.commands.backup.create import chosen_parts
 from owctl.commands.backup.place import given_identities, identity_option
 from owctl.commands.completers import complete_backup, complete_parts
 from owctl.commands.options import Run, confirm, examples, mutating, require_answerable
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.errors import ConfigurationError
 
@@ -56,11 +57,10 @@ def bring_configuration(context: Context, wanted: "Wanted") -> None:
 def show_configuration(context: Context, wanted: "Wanted", output_format: str) -> None:
     """Say what would be written and restored, after everything was verified."""
     from owctl.backup.restore.empty_machine import configuration_of
-    from owctl.commands.restore.report import RestoreDisplay
 
     source = _source(context, wanted, record=False)
     with context.console.progress(f"Verifying {source.id}") as progress:
-        source.verify(RestoreDisplay(context, progress))
+        source.verify(Display(context.console, progress))
     found = configuration_of(source)
     data = ["database"] if source.database is not None else []
     data += [f"volume {volume.key}" for volume in source.volumes]
@@ -96,7 +96,7 @@ def restore_into_nothing(
     from owctl.backup.restore.empty_machine import restore_anew
     from owctl.backup.restore.source import BackupSource
     from owctl.commands.mutation import mutation
-    from owctl.commands.restore.report import RestoreDisplay, outcome_document, show_outcome
+    from owctl.commands.restore.report import outcome_document, show_outcome
 
     stack, engine = context.stack, context.engine
     source = _source(context, wanted, folder=stack.working_dir)
@@ -105,7 +105,7 @@ def restore_into_nothing(
         mutation(context, "restore", how.lock_wait_seconds),
         context.console.progress(f"Restoring {source.id}") as progress,
     ):
-        display = RestoreDisplay(context, progress)
+        display = Display(context.console, progress)
         outcome = restore_anew(engine, stack, source, request, display, project_before=before)
     if how.as_json:
         context.console.json(outcome_document(stack.project, outcome, finished=True))
@@ -205,12 +205,11 @@ def _plan(
 ) -> "RestorePlan":
     from owctl.backup.catalogue import FOLDER_NAME
     from owctl.backup.restore.plan import plan_restore
-    from owctl.commands.restore.report import RestoreDisplay
 
     stack = context.stack
     source = wanted.find(stack.working_dir / FOLDER_NAME, stack.project, record=record)
     with context.console.progress(f"Verifying {source.id}") as progress:
-        display = RestoreDisplay(context, progress)
+        display = Display(context.console, progress)
         plan = plan_restore(context.engine, stack, source, request, display)
     for warning in plan.warnings:
         context.console.warn(warning)
@@ -227,7 +226,6 @@ def _restore(
     from owctl.backup.restore.run import run_restore
     from owctl.commands.mutation import mutation
     from owctl.commands.restore.report import (
-        RestoreDisplay,
         outcome_document,
         plan_lines,
         show_outcome,
@@ -245,7 +243,7 @@ def _restore(
             # Another project may prune the folder that both keep their backups in.
             for folder in filter(Path.is_dir, plan.source.paths):
                 held.enter_context(in_use(folder))
-            outcome = run_restore(engine, stack, plan, request, RestoreDisplay(context, bar))
+            outcome = run_restore(engine, stack, plan, request, Display(context.console, bar))
     if how.as_json:
         context.console.json(outcome_document(stack.project, outcome))
     else:

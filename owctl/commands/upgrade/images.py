@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from owctl.commands.options import Run, confirm, examples, mutating, services_argument
+from owctl.commands.progress import Display
 from owctl.commands.upgrade.postgres import (
     old_image_option,
     postgres_major_option,
@@ -16,35 +17,8 @@ from owctl.context import Context
 if TYPE_CHECKING:
     from owctl.commands.upgrade.report import Outcome
     from owctl.project.upgrade_record import Upgrade
-    from owctl.ui.console import Console
-    from owctl.ui.progress import Progress
-    from owctl.upgrade.images.candidates import Fetching, RollEvent
+    from owctl.upgrade.images.candidates import Fetching
     from owctl.upgrade.images.run import Prepared, UpgradeRun
-
-
-# -- How the replacing of containers looks while it happens: a row a container.
-
-
-class RollDisplay:
-    """Receives what an upgrade or a rollback tells, and draws it."""
-
-    def __init__(self, console: "Console", progress: "Progress") -> None:
-        self.console = console
-        self.progress = progress
-        self._at_work: str | None = None
-
-    def __call__(self, event: "RollEvent") -> None:
-        """Receive one event; one without a subject is about all of it."""
-        if event.subject:
-            self._at_work = event.subject if event.state == "working" else None
-            self.progress.update(event.subject, event.state, event.text)
-            return
-        if self._at_work is not None:
-            self.progress.update(self._at_work, "failed", "did not become ready")
-        self.console.warn(event.text[0].upper() + event.text[1:])
-
-
-# -- ``owctl upgrade``: fetch, compare, back up, replace one at a time, report.
 
 
 _EXAMPLES = (
@@ -168,7 +142,6 @@ def _upgrade(
     with_backup: bool,
     timeout_seconds: float,
 ) -> "Outcome":
-    from owctl.commands.mutation import StepDisplay
     from owctl.commands.upgrade.report import Outcome
     from owctl.upgrade.images.run import UpgradeRun
     from owctl.upgrade.images.transition import Way
@@ -178,12 +151,12 @@ def _upgrade(
     if run.resumed is not None:
         console.info(f"Going on with the {run.resumed.kind} of {run.resumed.started_at}.")
     with console.progress(f"Fetching the images of {stack.project}") as progress:
-        changes = run.fetch_images(fetching, StepDisplay(progress, prepared.plan))
+        changes = run.fetch_images(fetching, Display(context.console, progress))
     if not changes:
         return Outcome(prepared)
     backup_id = _back_up(context, run) if with_backup else None
     with console.progress(f"Upgrading {stack.project}") as progress:
-        way = Way(engine, stack, RollDisplay(console, progress), timeout_seconds)
+        way = Way(engine, stack, Display(console, progress), timeout_seconds)
         done, rolled = run.replace_containers(changes, backup_id, way)
     return Outcome(prepared, done, rolled)
 
@@ -193,7 +166,6 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
     from owctl.backup.create.run import BackupRequest, create_backup
     from owctl.backup.manifest import PARTS
     from owctl.commands.backup.create import raise_failures
-    from owctl.commands.backup.place import BackupDisplay
     from owctl.postgres.place import database_of
 
     if (earlier := _backup_of(context, run.resumed)) is not None:
@@ -204,7 +176,7 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
     request = BackupRequest(label="before an upgrade", parts=parts)
     try:
         with console.progress(f"Backing up {stack.project}") as progress:
-            display = BackupDisplay(console, progress, verify=request.verify)
+            display = Display(console, progress)
             created = create_backup(context.engine, stack, request, display)
             raise_failures(created)
     except BaseException as error:

@@ -21,7 +21,7 @@ from owctl.errors import UsageError
 from owctl.figures import readable
 
 if TYPE_CHECKING:
-    from owctl.commands.restore.report import RestoreDisplay
+    from owctl.commands.progress import Display
     from owctl.compose.model import Stack
     from owctl.upgrade.postgres.plan import UpgradePlan, UpgradeRequest
 
@@ -134,7 +134,6 @@ def upgrade_postgres(
 def _run(context: Context, call: Call) -> None:
     from owctl.commands.mutation import mutation
     from owctl.commands.options import confirm, require_answerable
-    from owctl.commands.restore.report import RestoreDisplay
     from owctl.commands.upgrade.postgres_report import plan_lines, show_outcome, show_plan
     from owctl.upgrade.postgres.run import upgrade_postgres as upgrade
 
@@ -151,7 +150,7 @@ def _run(context: Context, call: Call) -> None:
         versions = f"PostgreSQL {plan.place.old_major} to {plan.place.new_major or 'the new one'}"
         confirm(context, call.yes, f"Upgrade {stack.project} from {versions}?", what)
         with context.console.progress(f"Upgrading {stack.project} from {versions}") as progress:
-            display = RestoreDisplay(context, progress)
+            display = Display(context.console, progress)
             outcome = upgrade(engine, stack, plan, call.request, display)
     show_outcome(context, outcome, call.output_format)
 
@@ -172,7 +171,7 @@ def _resume(context: Context, call: Call) -> None:
         show_end(context, journal, "would be resumed", call.output_format, dry_run=True)
         return
 
-    def act(journal: Journal, display: "RestoreDisplay") -> UpgradeOutcome | None:
+    def act(journal: Journal, display: "Display") -> UpgradeOutcome | None:
         return resume_upgrade(context.engine, _stack(context), journal, call.request, display)
 
     journal, outcome = resume_changeover(context, Journal, call.lock_wait_seconds, act)
@@ -190,7 +189,7 @@ def _undo(context: Context, call: Call) -> None:
         lost = "What was written since is lost. " if journal.phase == "swapped" else ""
         return f"{lost}Put the database of PostgreSQL {journal.old_major} back?"
 
-    def act(journal: Journal, display: "RestoreDisplay") -> None:
+    def act(journal: Journal, display: "Display") -> None:
         seconds = call.request.timeout_seconds
         PostgresUpgrade(context.engine, _stack(context), journal, display, seconds).undo()
 
@@ -213,7 +212,7 @@ def _finish(context: Context, call: Call) -> None:
         size = readable(files_of(context.engine, _stack(context), journal).kept_bytes())
         return f"Drop the database of PostgreSQL {journal.old_major}, which frees {size}?"
 
-    def act(journal: Journal, display: "RestoreDisplay") -> None:
+    def act(journal: Journal, display: "Display") -> None:
         seconds = call.request.timeout_seconds
         PostgresUpgrade(context.engine, _stack(context), journal, display, seconds).finish()
 

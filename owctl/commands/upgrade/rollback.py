@@ -12,6 +12,7 @@ from owctl.commands.options import (
     require_answerable,
     services_argument,
 )
+from owctl.commands.progress import Display
 from owctl.context import Context
 from owctl.ui.console import json_document
 
@@ -74,7 +75,6 @@ def _prepare(context: Context, names: list[str]) -> "PreparedRollback":
 
 
 def _roll_back(context: Context, prepared: "PreparedRollback", how: Run) -> None:
-    from owctl.commands.upgrade.images import RollDisplay
     from owctl.commands.upgrade.report import outcome_document, show_changes
     from owctl.project.upgrade_record import read_record
     from owctl.upgrade.images.run import run_rollback
@@ -88,7 +88,7 @@ def _roll_back(context: Context, prepared: "PreparedRollback", how: Run) -> None
         return
     record = read_record(stack.working_dir)
     with console.progress(f"Rolling {stack.project} back") as progress:
-        way = Way(context.engine, stack, RollDisplay(console, progress), how.timeout_seconds)
+        way = Way(context.engine, stack, Display(console, progress), how.timeout_seconds)
         done, rolled = run_rollback(way, record, prepared)
     if how.as_json:
         console.json(outcome_document(stack.project, done, rolled))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from owctl.migrate.convert.json_text import TreeReader
 from owctl.migrate.convert.mapping import convert, overflows, plan_tables
 from owctl.migrate.convert.model import Converted, Notes, Options, Reject, TableMap, Value
-from owctl.migrate.folder import Receiver, TableProgress, TableStage, ignore
 from owctl.migrate.load import preparation
 from owctl.migrate.load.copying import Refused, copy_all, copy_around, failed
 from owctl.migrate.load.target import look, refuse_unless_empty
@@ -25,6 +24,7 @@ from owctl.migrate.report.results import (
     unmapped_results,
 )
 from owctl.migrate.source.database import Source
+from owctl.progress import Event, Receiver, ignore
 
 if TYPE_CHECKING:
     import psycopg
@@ -190,12 +190,11 @@ class _Attempt:
             self.sent_bytes,
         )
 
-    def tell(self, stage: TableStage) -> None:
+    def tell(self, stage: str) -> None:
         """Report how far the table is."""
+        name, rows = self.table_map.target, self.source_rows
         self.run.receive(
-            TableProgress(
-                self.table_map.target, stage, self.read, self.source_rows, self.sent_bytes
-            )
+            Event("load", "working", stage, "rows", name, self.read, rows, self.sent_bytes)
         )
 
     def _hashed(self) -> Iterator[tuple[Value, ...]]:
@@ -273,6 +272,11 @@ def _table(
     notes, rejects = Notes(), RejectFile(None, table_map.source)
     source_rows = source.rows_in(table_map.source)
     inserted = size = 0
+
+    def tell(stage: str, rows: int) -> None:
+        name = table_map.target
+        receive(Event("rehearsal", "working", stage, "rows", name, rows, source_rows))
+
     for number, row in enumerate(convert(source, table_map, options, notes), 1):
         if isinstance(row, Reject):
             rejects.add(row)
@@ -281,8 +285,8 @@ def _table(
             inserted += 1
             size += sum(len(value) for value in row.values if isinstance(value, bytes))
         if number % _REHEARSED_ROWS == 0:
-            receive(TableProgress(table_map.target, "loading", number, source_rows))
-    receive(TableProgress(table_map.target, "verified", source_rows, source_rows))
+            tell("loading", number)
+    tell("verified", source_rows)
     for table, column, kind, count in notes.items():
         counts[table, column, kind] += count
     account(table_map.source, source_rows, inserted, rejects.total)

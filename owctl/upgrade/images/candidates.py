@@ -1,6 +1,6 @@
 """What an upgrade would change: candidates, fetched or asked of the registry, and what is worth a word."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,33 +11,11 @@ from owctl.engine.drift import is_made_from
 from owctl.engine.images import Image, image_id, inspect_image, tag_image
 from owctl.errors import ImageMissing, OwctlError, ServiceFailed, UsageError
 from owctl.lifecycle.actions import Actions
-from owctl.lifecycle.execute import execute
+from owctl.lifecycle.execute import announce, execute
 from owctl.lifecycle.observed import Observed
 from owctl.lifecycle.plan import Plan, Step
-from owctl.lifecycle.plan import Receiver as StepReceiver
+from owctl.progress import Receiver
 from owctl.project.upgrade_record import Change, ImageNote, Record
-
-# -- What an upgrade tells while it works; the command line turns it into text.
-
-
-RollState = Literal["waiting", "working", "done", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class RollEvent:
-    """How far a container's replacement is; ``subject`` is what the user knows it by."""
-
-    subject: str
-    state: RollState
-    text: str
-
-
-Receiver = Callable[[RollEvent], None]
-
-
-def ignore(_: RollEvent) -> None:
-    """Receive and drop: for callers that show nothing."""
-
 
 # -- Images written down.
 
@@ -195,11 +173,10 @@ def source_of(service: Service, fetching: Fetching) -> Source:
     return "local" if policy == "never" or fetching.pull is False else "pull"
 
 
-def fetch(
-    engine: Engine, stack: Stack, plan: Plan, fetching: Fetching, receive: StepReceiver
-) -> None:
+def fetch(engine: Engine, stack: Stack, plan: Plan, fetching: Fetching, receive: Receiver) -> None:
     """Pull and build. Raises the first failure; the tags are then as far as it came."""
     actions = Actions(engine, stack, plan, force_pull=fetching.pull is True)
+    announce(plan, receive)
     execute(plan, actions.perform, receive)
 
 

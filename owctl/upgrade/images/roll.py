@@ -20,14 +20,14 @@ from owctl.engine.containers import (
 )
 from owctl.engine.drift import is_made_from
 from owctl.engine.images import Image, inspect_image
-from owctl.errors import ServiceFailed
+from owctl.errors import OwctlError, ServiceFailed
 from owctl.lifecycle.actions import Actions, grace_seconds, missing_image
 from owctl.lifecycle.observed import SUCCESSOR_NAME, Observed, observe
 from owctl.lifecycle.plan import Plan, Step
 from owctl.lifecycle.proxy import reload_gracefully, web_servers
 from owctl.lifecycle.readiness import wait_until_ready
 from owctl.lifecycle.start_plan import host_ports
-from owctl.upgrade.images.candidates import Receiver, RollEvent
+from owctl.progress import Event, Receiver, State
 
 # -- What a replacement that was cut short leaves: one container too many, or one with a wrong name.
 
@@ -158,7 +158,12 @@ def roll(
     alone; one that was stopped is started. Raises what failed, ServiceFailed or another OwctlError,
     with the container's last words; the containers are then as far as it came.
     """
-    return _Roll(engine, stack, receive, timeout_seconds).run(names)
+    rolling = _Roll(engine, stack, receive, timeout_seconds)
+    try:
+        return rolling.run(names)
+    except (KeyboardInterrupt, OwctlError):
+        rolling.give_up()
+        raise
 
 
 class _Roll:
@@ -174,6 +179,7 @@ class _Roll:
         # The main thread does it all: a signal ends a wait by itself.
         self.cancel = threading.Event()
         self.restarts: dict[str, int] = {}
+        self.at_work: str | None = None
 
     def run(self, names: Sequence[str]) -> Rolled:
         fewer = tidy(self.engine, self.stack)
@@ -189,7 +195,7 @@ class _Roll:
         }
         for name in names:
             for container in containers[name]:
-                self.receive(RollEvent(self._subject(container), "waiting", "waiting"))
+                self._tell(self._subject(container), "waiting", "waiting")
         for name in names:
             began = time.monotonic()
             for container in containers[name]:
@@ -218,9 +224,9 @@ class _Roll:
             start_container(self.engine, container.id, container.name)
             self._wait(container.service, container.id, subject)
             self._refresh(container.service, observed)
-            self.receive(RollEvent(subject, "done", "runs again"))
+            self._tell(subject, "runs again", "done")
         else:
-            self.receive(RollEvent(subject, "done", "runs that image"))
+            self._tell(subject, "runs that image", "done")
 
     def _replace(self, planned: Replacement, subject: str, observed: Observed) -> None:
         """Put a successor in a container's place; the old one is there until that is ready."""
@@ -245,7 +251,7 @@ class _Roll:
         self._refresh(name, observed)
         remove_container(self.engine, planned.container_id, force=True)
         rename_container(self.engine, successor, planned.name)
-        self.receive(RollEvent(subject, "done", "replaced, and ready"))
+        self._tell(subject, "replaced, and ready", "done")
 
     def _create(self, planned: Replacement) -> str:
         step = Step(
@@ -302,7 +308,7 @@ class _Roll:
                 restart_container(self.engine, container.id, grace_seconds(service))
                 self._wait(name, container.id, subject)
                 self._refresh(name, observed)
-                self.receive(RollEvent(subject, "done", "restarted"))
+                self._tell(subject, "restarted", "done")
 
     def _look_again(self, names: Sequence[str]) -> None:
         """Find what was ready and has ended since; raises ServiceFailed."""
@@ -321,5 +327,11 @@ class _Roll:
     def _subject(self, container: Container) -> str:
         return container.service if container.number == 1 else container.name
 
-    def _tell(self, subject: str, text: str) -> None:
-        self.receive(RollEvent(subject, "working", text))
+    def give_up(self) -> None:
+        """Tell that what is at work will not come to its end."""
+        if self.at_work is not None:
+            self._tell(self.at_work, "did not become ready", "failed")
+
+    def _tell(self, subject: str, text: str, state: State = "working") -> None:
+        self.at_work = subject if state == "working" else None
+        self.receive(Event(subject, state, text))

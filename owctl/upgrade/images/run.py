@@ -12,8 +12,8 @@ from owctl.engine.images import forget_images, inspect_image
 from owctl.errors import ImageMissing, OwctlError, UsageError
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
-from owctl.lifecycle.plan import Receiver as StepReceiver
 from owctl.postgres.compare import Moved, compare_columns, read_columns
+from owctl.progress import Receiver
 from owctl.project.upgrade_record import (
     Change,
     Held,
@@ -105,7 +105,7 @@ class UpgradeRun:
             return None
         return under_way.upgrade if under_way.upgrade.kind == "upgrade" else None
 
-    def fetch_images(self, fetching: Fetching, receive: StepReceiver) -> tuple[Change, ...]:
+    def fetch_images(self, fetching: Fetching, receive: Receiver) -> tuple[Change, ...]:
         """Pull and build, and return what changes by it. Raises OwctlError; then nothing changed."""
         self.tags = present_tags(self.engine, self.prepared.candidates)
         if self.resumed is None:

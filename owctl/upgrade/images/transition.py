@@ -13,6 +13,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.images import forget_images, image_id, keep_image
 from owctl.errors import Interrupted, OwctlError
+from owctl.progress import Receiver, warning
 from owctl.project.upgrade_record import (
     Change,
     Held,
@@ -25,7 +26,6 @@ from owctl.project.upgrade_record import (
     release_images,
     write_record,
 )
-from owctl.upgrade.images.candidates import Receiver, RollEvent
 from owctl.upgrade.images.roll import Rolled, roll
 
 # For the way back: whatever was allowed to the new version, the old one is not given up early.
@@ -80,7 +80,7 @@ def go(way: Way, record: Record, noted: Record) -> Rolled:
             timeout_seconds=way.timeout_seconds,
         )
     except (KeyboardInterrupt, OwctlError) as error:
-        way.receive(RollEvent("", "failed", "going back to the images before"))
+        way.receive(warning("Going back to the images before"))
         _return_after(way, noted, error)
     done = finish(record, upgrade, _held_after(way, record, upgrade))
     _settle(way, done)

@@ -6,14 +6,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from owctl.backup.create.run import BackupRequest, create_backup
-from owctl.backup.restore.events import Receiver
-from owctl.changeover.transaction import Changeover, RestoreProgress, RestoreWarning
+from owctl.changeover.transaction import Changeover
 from owctl.engine.images import image_id
 from owctl.engine.naming import PROJECT, VOLUME_OWNER
 from owctl.engine.volumes import create_volume
 from owctl.errors import ImageMissing, OwctlError
 from owctl.figures import readable
-from owctl.lifecycle.plan import Plan, ServicesPlan
+from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_start
 from owctl.lifecycle.run import run as run_steps
 from owctl.lifecycle.start_plan import StartOptions
@@ -29,6 +28,7 @@ from owctl.postgres.transfer import (
     move_roles,
     move_settings,
 )
+from owctl.progress import Event, Receiver, warning
 from owctl.upgrade.postgres.journal import Journal
 from owctl.upgrade.postgres.plan import (
     UpgradePlan,
@@ -150,8 +150,8 @@ class Move:
         self._tell("database", "comparing every row")
         contents = self._compare(old, new, facts)
         settings, warnings = move_settings(old, new)
-        for warning in warnings:
-            self.receive(RestoreWarning(warning))
+        for text in warnings:
+            self.receive(warning(text))
         rows = f"{contents.rows} rows in {len(contents.tables)} tables"
         self._tell("database", f"the same in PostgreSQL {journal.new_major}: {rows}")
         return Proof(contents, tuple(settings))
@@ -228,8 +228,7 @@ class Move:
         prepared = prepare_start(self.engine, alone, [name], StartOptions())
         steps = tuple(step for step in prepared.plan.steps if step.kind in ("pull", "build"))
         plan = Plan(steps)
-        self.receive(ServicesPlan(plan))
         run_steps(self.engine, alone, Prepared(plan, prepared.observed), self.receive)
 
     def _tell(self, subject: str, text: str, *, done: bool = False) -> None:
-        self.receive(RestoreProgress(subject, "done" if done else "working", text))
+        self.receive(Event(subject, "done" if done else "working", text))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from owctl.backup.restore.events import Receiver, ignore
 from owctl.backup.restore.journal import Journal as RestoreJournal
 from owctl.changeover.journal import refuse_second
 from owctl.compose.model import Stack
@@ -13,6 +12,7 @@ from owctl.errors import OwctlError, UsageError
 from owctl.figures import readable
 from owctl.lifecycle.services import Services
 from owctl.postgres.transfer import ClusterFacts, look_at
+from owctl.progress import Receiver, ignore
 from owctl.project.ownership import check_owner
 from owctl.project.upgrade_record import read_record
 from owctl.upgrade.postgres.journal import Journal

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from owctl.backup.restore.events import Receiver, ignore
 from owctl.changeover.journal import new_id, now
 from owctl.changeover.transaction import Changeover
 from owctl.compose.model import Stack
@@ -16,6 +15,7 @@ from owctl.lifecycle.services import Services
 from owctl.postgres.database import wait_for_answer
 from owctl.postgres.psql import Server
 from owctl.postgres.server import PURPOSE
+from owctl.progress import Receiver, ignore
 from owctl.upgrade.postgres.journal import Journal
 from owctl.upgrade.postgres.move import Move, Proof
 from owctl.upgrade.postgres.place import is_usable, stack_with_image
