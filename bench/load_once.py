@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from owctl.health.target import Address
+from owctl.migrate.convert.column_map import Options
 from owctl.migrate.convert.json_text import TreeReader
-from owctl.migrate.convert.model import Options
 from owctl.migrate.load import load as loading
 from owctl.migrate.load.load import LoadRequest, load
 from owctl.migrate.load.target import Target, connect, look

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from owctl.environment.dotenv import read_environment_file
-from owctl.environment.paths import display_path
+from owctl.environment.dotenv import display_path, read_environment_file
 from owctl.errors import ConfigurationError, Problem
 
 COMPOSE_FILE_NAMES = (

@@ -44,7 +44,7 @@ class HealthCommand(click.Command):
             joined = " ".join(words)
             if "--format nagios" not in joined and "--format=nagios" not in joined:
                 raise
-            from owctl.health.nagios import UNKNOWN, unknown_line
+            from owctl.health.formats import UNKNOWN, unknown_line
 
             click.echo(unknown_line(error.format_message()))
             ctx.exit(UNKNOWN)
@@ -188,7 +188,7 @@ def _print(context: Context, request: Request, report: "HealthReport") -> None:
     if request.output_format == "json":
         context.console.json(report.to_json())
     elif request.output_format == "prometheus":
-        from owctl.health.prometheus import exposition, write_exposition
+        from owctl.health.formats import exposition, write_exposition
 
         text = context.console.mask(exposition(report))
         if request.output is None:
@@ -254,7 +254,7 @@ def _wait(context: Context, request: Request) -> int:
 
 def _as_plugin(context: Context, request: Request) -> int:
     """Answer as a monitoring plugin: whatever goes wrong is one line on stdout and exit code 3."""
-    from owctl.health.nagios import UNKNOWN, plugin_result, unknown_line
+    from owctl.health.formats import UNKNOWN, plugin_result, unknown_line
 
     try:
         refuse_nonsense(request)

@@ -24,8 +24,8 @@ from owctl.compose.top_level_rules import (
     volume_spec,
 )
 from owctl.compose.yaml_reader import read_yaml
+from owctl.environment.dotenv import display_path
 from owctl.environment.interpolation import InterpolationError, substitute
-from owctl.environment.paths import display_path
 from owctl.errors import ConfigurationError, Problem
 from owctl.settings import Settings
 

@@ -40,8 +40,7 @@ from owctl.compose.fields import (
 from owctl.compose.mount_rules import volumes
 from owctl.compose.port_rules import expose, ports
 from owctl.compose.top_level_rules import grants
-from owctl.environment.dotenv import read_environment_file
-from owctl.environment.paths import display_path
+from owctl.environment.dotenv import display_path, read_environment_file
 
 # -- Settings that say the same thing in two places must not contradict each other.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from owctl.compose.document import Node, Scalar, Timestamp
-from owctl.environment.paths import display_path
+from owctl.environment.dotenv import display_path
 from owctl.errors import Problem
 
 MAX_FILE_BYTES = 4 * 1024 * 1024

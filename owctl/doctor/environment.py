@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from owctl.doctor.finding import Finding
-from owctl.environment.paths import display_path
+from owctl.environment.dotenv import display_path
 from owctl.project.secret_choice import SECRET_NAMES, is_placeholder
 
 if TYPE_CHECKING:

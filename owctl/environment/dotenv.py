@@ -12,8 +12,24 @@ from io import StringIO
 from pathlib import Path
 
 from owctl.environment.interpolation import InterpolationError, substitute
-from owctl.environment.paths import display_path
 from owctl.errors import Problem
+
+# -- How a file's path is shown to the user: short where they stand, absolute elsewhere.
+
+
+def display_path(path: Path) -> str:
+    """Return ``path`` relative to the working directory if it is inside it, else as it is."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, FileNotFoundError):
+        # Outside the working directory, or the working directory itself has been removed.
+        return str(path)
+
+
+# -- Reads environment files (``.env``, ``env_file``) by the rules that compose has for them.
+# python-dotenv splits a file into bindings. What each means, and whether it is whole, is compose's say:
+# the two differ in quotes, escapes, white space, ``KEY: value`` and in where a line ends.
+
 
 _MARK = "\ufeff"
 # Go's two kinds of white space, which are not Python's: inside a line, and between statements.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from owctl.compose.model import Probe, Service, Stack
 from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
-from owctl.health import http, postgres, redis, target
+from owctl.health import http, target, wire
 from owctl.health.parallel import at_once
 from owctl.health.result import HealthReport, ProbeResult, ServiceHealth, ServiceStatus, printable
 from owctl.health.target import Address, find_address
@@ -304,9 +304,9 @@ def _speak(
     if probe.type == "redis":
         command = target.command_of(service, container)
         password = target.redis_password(environment, command)
-        return redis.probe(host, port, password=password, **way)
+        return wire.probe_redis(host, port, password=password, **way)
     login = credentials_of(environment)
-    return postgres.probe(host, port, user=login.user, database=login.database, **way)
+    return wire.probe_postgres(host, port, user=login.user, database=login.database, **way)
 
 
 def _target(probe: Probe, address: Address) -> str:

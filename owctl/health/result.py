@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from owctl.figures import moment_text
 
 if TYPE_CHECKING:
-    from owctl.health.deep.result import DeepCheck
+    from owctl.health.deep.subject import DeepCheck
 
 
 # -- What a probe found, and what that makes of a container and of a stack.

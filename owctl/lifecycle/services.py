@@ -11,8 +11,7 @@ from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_stop, run
 from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
-from owctl.postgres.database import find_server
-from owctl.postgres.place import database_of, require_database
+from owctl.postgres.place import database_of, find_server, require_database
 from owctl.postgres.psql import Server
 from owctl.progress import Receiver
 

@@ -9,14 +9,14 @@ from owctl.compose.model import Stack
 from owctl.environment.secrets import redacted
 from owctl.errors import OwctlError
 from owctl.migrate import passwords
+from owctl.migrate.convert.column_map import Reject
 from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
 from owctl.migrate.convert.mapping import plan_tables
-from owctl.migrate.convert.model import Reject
 from owctl.migrate.folder import Journal
 from owctl.migrate.load import target
 from owctl.migrate.load.load import rehearse
 from owctl.migrate.report.model import describe, meanings, source_document, to_do_before, totals
-from owctl.migrate.source import origin
+from owctl.migrate.source import capture
 from owctl.migrate.source.capture import capture_place, has_vector_folder, uploads_of
 from owctl.migrate.source.database import SCRATCH_PREFIX, Source, Unreadable, open_source
 from owctl.migrate.steps import Steps
@@ -215,10 +215,10 @@ def opened(
     with ScratchFolder(SCRATCH_PREFIX) as folder:
         if where["kind"] == "volume":
             image = Steps(engine, stack, journal, receive, 0).services.any_image()
-            with origin.open_volume(engine, stack.project, image, where["name"]) as place:
+            with capture.open_volume(engine, stack.project, image, where["name"]) as place:
                 captured = capture_place(engine, place, folder, uploads=False)
         else:
-            place = origin.find_container(engine, where["name"])
+            place = capture.find_container(engine, where["name"])
             captured = capture_place(engine, place, folder, uploads=False)
         with open_source(captured.database, private=True) as source:
             yield source, captured.vector_data
@@ -256,7 +256,7 @@ def _environment(steps: Steps, journal: Journal) -> list[dict[str, str | None]]:
     """Return the variables of the old container that the new backend knows and has otherwise."""
     if journal.origin["kind"] != "container":
         return []
-    old = origin.find_container(steps.engine, journal.origin["name"]).settings
+    old = capture.find_container(steps.engine, journal.origin["name"]).settings
     new: Mapping[str, str | None] = steps.backend.environment
     return [
         {

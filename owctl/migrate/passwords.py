@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from owctl.errors import OwctlError
+from owctl.migrate.convert.column_map import Options
 from owctl.migrate.convert.mapping import references_of
-from owctl.migrate.convert.model import Options
 from owctl.migrate.convert.values import Raw, boolean, clean_text
 from owctl.migrate.source.database import Source, Unreadable
 from owctl.project.private_file import cannot, put_file

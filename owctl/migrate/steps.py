@@ -12,20 +12,20 @@ from owctl.lifecycle.run import check_before_start, prepare_start, run
 from owctl.lifecycle.services import Services
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.migrate import passwords
-from owctl.migrate.convert.model import Options
+from owctl.migrate.convert.column_map import Options
 from owctl.migrate.folder import (
     Journal,
     Step,
     read_document,
     write_document,
 )
-from owctl.migrate.load import preparation, target
+from owctl.migrate.load import target
 from owctl.migrate.load.files import FilesResult, StoredFile, copy_files, count_in_uploads
 from owctl.migrate.load.load import LoadRequest, load
 from owctl.migrate.prove import Expected, prove
 from owctl.migrate.report import results
 from owctl.migrate.report.model import describe, source_document
-from owctl.migrate.source import origin
+from owctl.migrate.source import capture
 from owctl.migrate.source.capture import Captured, capture_file, capture_place, read_captured
 from owctl.migrate.source.database import Source, open_source
 from owctl.progress import Event, Receiver, warning
@@ -211,7 +211,7 @@ class Steps:
     def load(self) -> dict[str, Any]:
         """Load the captured database; a load that was committed before is not done again."""
         with self._connected() as connection, self._source() as source:
-            if preparation.marked(connection) == self.journal.id:
+            if target.marked(connection) == self.journal.id:
                 return self._loaded(connection, source)
             choices = self.journal.choices
             made = passwords.make_passwords(
@@ -308,7 +308,7 @@ class Steps:
     def loaded_before(self) -> bool:
         """Whether this very migration's load was committed already."""
         with self._connected() as connection:
-            return preparation.marked(connection) == self.journal.id
+            return target.marked(connection) == self.journal.id
 
     def tell(self, step: Step, detail: str) -> None:
         """Report what a step is at."""
@@ -324,9 +324,11 @@ class Steps:
             return capture_file(Path(place["name"]), uploads, folder)
         if place["kind"] == "volume":
             image = self.services.any_image()
-            with origin.open_volume(self.engine, self.stack.project, image, place["name"]) as found:
+            with capture.open_volume(
+                self.engine, self.stack.project, image, place["name"]
+            ) as found:
                 return capture_place(self.engine, found, folder, progress)
-        found = origin.find_container(self.engine, place["name"])
+        found = capture.find_container(self.engine, place["name"])
         return capture_place(self.engine, found, folder, progress)
 
     def _source(self) -> Source:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError
-from owctl.postgres.database import find_server
-from owctl.postgres.place import database_of
+from owctl.postgres.place import database_of, find_server
 from owctl.postgres.psql import Server, SnapshotSession, Table
 
 # So that a value has one text, whatever the servers' own settings are.

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from owctl.engine.containers import inspect_container
 from owctl.errors import OwctlError
-from owctl.postgres.database import APPLICATION_TABLES
+from owctl.postgres.place import APPLICATION_TABLES
 from owctl.postgres.psql import Server, SnapshotSession, last_lines
 
 LOCK_WAIT_MILLISECONDS = 300_000

@@ -16,8 +16,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import Container
 from owctl.engine.execution import Execution
 from owctl.errors import ConfigurationError, OwctlError
-from owctl.postgres.database import running_container
-from owctl.postgres.place import Credentials, credentials_of
+from owctl.postgres.place import Credentials, credentials_of, running_container
 from owctl.postgres.psql import Server, quoted_name
 
 _LOGIN_SECONDS = 5

@@ -26,7 +26,7 @@ from owctl.engine.images import Image
 from owctl.engine.naming import ONEOFF, PROJECT, SERVICE
 from owctl.errors import EngineError, OwctlError, TimedOut
 from owctl.observe.evidence import how_it_ended, last_words
-from owctl.postgres.database import server_in
+from owctl.postgres.place import server_in
 from owctl.postgres.psql import Server
 from owctl.volumes.one_off import HELPER_LABEL, IDLE
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from owctl.errors import ConfigurationError, UsageError
-from owctl.project import private_file, shipped_files
+from owctl.project import private_file, setup_plan
 from owctl.project.environment_template import EnvironmentTemplate, read_template
 from owctl.project.ownership import check_owner
 from owctl.project.secret_choice import (
@@ -19,8 +19,15 @@ from owctl.project.secret_choice import (
     find_in_use,
     is_placeholder,
 )
-from owctl.project.setup_plan import PlannedFile, SetupPlan, SetupRequest, load_stack
-from owctl.project.shipped_files import ComposeChoice, choose_compose_files, split_list
+from owctl.project.setup_plan import (
+    ComposeChoice,
+    PlannedFile,
+    SetupPlan,
+    SetupRequest,
+    choose_compose_files,
+    load_stack,
+    split_list,
+)
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
@@ -105,8 +112,8 @@ class _Planner:
                     self.notes.append(f".env was made from {name}.")
                     return EnvironmentTemplate(text, name, self.request.shell)
             return EnvironmentTemplate("", ".env", self.request.shell)
-        text = shipped_files.example_text()
-        return EnvironmentTemplate(text, shipped_files.EXAMPLE_FILE, self.request.shell)
+        text = setup_plan.example_text()
+        return EnvironmentTemplate(text, setup_plan.EXAMPLE_FILE, self.request.shell)
 
     def _listed_files(self, template: EnvironmentTemplate | None) -> tuple[str, ...]:
         """Return the compose files that ``.env`` names; the shell's own list is in settings."""
@@ -133,12 +140,10 @@ class _Planner:
             # Without it the next command, given no -p, would mean another project.
             wanted["COMPOSE_PROJECT_NAME"] = name
         if choice.demo and not listed and "COMPOSE_FILE" not in wanted:
-            wanted["COMPOSE_FILE"] = (
-                f"{shipped_files.COMPOSE_FILE}:{shipped_files.DEMO_COMPOSE_FILE}"
-            )
-        elif self.request.demo and listed and shipped_files.DEMO_COMPOSE_FILE not in listed:
+            wanted["COMPOSE_FILE"] = f"{setup_plan.COMPOSE_FILE}:{setup_plan.DEMO_COMPOSE_FILE}"
+        elif self.request.demo and listed and setup_plan.DEMO_COMPOSE_FILE not in listed:
             self.notes.append(
-                f"COMPOSE_FILE does not list {shipped_files.DEMO_COMPOSE_FILE}: this is not the "
+                f"COMPOSE_FILE does not list {setup_plan.DEMO_COMPOSE_FILE}: this is not the "
                 "demonstration until it does."
             )
         project = wanted.get("COMPOSE_PROJECT_NAME")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from owctl.environment.secrets import is_secret_key
-from owctl.project import shipped_files
+from owctl.project import setup_plan
 from owctl.project.state import StateFile
 
 # -- The variables that an example ``.env`` explains, also those that stand in a comment.
@@ -93,9 +93,9 @@ def shipped_now(directory: Path) -> dict[str, str]:
 
     The files that the demonstration's images are built from are not among them.
     """
-    files = [*shipped_files.production_files()]
-    if (directory / shipped_files.DEMO_COMPOSE_FILE).exists():
-        files += [file for file in shipped_files.demo_files() if "/" not in file.path]
+    files = [*setup_plan.production_files()]
+    if (directory / setup_plan.DEMO_COMPOSE_FILE).exists():
+        files += [file for file in setup_plan.demo_files() if "/" not in file.path]
     return {file.path: file.data.decode("utf-8") for file in files}
 
 
@@ -114,7 +114,7 @@ def remember_shipped(directory: Path, version: str, *, new_environment: bool) ->
     if not found:
         return  # the stack is not one of ours
     if new_environment or (before is None and not _mentions_less(directory)):
-        found[shipped_files.EXAMPLE_FILE] = shipped_files.example_text()
+        found[setup_plan.EXAMPLE_FILE] = setup_plan.example_text()
     if {**texts, **found} == texts:
         return
     SHIPPED.write(directory, Record(version, {**texts, **found}))
@@ -123,7 +123,7 @@ def remember_shipped(directory: Path, version: str, *, new_environment: bool) ->
 def _mentions_less(directory: Path) -> bool:
 
     known = mentioned(_recorded_text(directory / ".env") or "")
-    return not variables_of(shipped_files.example_text()).keys() <= known
+    return not variables_of(setup_plan.example_text()).keys() <= known
 
 
 def _recorded_text(path: Path) -> str | None:
@@ -195,15 +195,15 @@ def compare(directory: Path, environment_file: Path) -> SetupDifference:
     Raises OwctlError where a file cannot be read.
     """
     record = read_record(directory)
-    if record is None and _OURS not in _text_of(directory / shipped_files.COMPOSE_FILE):
+    if record is None and _OURS not in _text_of(directory / setup_plan.COMPOSE_FILE):
         return SetupDifference(False, None, (), (), "")
     files = tuple(
         _compare_file(directory, name, text, record)
         for name, text in shipped_now(directory).items()
     )
-    base = record.texts.get(shipped_files.EXAMPLE_FILE) if record else None
+    base = record.texts.get(setup_plan.EXAMPLE_FILE) if record else None
     yours = _text_of(environment_file)
-    variables = tuple(_compare_variables(yours, base, shipped_files.example_text()))
+    variables = tuple(_compare_variables(yours, base, setup_plan.example_text()))
     diff = _environment_diff(environment_file.name, yours, variables)
     return SetupDifference(True, record.version if record else None, files, variables, diff)
 
@@ -263,7 +263,7 @@ def _is_old_default(
 
 def _environment_diff(name: str, yours: str, variables: Sequence[VariableDifference]) -> str:
     """Return hunks without context: what stands around a line of ``.env`` is nobody's to see."""
-    values, example = lines_that_set(yours), variables_of(shipped_files.example_text())
+    values, example = lines_that_set(yours), variables_of(setup_plan.example_text())
     changed = sorted((values[v.name][0], v) for v in variables if v.status == "default")
     hunks = [
         f"@@ -{number} +{number} @@\n-{v.name}={v.before}\n+{v.name}={v.default}\n"

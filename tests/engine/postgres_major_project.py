@@ -14,7 +14,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.settings import Flags, Settings
-from owctl.upgrade.postgres.journal import Journal
+from owctl.upgrade.postgres.place import Journal
 from tests.json_documents import check_output
 
 # Not the demonstration's own, whose name goes to another image when that is built again.

@@ -13,7 +13,7 @@ import pytest
 from backup_project import Project
 from engine_helpers import wait_until
 
-from owctl.backup.create.database import MEMBER_NAME
+from owctl.backup.create.capture import MEMBER_NAME
 from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.engine.connection import Engine
 from owctl.errors import OwctlError

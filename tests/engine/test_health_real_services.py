@@ -7,7 +7,7 @@ import pytest
 
 from owctl.compose.model import Probe, Service
 from owctl.engine.connection import Engine
-from owctl.health import postgres, redis
+from owctl.health import wire
 from owctl.health.check import check_stack
 from owctl.health.result import ServiceHealth
 from tests.engine.health_bench import PASSWORD, POSTGRES, REDIS, Bench, eventually, open_bench
@@ -63,7 +63,7 @@ def test_a_probe_leaves_no_trace_in_the_log_of_postgres(bench: Bench, database: 
 
 def test_a_database_or_user_that_is_not_there(bench: Bench, database: str) -> None:
     host = bench.address(database)
-    result = postgres.probe(host, 5432, user="nobody", database="none", timeout_seconds=2)
+    result = wire.probe_postgres(host, 5432, user="nobody", database="none", timeout_seconds=2)
     assert result.status == "healthy"
 
 
@@ -83,7 +83,7 @@ def test_postgres_without_passwords(bench: Bench) -> None:
     row = eventually(lambda: bench.check(identity), lambda row: "without" in row.detail)
     assert row.detail == "accepts connections, without a password"
     assert row.target == f"{bench.address(identity)}:5432"
-    missing = postgres.probe(
+    missing = wire.probe_postgres(
         bench.address(identity), 5432, user="web", database="none", timeout_seconds=2
     )
     assert missing.status == "healthy"
@@ -93,9 +93,9 @@ def test_postgres_without_passwords(bench: Bench) -> None:
 def test_redis_with_a_password(bench: Bench, cache: str) -> None:
     assert bench.check(cache).detail == "PONG"
     host = bench.address(cache)
-    unknown = redis.probe(host, 6379, timeout_seconds=2)
+    unknown = wire.probe_redis(host, 6379, timeout_seconds=2)
     assert (unknown.status, unknown.detail) == ("healthy", "answers, demands a password")
-    wrong = redis.probe(host, 6379, password="wrong", timeout_seconds=2)
+    wrong = wire.probe_redis(host, 6379, password="wrong", timeout_seconds=2)
     assert wrong.status == "unhealthy"
     assert "refuses the stack's password" in wrong.detail
 
@@ -105,7 +105,7 @@ def test_redis_without_a_password(bench: Bench) -> None:
     identity = bench.run(service, environment={"REDIS_PASSWORD": PASSWORD})
     row = bench.until(identity, "healthy")
     assert row.detail == "PONG, no password is set on the server"
-    assert redis.probe(bench.address(identity), 6379, timeout_seconds=2).detail == "PONG"
+    assert wire.probe_redis(bench.address(identity), 6379, timeout_seconds=2).detail == "PONG"
 
 
 def test_out_of_reach_the_containers_own_check_is_run_inside(bench: Bench) -> None:

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from migrate_postgres import Server, server  # noqa: F401  # a fixture
 
+from owctl.migrate.convert.column_map import TableMap
 from owctl.migrate.convert.json_text import TreeReader
-from owctl.migrate.convert.model import TableMap
 from owctl.migrate.load.copying import copy_all
 from owctl.migrate.load.target import connect
 from owctl.migrate.load.verify import SEVERAL_PROCESSES, RowHasher, ask, digest_query

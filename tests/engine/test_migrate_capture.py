@@ -25,8 +25,13 @@ from owctl.engine.containers import (
 from owctl.engine.execution import open_exec, run
 from owctl.errors import NotFound, OwctlError
 from owctl.migrate.load.files import StoredFile, copy_files
-from owctl.migrate.source.capture import capture_file, capture_place, read_captured
-from owctl.migrate.source.origin import find_container, open_volume
+from owctl.migrate.source.capture import (
+    capture_file,
+    capture_place,
+    find_container,
+    open_volume,
+    read_captured,
+)
 
 pytestmark = pytest.mark.engine
 

@@ -19,9 +19,9 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import create_container, inspect_container, start_container
 from owctl.health.target import find_address
 from owctl.migrate.convert import json_text
+from owctl.migrate.convert.column_map import Converted, Notes, TableMap
 from owctl.migrate.convert.json_text import JsonUnusable, clean_json
 from owctl.migrate.convert.mapping import convert, plan_tables
-from owctl.migrate.convert.model import Converted, Notes, TableMap
 from owctl.migrate.convert.values import characters, clean_text, timestamp
 from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import VERSIONS

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from owctl.migrate.convert.model import ColumnInfo, Options
+from owctl.migrate.convert.column_map import ColumnInfo, Options
 
 _DATA = Path(__file__).parents[1] / "data"
 TARGETS = ("001-006", "001-010")

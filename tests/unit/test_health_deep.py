@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from owctl.compose.model import Probe, Service
-from owctl.health.deep import frontend, redis, socketio
+from owctl.health.deep import databases, frontend, socketio
 from owctl.health.deep.checks import checks_of, run_deep_checks
-from owctl.health.deep.postgres import explain
+from owctl.health.deep.databases import explain_postgres
 from owctl.health.deep.subject import Subject
 from owctl.health.result import ServiceHealth
 from owctl.health.target import Address
@@ -114,7 +114,7 @@ REDIS = Service("x", image="redis")
 )
 def test_redis_failures_say_what_to_do(answers, said):
     with serve(answering(*answers)) as server:
-        result = redis.set_get_delete(subject(server.port, REDIS))
+        result = databases.set_get_delete(subject(server.port, REDIS))
     assert result.status == "unhealthy"
     assert said in result.detail
 
@@ -122,7 +122,7 @@ def test_redis_failures_say_what_to_do(answers, said):
 def test_a_refused_password_is_a_failure():
     service = replace(REDIS, environment={"REDIS_PASSWORD": "of-another-time"})
     with serve(answering(b"-WRONGPASS invalid username-password pair\r\n")) as server:
-        result = redis.set_get_delete(subject(server.port, service))
+        result = databases.set_get_delete(subject(server.port, service))
     assert result.status == "unhealthy"
     assert "refuses the stack's password" in result.detail
 
@@ -246,6 +246,6 @@ def test_an_error_of_the_backend_itself_is_passed_on():
     ],
 )
 def test_psqls_words_are_shortened_and_explained(stderr, first, advice):
-    text = explain(stderr)
+    text = explain_postgres(stderr)
     assert text.startswith(first)
     assert advice in text

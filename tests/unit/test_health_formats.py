@@ -10,9 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from owctl.errors import OwctlError
-from owctl.health.deep.result import DeepCheck
-from owctl.health.nagios import plugin_result, unknown_line
-from owctl.health.prometheus import exposition, write_exposition
+from owctl.health.deep.subject import DeepCheck
+from owctl.health.formats import exposition, plugin_result, unknown_line, write_exposition
 from owctl.health.result import HealthReport, ServiceHealth
 
 # Prometheus gives no meaning to the order of labels; here it is the same everywhere.

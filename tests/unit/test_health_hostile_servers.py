@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from owctl.health import http, postgres, redis
+from owctl.health import http, wire
 from owctl.health.parallel import at_once
 from owctl.health.result import ProbeResult
 from tests.unit.health_servers import (
@@ -25,13 +25,13 @@ Ask = Callable[[int], ProbeResult]
 
 
 def ask_postgres(port: int) -> ProbeResult:
-    return postgres.probe(
+    return wire.probe_postgres(
         "127.0.0.1", port, user="u", database="d", timeout_seconds=TIMEOUT_SECONDS
     )
 
 
 def ask_redis(port: int) -> ProbeResult:
-    return redis.probe("127.0.0.1", port, password="p", timeout_seconds=TIMEOUT_SECONDS)
+    return wire.probe_redis("127.0.0.1", port, password="p", timeout_seconds=TIMEOUT_SECONDS)
 
 
 def ask_http(port: int) -> ProbeResult:

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from owctl.health import postgres
+from owctl.health import wire
 from owctl.health.result import ProbeResult
 from tests.unit.health_servers import answering, serve
 
@@ -22,7 +22,7 @@ def error(code: str, message: str) -> bytes:
 
 def ask(answer: bytes, database: str | None = "chat") -> tuple[ProbeResult, bytes]:
     with serve(answering(answer)) as server:
-        result = postgres.probe(
+        result = wire.probe_postgres(
             "127.0.0.1", server.port, user="web", database=database, timeout_seconds=2
         )
     return result, server.requests[0]

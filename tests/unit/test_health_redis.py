@@ -2,7 +2,7 @@
 
 import pytest
 
-from owctl.health import redis
+from owctl.health import wire
 from owctl.health.result import ProbeResult
 from tests.unit.health_servers import answering, serve
 
@@ -15,7 +15,7 @@ NO_PASSWORD_BEFORE_6 = b"-ERR Client sent AUTH, but no password is set\r\n"
 
 def ask(*answers: bytes, password: str | None = None) -> tuple[ProbeResult, bytes]:
     with serve(answering(*answers)) as server:
-        result = redis.probe("127.0.0.1", server.port, password=password, timeout_seconds=2)
+        result = wire.probe_redis("127.0.0.1", server.port, password=password, timeout_seconds=2)
     return result, server.requests[0]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from owctl.backup.notify import ping
 from owctl.errors import OwctlError
-from owctl.health import http, postgres, redis
+from owctl.health import http, wire
 from owctl.health.parallel import at_once
 from owctl.health.target import Address
 from owctl.migrate.prove import BackendApi
@@ -282,8 +282,8 @@ def probe_of(probe: Callable[..., http.ProbeResult], **options: str) -> Ask:
 PROBES = [
     probe_of(http.probe),
     probe_of(http.probe_socketio),
-    probe_of(redis.probe),
-    probe_of(postgres.probe, user="u"),
+    probe_of(wire.probe_redis),
+    probe_of(wire.probe_postgres, user="u"),
 ]
 
 
@@ -328,7 +328,7 @@ def test_the_next_address_is_tried(resolver: Resolver) -> None:
 def test_a_name_that_cannot_be_is_a_verdict() -> None:
     found = http.probe("a..b", 80, timeout_seconds=2)
     assert (found.status, found.answered) == ("unhealthy", False)
-    assert redis.probe("a..b", 80, timeout_seconds=2).status == "unhealthy"
+    assert wire.probe_redis("a..b", 80, timeout_seconds=2).status == "unhealthy"
 
 
 def test_a_resolver_that_hangs_keeps_no_process_from_ending() -> None:

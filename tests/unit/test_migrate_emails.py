@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from owctl.errors import OwctlError
+from owctl.migrate.convert.column_map import Converted, Notes, Options
 from owctl.migrate.convert.mapping import convert, plan_tables
-from owctl.migrate.convert.model import Converted, Notes, Options
 from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from owctl.migrate.convert.column_map import Notes, Options, Reject
 from owctl.migrate.convert.mapping import convert, overflows, plan_tables
-from owctl.migrate.convert.model import Notes, Options, Reject
 from owctl.migrate.report.model import CHANGES, REJECTIONS, describe
 from owctl.migrate.report.rejects import to_json_line
 from owctl.migrate.report.results import unmapped

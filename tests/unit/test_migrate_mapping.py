@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from owctl.migrate.convert.column_map import Converted, Notes, Options, Reject
 from owctl.migrate.convert.mapping import convert, plan_tables
-from owctl.migrate.convert.model import Converted, Notes, Options, Reject
 from owctl.migrate.report.rejects import is_secret
 from owctl.migrate.report.results import unmapped
 from owctl.migrate.source.database import Source, open_source

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from owctl.errors import OwctlError
+from owctl.migrate.convert.column_map import Converted, Notes, Reject
 from owctl.migrate.convert.mapping import convert, plan_tables
-from owctl.migrate.convert.model import Converted, Notes, Reject
 from owctl.migrate.report.results import unmapped, unmapped_results
 from owctl.migrate.source.database import HEAD_0_6_32, HEAD_0_6_43, open_source
 from tests.migrate_sources.builder import ADMIN, Builder
@@ -354,7 +354,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from owctl.migrate.convert.mapping import convert, plan_tables
-from owctl.migrate.convert.model import Notes
+from owctl.migrate.convert.column_map import Notes
 from owctl.migrate.report.results import unmapped_results
 from owctl.migrate.source.database import open_source
 from owctl.migrate.report.results import unmapped

@@ -20,8 +20,7 @@ from owctl.project.upgrade_record import (
     read_record,
     write_record,
 )
-from owctl.upgrade.postgres.journal import Journal
-from owctl.upgrade.postgres.place import Place, stack_with_image
+from owctl.upgrade.postgres.place import Journal, Place, stack_with_image
 from owctl.upgrade.postgres.plan import check_versions, refuse_another
 from owctl.upgrade.postgres.swap import check_kept, forget_images
 

@@ -9,7 +9,7 @@ from needed_programs import program
 
 from owctl.cli import run
 from owctl.project.setup_diff import SHIPPED, read_record
-from owctl.project.shipped_files import COMPOSE_FILE, EXAMPLE_FILE, SCALE_COMPOSE_FILE, example_text
+from owctl.project.setup_plan import COMPOSE_FILE, EXAMPLE_FILE, SCALE_COMPOSE_FILE, example_text
 
 NOWHERE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
 MINE = "      # a line of mine\n"

@@ -1,31 +1,73 @@
 """A backup's members captured one after the other: what is asked for, and everything it consists of."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from owctl import __version__
-from owctl.backup.create.database import MEMBER_NAME, check_with_pg_restore, store_dump
 from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
 from owctl.backup.create.origin import describe_services, store_configuration
 from owctl.backup.create.redis import write_out
 from owctl.backup.create.volumes import NamedFiles, archive_volume, copy_sqlite, reachable
-from owctl.backup.encryption import Encryption, stored_name
+from owctl.backup.encryption import Encryption, Identity, stored_name
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Manifest, Member, Part
+from owctl.backup.member_file import MemberContent, MemberFile
 from owctl.backup.publish import PartialBackup
-from owctl.backup.verify import BackgroundVerifier, NoVerifier
+from owctl.backup.verify import BackgroundVerifier, NoVerifier, dump_head
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
-from owctl.errors import OwctlError
-from owctl.postgres.database import find_server, wait_for_answer
+from owctl.engine.execution import run
+from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.dump import DatabaseSnapshot
+from owctl.postgres.place import find_server, wait_for_answer
+from owctl.postgres.psql import Server, last_lines
 from owctl.progress import Event, Receiver, warning
 from owctl.volumes.space import check_estimate
+
+# -- The database in a backup: what pg_dump writes becomes a member, which pg_restore is shown.
+
+
+MEMBER_NAME = "postgres.dump.zst"
+
+
+def store_dump(
+    database: DatabaseSnapshot,
+    folder: Path,
+    on_bytes: Callable[[int], None],
+    encryption: Encryption | None = None,
+) -> Member:
+    """Write the dump into ``folder``, and count the rows of every table meanwhile."""
+    with (
+        MemberFile(folder, MEMBER_NAME, on_bytes=on_bytes, encryption=encryption) as file,
+        closing(database.dump()) as pieces,
+    ):
+        for data in pieces:
+            file.write(data)
+        stored = file.finish()
+    service = database.server.container.service
+    return stored.member("database", **database.about, service=service, rows=database.rows())
+
+
+def check_with_pg_restore(
+    server: Server, folder: Path, member: Member, identities: Sequence[Identity] = ()
+) -> None:
+    """Have the container's pg_restore list the dump in ``folder``; raises BackupInvalid."""
+    with MemberContent(folder, member, identities=identities) as content:
+        head = dump_head(content)
+    argv = ["pg_restore", "-l"]
+    listing = run(server.engine, server.container.id, argv, stdin=head, timeout_seconds=60)
+    if listing.exit_code:
+        raise BackupInvalid(
+            f"{MEMBER_NAME}: pg_restore cannot read it.", details=last_lines(listing.stderr)
+        )
+
+
+# -- A backup's members captured one after the other: what is asked for, and everything it consists of.
 
 
 @dataclass(frozen=True, slots=True)

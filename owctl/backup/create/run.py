@@ -18,7 +18,7 @@ from owctl.backup.publish import new_id, partial_folder
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid
-from owctl.postgres.database import find_server
+from owctl.postgres.place import find_server
 from owctl.progress import Receiver, ignore
 
 

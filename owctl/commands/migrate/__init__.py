@@ -11,8 +11,8 @@ TABLE = {
         "Move the data of the Python backend here; what a bare name does.",
     ),
     "rollback": (
-        "migrate.rollback",
-        "migrate_rollback",
+        "migrate.run",
+        "migrate.run",
         "Stop the new stack, start the old container again.",
     ),
 }

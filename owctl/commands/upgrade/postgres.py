@@ -163,7 +163,7 @@ def _plan(context: Context, call: Call) -> "UpgradePlan":
 
 def _resume(context: Context, call: Call) -> None:
     from owctl.commands.upgrade.postgres_report import show_outcome
-    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.place import Journal
     from owctl.upgrade.postgres.run import UpgradeOutcome, resume_upgrade
 
     if call.dry_run:
@@ -182,7 +182,7 @@ def _resume(context: Context, call: Call) -> None:
 
 
 def _undo(context: Context, call: Call) -> None:
-    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.place import Journal
     from owctl.upgrade.postgres.run import PostgresUpgrade
 
     def question(journal: Journal) -> str:
@@ -202,7 +202,7 @@ def _undo(context: Context, call: Call) -> None:
 
 
 def _finish(context: Context, call: Call) -> None:
-    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.place import Journal
     from owctl.upgrade.postgres.run import PostgresUpgrade
     from owctl.upgrade.postgres.swap import files_of
 
@@ -221,7 +221,7 @@ def _finish(context: Context, call: Call) -> None:
 
 def _status(context: Context, call: Call) -> None:
     from owctl.commands.upgrade.postgres_report import status_lines
-    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.place import Journal
 
     show_status(context, Journal, status_lines, call.output_format)
 

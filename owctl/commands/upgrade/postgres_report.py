@@ -8,7 +8,7 @@ from owctl.context import Context
 from owctl.figures import duration_text, readable, with_age
 
 if TYPE_CHECKING:
-    from owctl.upgrade.postgres.journal import Journal
+    from owctl.upgrade.postgres.place import Journal
     from owctl.upgrade.postgres.plan import UpgradePlan
     from owctl.upgrade.postgres.run import UpgradeOutcome
 

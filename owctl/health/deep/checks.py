@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from owctl.compose.model import Probe, Service, Stack
 from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
-from owctl.health.deep import frontend, postgres, redis, socketio
-from owctl.health.deep.result import DeepCheck, DeepStatus
-from owctl.health.deep.subject import Skipped, Subject
+from owctl.health.deep import databases, frontend, socketio
+from owctl.health.deep.subject import DeepCheck, DeepStatus, Skipped, Subject
 from owctl.health.parallel import at_once
 from owctl.health.result import ProbeResult, ServiceHealth, printable
 from owctl.health.target import find_address
@@ -65,9 +64,9 @@ def checks_of(stack: Stack, service: Service) -> dict[str, Check]:
     """Return the deep checks of a service by their names; none for most."""
     probe = choose_probe(service)
     if probe.type == "postgres":
-        return {"login": postgres.sign_in_and_query}
+        return {"login": databases.sign_in_and_query}
     if probe.type == "redis":
-        return {"set-get-del": redis.set_get_delete}
+        return {"set-get-del": databases.set_get_delete}
     if probe.type == "socketio":
         return {
             "polling": partial(socketio.connect, transport="polling"),

@@ -1,8 +1,8 @@
-"""What a deep check is given: a running container, where it answers, and what stands around it."""
+"""What a deep check looks at, and what it found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from owctl.compose.model import Probe, Service
 from owctl.health.result import ServiceHealth
@@ -11,6 +11,42 @@ from owctl.health.target import Address, container_environment
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
     from owctl.engine.containers import Container
+
+
+# -- What a deep check found.
+
+
+DeepStatus = Literal["healthy", "unhealthy", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeepCheck:
+    """A check that uses a service as the application does.
+
+    ``check`` is its name, such as ``login`` or ``websocket``. ``skipped`` is neither good nor bad:
+    it cannot be made from here, and ``detail`` says why. ``container`` None: there is none.
+    """
+
+    service: str
+    container: str | None
+    check: str
+    status: DeepStatus
+    latency_ms: float | None
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as ``owctl health --deep --json`` prints it."""
+        return {
+            "service": self.service,
+            "container": self.container,
+            "check": self.check,
+            "status": self.status,
+            "latency_ms": None if self.latency_ms is None else round(self.latency_ms, 1),
+            "detail": self.detail,
+        }
+
+
+# -- What a deep check is given: a running container, where it answers, and what stands around it.
 
 
 class Skipped(Exception):

@@ -4,9 +4,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from owctl.errors import OwctlError
-from owctl.migrate.convert.column_map import COLUMN_MAP, Column
+from owctl.migrate.convert.column_map import (
+    COLUMN_MAP,
+    Column,
+    Converted,
+    Notes,
+    Options,
+    Reject,
+    TableMap,
+    Value,
+)
 from owctl.migrate.convert.json_text import JsonUnusable, TreeReader, clean_json
-from owctl.migrate.convert.model import Converted, Notes, Options, Reject, TableMap, Value
 from owctl.migrate.convert.references import References, duplicate_emails, refuse_duplicates
 from owctl.migrate.convert.row_rules import EARLY_RULES, LATE_RULES, RULES, Context, Row
 from owctl.migrate.convert.values import (

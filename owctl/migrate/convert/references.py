@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from owctl.errors import OwctlError
-from owctl.migrate.convert.model import Options
+from owctl.migrate.convert.column_map import Options
 from owctl.migrate.convert.values import Raw, characters, clean_text, integer, seconds
 from owctl.migrate.source.database import Source, Unreadable
 

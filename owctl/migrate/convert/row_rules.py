@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from owctl.errors import OwctlError
+from owctl.migrate.convert.column_map import Notes, Options, Value
 from owctl.migrate.convert.json_text import PARSED_BYTES, JsonUnusable, clean_json, parsed
-from owctl.migrate.convert.model import Notes, Options, Value
 from owctl.migrate.convert.references import References
 from owctl.migrate.convert.values import Raw
 from owctl.migrate.report.rejects import Rejected

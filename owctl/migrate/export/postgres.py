@@ -14,8 +14,7 @@ from owctl.migrate.export.form import (
     Write,
     Written,
 )
-from owctl.postgres.database import running_container, server_in
-from owctl.postgres.place import require_database
+from owctl.postgres.place import require_database, running_container, server_in
 from owctl.postgres.psql import STRICT_PSQL, SnapshotSession, Table, last_lines, quoted_name
 
 if TYPE_CHECKING:

@@ -37,8 +37,7 @@ def open_file(path: Path) -> Iterator["SqliteOrigin"]:
 @contextmanager
 def open_container(engine: "Engine", name: str) -> Iterator["SqliteOrigin"]:
     """Open a copy of the database of a container, which may be at work. Raises OwctlError."""
-    from owctl.migrate.source.capture import capture_place
-    from owctl.migrate.source.origin import find_container
+    from owctl.migrate.source.capture import capture_place, find_container
 
     with ScratchFolder(SCRATCH_PREFIX) as folder:
         place = find_container(engine, name)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from owctl.errors import OwctlError
-from owctl.migrate.convert.model import Converted, TableMap, Value
+from owctl.migrate.convert.column_map import Converted, TableMap, Value
 
 if TYPE_CHECKING:
     import psycopg

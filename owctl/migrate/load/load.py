@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from owctl.migrate.convert.column_map import Converted, Notes, Options, Reject, TableMap, Value
 from owctl.migrate.convert.json_text import TreeReader
 from owctl.migrate.convert.mapping import convert, overflows, plan_tables
-from owctl.migrate.convert.model import Converted, Notes, Options, Reject, TableMap, Value
-from owctl.migrate.load import preparation
+from owctl.migrate.load import target
 from owctl.migrate.load.copying import Refused, copy_all, copy_around, failed
 from owctl.migrate.load.target import look, refuse_unless_empty
 from owctl.migrate.load.verify import SentRows, SetAside, account, verify_table
@@ -70,7 +70,7 @@ def load(connection: "Connection", request: LoadRequest, receive: Receiver = ign
             request.before_commit(result)
         return result
     except psycopg.Error as error:
-        raise preparation.server_failed(error) from error
+        raise target.server_failed(error) from error
 
 
 class _Load:
@@ -86,23 +86,23 @@ class _Load:
         """Do everything but the commit."""
         began = time.monotonic()
         connection, request = self.connection, self.request
-        preparation.configure(connection)
-        preparation.lock(connection)
+        target.configure(connection)
+        target.lock(connection)
         found = look(connection)
         refuse_unless_empty(found, replace=request.replace)
-        changes = preparation.relax(connection, request.source, found)
+        changes = target.relax(connection, request.source, found)
         options = replace(request.options, target_columns=look(connection).columns)
         if options.on_overflow == "widen":
-            changes += preparation.widen(connection, request.source, options)
+            changes += target.widen(connection, request.source, options)
             options = replace(options, target_columns=look(connection).columns)
         plan = plan_tables(request.source, options)
-        preparation.clear(connection, found, plan, replace=request.replace)
+        target.clear(connection, found, plan, replace=request.replace)
         tables = [self._table(each, options) for each in plan]
         rejects = request.folder / FOLDER_NAME
         tables += unmapped_results(request.source, options, rejects)
         check_all(request.source, tables)
-        preparation.set_sequences(connection, options.target_columns)
-        preparation.mark(connection, request.mark)
+        target.set_sequences(connection, options.target_columns)
+        target.mark(connection, request.mark)
         notes = tuple((*where, count) for where, count in sorted(self.counts.items()))
         seconds = time.monotonic() - began
         return LoadResult(tuple(tables), notes, tuple(changes), rejects, found.schema, seconds)
@@ -237,7 +237,7 @@ def rehearse(
     """
     changes = [
         f"message.{column} would become nullable, as messages of channels need it"
-        for column in preparation.needs_null(source, found)
+        for column in target.needs_null(source, found)
     ]
     options = replace(options, target_columns=_relaxed(source, found))
     if options.on_overflow == "widen":
@@ -295,6 +295,6 @@ def _table(
 
 def _relaxed(source: Source, found: "Look") -> dict[str, Any]:
     columns = {table: dict(names) for table, names in found.columns.items()}
-    for name in preparation.needs_null(source, found):
+    for name in target.needs_null(source, found):
         columns["message"][name] = replace(columns["message"][name], nullable=True)
     return columns

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from owctl.errors import OwctlError
+from owctl.migrate.convert.column_map import ColumnInfo, TableMap, Value
 from owctl.migrate.convert.json_text import OddNumber, TreeReader
-from owctl.migrate.convert.model import ColumnInfo, TableMap, Value
 from owctl.project.private_file import cannot
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from owctl.errors import OwctlError
-from owctl.migrate.convert.column_map import COLUMN_MAP
+from owctl.migrate.convert.column_map import COLUMN_MAP, Options
 from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
-from owctl.migrate.convert.model import Options
 from owctl.migrate.convert.references import duplicate_emails
 from owctl.migrate.convert.values import quoted
 from owctl.migrate.folder import Journal

@@ -13,7 +13,7 @@ from typing import IO, Self
 from urllib.parse import quote
 
 from owctl.errors import OwctlError
-from owctl.migrate.convert.model import Reject
+from owctl.migrate.convert.column_map import Reject
 from owctl.migrate.convert.values import quoted
 from owctl.migrate.source.database import Source, Unreadable
 from owctl.project.private_file import PRIVATE_MODE, cannot, make_folder

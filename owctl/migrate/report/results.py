@@ -6,9 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from owctl.migrate.convert.column_map import COLUMN_MAP
+from owctl.migrate.convert.column_map import COLUMN_MAP, Options, Reject
 from owctl.migrate.convert.mapping import last_options, references_of
-from owctl.migrate.convert.model import Options, Reject
 from owctl.migrate.convert.references import Merged, References
 from owctl.migrate.load.verify import VerificationFailed, account
 from owctl.migrate.report.rejects import RejectFile, reject_all

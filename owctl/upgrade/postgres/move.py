@@ -29,7 +29,7 @@ from owctl.postgres.transfer import (
     move_settings,
 )
 from owctl.progress import Event, Receiver, warning
-from owctl.upgrade.postgres.journal import Journal
+from owctl.upgrade.postgres.place import Journal
 from owctl.upgrade.postgres.plan import (
     UpgradePlan,
     UpgradeRequest,

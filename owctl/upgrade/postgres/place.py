@@ -1,7 +1,10 @@
-"""Where the database's files are, of which PostgreSQL they are, and which images are concerned."""
+"""Where the database's files are and of which PostgreSQL they are, which images are concerned, and what the journal holds."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from owctl.changeover.journal import POSTGRES, Kind
+from owctl.changeover.journal import Journal as AnyJournal
 from owctl.compose.model import Mount, Service, Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
@@ -17,6 +20,9 @@ from owctl.postgres.files import (
     read_volume_files,
 )
 from owctl.postgres.place import require_database
+
+# -- Where the database's files are, of which PostgreSQL they are, and which images are concerned.
+
 
 # Where the data may be otherwise, from the top of the volume.
 _ELSEWHERE = ("", "data", "pgdata", "docker")
@@ -243,3 +249,26 @@ def _any_image(engine: Engine) -> str:
             hint="docker pull the image that the stack had before",
         )
     return found[0].id
+
+
+# -- What the journal of an upgrade to another PostgreSQL holds.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal(AnyJournal):
+    """One upgrade. ``folder`` is where in ``volume`` the data is ("" for its root).
+
+    ``new_volume`` holds the new database until it is in place.
+    """
+
+    kind: ClassVar[Kind] = POSTGRES
+
+    service: str
+    volume: str
+    folder: str
+    new_volume: str
+    old_major: str
+    new_major: str
+    old_image: str
+    new_image: str
+    backup: str | None = None

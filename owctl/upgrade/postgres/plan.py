@@ -15,8 +15,7 @@ from owctl.postgres.transfer import ClusterFacts, look_at
 from owctl.progress import Receiver, ignore
 from owctl.project.ownership import check_owner
 from owctl.project.upgrade_record import read_record
-from owctl.upgrade.postgres.journal import Journal
-from owctl.upgrade.postgres.place import Place, find_place
+from owctl.upgrade.postgres.place import Journal, Place, find_place
 from owctl.volumes.one_off import volume_helper
 
 # The new database takes about as much as the old one, and is copied once into the old one's volume.

@@ -12,13 +12,12 @@ from owctl.engine.containers import list_containers
 from owctl.engine.execution import run
 from owctl.engine.volumes import inspect_volume, remove_volume
 from owctl.lifecycle.services import Services
-from owctl.postgres.database import wait_for_answer
+from owctl.postgres.place import wait_for_answer
 from owctl.postgres.psql import Server
 from owctl.postgres.server import PURPOSE
 from owctl.progress import Receiver, ignore
-from owctl.upgrade.postgres.journal import Journal
 from owctl.upgrade.postgres.move import Move, Proof
-from owctl.upgrade.postgres.place import is_usable, stack_with_image
+from owctl.upgrade.postgres.place import Journal, is_usable, stack_with_image
 from owctl.upgrade.postgres.plan import UpgradePlan, UpgradeRequest, kept_running, plan_upgrade
 from owctl.upgrade.postgres.swap import files_of, forget_images, release_old_image, remove_others
 from owctl.volumes.one_off import remove_helpers

@@ -16,7 +16,7 @@ from owctl.engine.images import image_id, remove_image, tag_image
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import EngineError, ImageMissing, NotFound, OwctlError
 from owctl.project.upgrade_record import read_record, write_record
-from owctl.upgrade.postgres.journal import Journal
+from owctl.upgrade.postgres.place import Journal
 from owctl.volumes import swap
 from owctl.volumes.one_off import SOURCE_PATH, Helper, volume_helper
 
