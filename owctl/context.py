@@ -12,7 +12,7 @@ from owctl.ui.console import Console
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
     from owctl.engine.connection import Engine
-    from owctl.environment.secrets import Mask
+    from owctl.environment.masking import Mask
 
 
 class Context:
@@ -86,7 +86,7 @@ class Context:
 
     def mask_for(self, stack: "Stack") -> "Mask":
         """Return what replaces the known secrets of a stack in text."""
-        from owctl.environment.secrets import Mask, hideable, is_secret_key, secret_values
+        from owctl.environment.masking import Mask, hideable, is_secret_key, secret_values
 
         values = set(secret_values(self.settings.environment))
         public = {stack.project, *stack.services, *stack.volumes, *stack.networks}

@@ -74,7 +74,7 @@ def config(
 
 
 def _redacted(value: object, key: str) -> object:
-    from owctl.environment.secrets import redacted
+    from owctl.environment.masking import redacted
 
     if isinstance(value, Mapping):
         return {name: _redacted(item, str(name)) for name, item in value.items()}

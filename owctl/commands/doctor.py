@@ -69,7 +69,7 @@ def _settings(context: Context, known: "list[Finding]") -> "Settings | None":
     except OwctlError as error:
         known.append(_finding("configuration", error))
         return None
-    from owctl.environment.secrets import Mask, secret_values
+    from owctl.environment.masking import Mask, secret_values
 
     # Until the stack tells which of its words are public; it may not load at all.
     context.console.mask = Mask(secret_values(settings.environment))

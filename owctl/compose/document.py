@@ -1,10 +1,14 @@
-"""A compose file's values with the place that each came from."""
+"""What a compose document is made of: nodes that know their lines, and texts that are sizes and durations."""
 
+import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from owctl.errors import Problem
+
+# -- A compose file's values with the place that each came from.
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +86,111 @@ def kind_of(value: Value) -> str:
     if isinstance(value, Timestamp):
         return "a date (put it in quotes)"
     return "text" if isinstance(value, str) else "a number"
+
+
+# -- Durations, sizes and numbers as compose files write them, and as compose prints them.
+
+
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_NANOSECONDS = {
+    "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
+    "m": 60 * 10**9, "h": 3600 * 10**9,
+}  # fmt: skip
+_SIZE = re.compile(r"(\d+(?:\.\d+)*) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_SIZE_STEPS = " kmgtp"
+
+
+def parse_duration(text: str) -> int:
+    """Return the nanoseconds of ``1m30s``, ``500ms`` and the like; raises ValueError."""
+    if text == "0":
+        return 0
+    total = 0.0
+    position = 0
+    while position < len(text):
+        part = _DURATION_PART.match(text, position)
+        if part is None:
+            raise ValueError(text)
+        total += float(part.group(1)) * _NANOSECONDS[part.group(2)]
+        position = part.end()
+    if not text:
+        raise ValueError(text)
+    return round(total)
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Return a duration as Go prints it: ``1m30s``, ``500ms``."""
+    if nanoseconds == 0:
+        return "0s"
+    if nanoseconds < 10**9:
+        for unit, size in (("ms", 10**6), ("µs", 10**3), ("ns", 1)):
+            if nanoseconds >= size:
+                return _decimal(nanoseconds, size) + unit
+    minutes, rest = divmod(nanoseconds, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h" if hours else ""
+    text += f"{minutes}m" if hours or minutes else ""
+    return text + _decimal(rest, 10**9) + "s"
+
+
+def duration_seconds(text: str) -> float:
+    """Return the seconds of a duration that has been validated."""
+    return parse_duration(text) / 10**9
+
+
+def _decimal(value: int, size: int) -> str:
+    whole, fraction = divmod(value, size)
+    digits = str(fraction).rjust(len(str(size)) - 1, "0").rstrip("0") if fraction else ""
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of ``512m``, ``1.5g`` and the like (powers of 1024); raises ValueError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(text)
+    return int(float(match.group(1)) * 1024 ** _SIZE_STEPS.index(match.group(2).lower() or " "))
+
+
+def single_precision(number: float) -> float | int:
+    """Return the shortest number with the same 32-bit float: compose keeps processors as such."""
+    (stored,) = struct.unpack("f", struct.pack("f", number))
+    for digits in range(1, 10):
+        candidate = float(f"{stored:.{digits}g}")
+        if struct.unpack("f", struct.pack("f", candidate))[0] == stored:
+            stored = candidate
+            break
+    return int(stored) if stored == int(stored) else float(stored)
+
+
+def plain_text(value: str | int | float | bool) -> str:
+    """Return a scalar as compose puts it into an environment: ``true``, ``1.5``, ``1e+06``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format_float(value) if isinstance(value, float) else str(value)
+
+
+def format_float(value: float) -> str:
+    """Return a float as Go prints it: ``1.5``, ``999999``, and from a million on ``1e+06``."""
+    mantissa, _, exponent_text = f"{value!r}".partition("e")
+    if not re.fullmatch(r"-?\d+(\.\d+)?", mantissa):
+        return {"inf": "+Inf", "-inf": "-Inf"}.get(mantissa, "NaN")
+    # The shortest digits that mean this number, as one digit with an exponent.
+    sign, digits, exponent = _scientific(mantissa, int(exponent_text or 0))
+    if not -4 <= exponent < 6:
+        fraction = f".{digits[1:]}" if digits[1:] else ""
+        return f"{sign}{digits[0]}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    if exponent < 0:
+        return f"{sign}0.{'0' * (-exponent - 1)}{digits}"
+    whole, fraction = digits[: exponent + 1].ljust(exponent + 1, "0"), digits[exponent + 1 :]
+    return f"{sign}{whole}.{fraction}" if fraction else sign + whole
+
+
+def _scientific(mantissa: str, exponent: int) -> tuple[str, str, int]:
+    """Return sign, digits and the power of ten of the first digit."""
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, fraction = mantissa.removeprefix("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    if not digits.strip("0"):
+        return sign, "0", 0
+    first = len(whole) - 1 - (len(whole + fraction) - len(digits))
+    return sign, digits.rstrip("0"), exponent + first

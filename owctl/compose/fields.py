@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from owctl.compose.document import Invalid, Node, Plain, Timestamp, kind_of
-from owctl.compose.units import (
+from owctl.compose.document import (
+    Invalid,
+    Node,
+    Plain,
+    Timestamp,
     format_duration,
+    kind_of,
     parse_duration,
     parse_size,
     plain_text,

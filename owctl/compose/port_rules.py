@@ -3,9 +3,8 @@
 import re
 from typing import Any
 
-from owctl.compose.document import Invalid, Node
+from owctl.compose.document import Invalid, Node, plain_text
 from owctl.compose.fields import Scope, integer, mapping, one_of, scalar_text, text
-from owctl.compose.units import plain_text
 
 _SHORT = re.compile(
     r"""(?:(?P<host>\[[^\]]*\]|[^:\[\]]*):(?=[^:]*:))?   # 127.0.0.1: or [::1]: before two more parts

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from owctl.compose.document import duration_seconds
 from owctl.compose.model import (
     Attachment,
     Build,
@@ -21,7 +22,6 @@ from owctl.compose.model import (
     WrittenFile,
 )
 from owctl.compose.top_level_rules import SECTIONS, target_of
-from owctl.compose.units import duration_seconds
 
 Spec = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from owctl.compose.model import Stack
-from owctl.environment.secrets import redacted
+from owctl.environment.masking import redacted
 from owctl.errors import OwctlError
 from owctl.migrate import passwords
 from owctl.migrate.convert.column_map import Reject

@@ -38,7 +38,7 @@ def last_words(engine: "Engine", container: "Container", lines: int = LOG_LINES)
     The evidence must not hide the failure: where the log cannot be read, it says so instead.
     """
     from owctl.engine.logs import stream_logs
-    from owctl.environment.harmless import harmless_text
+    from owctl.environment.masking import harmless_text
 
     try:
         stream = stream_logs(

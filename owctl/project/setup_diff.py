@@ -7,7 +7,7 @@ from difflib import SequenceMatcher, unified_diff
 from pathlib import Path
 from typing import Any, Literal
 
-from owctl.environment.secrets import is_secret_key
+from owctl.environment.masking import is_secret_key
 from owctl.project import setup_plan
 from owctl.project.state import StateFile
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from owctl.environment.harmless import harmless, harmless_line
+from owctl.environment.masking import harmless, harmless_line
 
 # -- Colours of services.
 

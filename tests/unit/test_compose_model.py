@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from owctl.commands.config import printable_spec
-from owctl.compose.model import Attachment, Dependency, HealthCheck, Mount, Port, Stack
-from owctl.compose.references import dependency_order, find_cycle
-from owctl.compose.services import resolve_services
-from owctl.compose.units import (
+from owctl.compose.document import (
     format_duration,
     parse_duration,
     parse_size,
     plain_text,
     single_precision,
 )
+from owctl.compose.model import Attachment, Dependency, HealthCheck, Mount, Port, Stack
+from owctl.compose.references import dependency_order, find_cycle
+from owctl.compose.services import resolve_services
 from owctl.errors import ConfigurationError, UnknownService
 from tests.unit.compose_files import DATA, load_files, load_texts
 

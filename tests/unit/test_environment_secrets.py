@@ -2,7 +2,7 @@
 
 import pytest
 
-from owctl.environment.secrets import Mask, is_secret_key, secret_values
+from owctl.environment.masking import Mask, is_secret_key, secret_values
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from owctl.environment.harmless import harmless, harmless_line, harmless_text
+from owctl.environment.masking import harmless, harmless_line, harmless_text
 
 # What must never come out, whatever goes in; a colour may, of a line.
 DANGEROUS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from owctl.compose.model import Probe, Service
-from owctl.health.deep import databases, frontend, socketio
+from owctl.health.deep import databases, web
 from owctl.health.deep.checks import checks_of, run_deep_checks
 from owctl.health.deep.databases import explain_postgres
 from owctl.health.deep.subject import Subject
@@ -147,19 +147,19 @@ def test_a_refused_password_is_a_failure():
 )
 def test_a_socketio_client_survives_any_server(play, transport):
     with serve(play) as server:
-        result = socketio.connect(subject(server.port, timeout_seconds=0.5), transport)
+        result = web.connect(subject(server.port, timeout_seconds=0.5), transport)
     assert result.status == "unhealthy"
     assert result.detail.isprintable()
 
 
 def test_a_websocket_that_is_not_upgraded_is_named():
     with serve(answering(http("400 Bad Request", b"no"))) as server:
-        result = socketio.connect(subject(server.port), "websocket")
+        result = web.connect(subject(server.port), "websocket")
     assert result.detail == "no upgrade to a websocket: HTTP 400 Bad Request"
 
 
 def test_a_refused_connection_is_named():
-    result = socketio.connect(subject(refused_port()), "websocket")
+    result = web.connect(subject(refused_port()), "websocket")
     assert "refused" in result.detail
 
 
@@ -171,7 +171,7 @@ RESTART = "owctl restart frontend"
 
 def through(play, **more: Any):
     with serve(play) as server:
-        return frontend.reach_api(subject(server.port, **more))
+        return web.reach_api(subject(server.port, **more))
 
 
 def test_the_api_is_reached():
@@ -182,7 +182,7 @@ def test_the_api_is_reached():
 def test_an_older_api_is_reached_by_its_configuration():
     missing = answering(http("404 Not Found", b"{}"))
     with serve(missing, answering(http("200 OK", b'{"status": true}'))) as server:
-        result = frontend.reach_api(subject(server.port))
+        result = web.reach_api(subject(server.port))
     assert (result.status, result.detail) == ("healthy", "HTTP 200 at /api/config")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from owctl.environment.secrets import Mask
+from owctl.environment.masking import Mask
 from owctl.observe.log_filter import Line, LineFilter, Source, Window
 from owctl.observe.log_read import TailStart, find_tail
 from owctl.ui.log_text import Safety

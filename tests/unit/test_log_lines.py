@@ -14,7 +14,7 @@ from owctl.engine.logs import (
     stamp_ns,
 )
 from owctl.engine.wire import FrameSplitter
-from owctl.environment.secrets import Mask
+from owctl.environment.masking import Mask
 
 STAMP = b"2026-01-31T12:34:56.123456789Z"
 LATER = b"2026-01-31T12:34:57.000000001Z"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from owctl.environment.secrets import Mask
+from owctl.environment.masking import Mask
 from owctl.observe.log_filter import Line, Source
 from owctl.ui.log_text import JsonFormat, Safety, TextFormat, service_colors
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from owctl.compose.model import Probe, Service, Stack
 from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
-from owctl.health.deep import databases, frontend, socketio
+from owctl.health.deep import databases, web
 from owctl.health.deep.subject import DeepCheck, DeepStatus, Skipped, Subject
 from owctl.health.parallel import at_once
 from owctl.health.result import ProbeResult, ServiceHealth, printable
@@ -69,13 +69,13 @@ def checks_of(stack: Stack, service: Service) -> dict[str, Check]:
         return {"set-get-del": databases.set_get_delete}
     if probe.type == "socketio":
         return {
-            "polling": partial(socketio.connect, transport="polling"),
-            "websocket": partial(socketio.connect, transport="websocket"),
+            "polling": partial(web.connect, transport="polling"),
+            "websocket": partial(web.connect, transport="websocket"),
         }
     if _is_frontend(service, probe):
-        checks: dict[str, Check] = {"proxy-api": frontend.reach_api}
+        checks: dict[str, Check] = {"proxy-api": web.reach_api}
         if any(choose_probe(other).type == "socketio" for other in stack.services.values()):
-            checks["proxy-socketio"] = frontend.reach_socketio
+            checks["proxy-socketio"] = web.reach_socketio
         return checks
     return {}
 
