@@ -12,7 +12,7 @@ TABLE = {
     ),
     "rollback": (
         "migrate.run",
-        "migrate.run",
+        "migrate_rollback",
         "Stop the new stack, start the old container again.",
     ),
 }
