@@ -9,6 +9,7 @@ from owctl.errors import UsageError
 
 if TYPE_CHECKING:
     from owctl.changeover.journal import Journal, Kind
+    from owctl.commands.options import Run
     from owctl.commands.progress import Display
 
 _J = TypeVar("_J", bound="Journal")
@@ -41,21 +42,11 @@ class End:
     done: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line says of how to go about it."""
-
-    yes: bool
-    dry_run: bool
-    lock_wait_seconds: float
-    output_format: str
-
-
 def end_changeover(
     context: Context,
     journals: type[_J],
     end: End,
-    asked: Asked,
+    how: "Run",
     question: Callable[[_J], str | None],
     act: "Callable[[_J, Display], None]",
 ) -> _J:
@@ -67,18 +58,18 @@ def end_changeover(
     from owctl.commands.options import confirm, require_answerable
     from owctl.commands.progress import Display
 
-    if asked.dry_run:
+    if how.dry_run:
         journal = require_journal(context, journals)
-        show_end(context, journal, end.would, asked.output_format, dry_run=True)
+        show_end(context, journal, end.would, how.output_format, dry_run=True)
         return journal
-    require_answerable(asked.yes, end.drops)
-    with mutation(context, _command(journals.kind, end.action), asked.lock_wait_seconds):
+    require_answerable(how.yes, end.drops)
+    with mutation(context, _command(journals.kind, end.action), how.lock_wait_seconds):
         journal = require_journal(context, journals)
-        if not asked.yes and (text := question(journal)) is not None:
-            confirm(context, asked.yes, text, end.drops)
+        if not how.yes and (text := question(journal)) is not None:
+            confirm(context, how.yes, text, end.drops)
         with context.console.progress(f"{end.working} the {journal.name}") as progress:
             act(journal, Display(context.console, progress))
-    show_end(context, journal, end.done, asked.output_format)
+    show_end(context, journal, end.done, how.output_format)
     return journal
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from owctl.commands.backup.place import given_identities, identity_option
 from owctl.commands.changeover import (
-    Asked,
     End,
     end_changeover,
     resume_changeover,
@@ -16,13 +15,12 @@ from owctl.commands.changeover import (
     show_status,
 )
 from owctl.commands.options import (
-    dry_run_option,
+    Run,
     examples,
     format_option,
     lock_wait_option,
+    mutating,
     pass_context,
-    timeout_option,
-    yes_option,
 )
 from owctl.commands.progress import Display
 from owctl.context import Context
@@ -60,40 +58,24 @@ _RESUME_EXAMPLES = examples("owctl restore resume", "owctl restore resume --iden
 _STATUS_EXAMPLES = examples("owctl restore status", "owctl restore status --json")
 
 
-def _end_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``_end``, and the context."""
-    for decorator in (
-        pass_context,
-        format_option("table", "json"),
-        lock_wait_option,
-        dry_run_option,
-        timeout_option,
-        yes_option,
-    ):
-        function = decorator(function)
-    return function
-
-
 def _end(
     context: Context,
     end: End,
     act: Callable[..., None],
     question: "Callable[[Journal], str]",
-    *,
-    timeout_seconds: float,
-    **options: Any,  # noqa: ANN401
+    how: Run,
 ) -> None:
     from owctl.backup.restore.journal import Journal
 
     def call(journal: Journal, display: "Display") -> None:
-        act(context.engine, context.stack, journal, display, timeout_seconds=timeout_seconds)
+        act(context.engine, context.stack, journal, display, timeout_seconds=how.timeout_seconds)
 
-    end_changeover(context, Journal, end, Asked(**options), question, call)
+    end_changeover(context, Journal, end, how, question, call)
 
 
 @click.command("finish", epilog=_FINISH_EXAMPLES)
-@_end_options
-def restore_finish(context: Context, **options: Any) -> None:  # noqa: ANN401
+@mutating("table", "json", yes=True, timeout=True)
+def restore_finish(context: Context, how: Run) -> None:
     """Keep what was restored; drop what was there before.
 
     Afterwards there is no way back but a backup.
@@ -103,12 +85,12 @@ def restore_finish(context: Context, **options: Any) -> None:  # noqa: ANN401
     def question(journal: "Journal") -> str:
         return f"Drop what {context.stack.project} had before the {journal.name}?"
 
-    _end(context, _FINISH, finish_restore, question, **options)
+    _end(context, _FINISH, finish_restore, question, how)
 
 
 @click.command("undo", epilog=_UNDO_EXAMPLES)
-@_end_options
-def restore_undo(context: Context, **options: Any) -> None:  # noqa: ANN401
+@mutating("table", "json", yes=True, timeout=True)
+def restore_undo(context: Context, how: Run) -> None:
     """Go back to what was there before the restore.
 
     What was restored is dropped, with all that was written since.
@@ -119,7 +101,7 @@ def restore_undo(context: Context, **options: Any) -> None:  # noqa: ANN401
         lost = "What was written since is lost. " if journal.phase == "swapped" else ""
         return f"{lost}Put {context.stack.project} back as it was before {journal.started_at}?"
 
-    _end(context, _UNDO, undo_restore, question, **options)
+    _end(context, _UNDO, undo_restore, question, how)
 
 
 @click.command("resume", epilog=_RESUME_EXAMPLES)

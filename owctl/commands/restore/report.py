@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from owctl.commands.changeover import journal_document
 from owctl.context import Context
 from owctl.figures import readable, with_age
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.backup.restore.plan import RestorePlan
@@ -41,19 +42,20 @@ def plan_lines(plan: "RestorePlan") -> list[str]:
 def plan_document(project: str, plan: "RestorePlan") -> dict[str, Any]:
     """Return the plan as ``--dry-run --json`` prints it."""
     database = plan.database
-    return {
-        "schema": 1,
-        "project": project,
-        "dry_run": True,
-        "backup": {"id": plan.source.id, "path": str(plan.source.paths[0])},
-        "parts": list(plan.parts),
-        "database": None
-        if database is None
-        else {
-            "content_size_bytes": database.content_bytes,
-            "rows": None if database.rows is None else dict(database.rows),
-        },
-        "volumes": [
+    return json_document(
+        project,
+        dry_run=True,
+        backup={"id": plan.source.id, "path": str(plan.source.paths[0])},
+        parts=list(plan.parts),
+        database=(
+            None
+            if database is None
+            else {
+                "content_size_bytes": database.content_bytes,
+                "rows": None if database.rows is None else dict(database.rows),
+            }
+        ),
+        volumes=[
             {
                 "volume": target.content.key,
                 "volume_name": target.volume.name,
@@ -61,8 +63,8 @@ def plan_document(project: str, plan: "RestorePlan") -> dict[str, Any]:
             }
             for target in plan.volumes
         ],
-        "config": [file.path for file in plan.config if file.path is not None],
-        "room": [
+        config=[file.path for file in plan.config if file.path is not None],
+        room=[
             {
                 "what": need.what,
                 "needed_bytes": need.needed_bytes,
@@ -70,27 +72,26 @@ def plan_document(project: str, plan: "RestorePlan") -> dict[str, Any]:
             }
             for need in plan.needs
         ],
-        "stops": list(plan.stops),
-        "warnings": list(plan.warnings),
-    }
+        stops=list(plan.stops),
+        warnings=list(plan.warnings),
+    )
 
 
 def outcome_document(
     project: str, outcome: "RestoreOutcome", *, finished: bool = False
 ) -> dict[str, Any]:
     """Return a restore that is done as ``--json`` prints it; ``finished``: nothing is kept."""
-    return {
-        "schema": 1,
-        "project": project,
-        "dry_run": False,
-        "restore": journal_document(outcome.journal),
-        "rows": outcome.rows,
-        "files_bytes": outcome.files_bytes,
-        "kept_database_bytes": outcome.kept_database_bytes,
-        "kept_files_bytes": outcome.kept_files_bytes,
-        "finished": finished,
-        "warnings": list(outcome.warnings),
-    }
+    return json_document(
+        project,
+        dry_run=False,
+        restore=journal_document(outcome.journal),
+        rows=outcome.rows,
+        files_bytes=outcome.files_bytes,
+        kept_database_bytes=outcome.kept_database_bytes,
+        kept_files_bytes=outcome.kept_files_bytes,
+        finished=finished,
+        warnings=list(outcome.warnings),
+    )
 
 
 def show_outcome(context: Context, outcome: "RestoreOutcome", *, finished: bool = False) -> None:

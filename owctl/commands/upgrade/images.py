@@ -84,16 +84,7 @@ def upgrade(
         old_image=old_image,
     )
     if postgres_major is not None:
-        upgrade_postgres(
-            context,
-            postgres_major,
-            old_image=old_image,
-            yes=how.yes,
-            dry_run=how.dry_run,
-            timeout_seconds=how.timeout_seconds,
-            lock_wait_seconds=how.lock_wait_seconds,
-            output_format=how.output_format,
-        )
+        upgrade_postgres(context, postgres_major, how, old_image=old_image)
         return
     stack, engine = context.stack, context.engine
     names = [service.name for service in resolve_services(stack, services)]

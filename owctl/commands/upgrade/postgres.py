@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from owctl.commands.changeover import (
-    Asked,
     End,
     end_changeover,
     journal_document,
@@ -18,9 +17,11 @@ from owctl.commands.changeover import (
     show_resumed,
     show_status,
 )
+from owctl.commands.options import Run
 from owctl.context import Context
 from owctl.errors import UsageError
 from owctl.figures import duration_text, readable, with_age
+from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
     from owctl.commands.progress import Display
@@ -121,22 +122,21 @@ def status_lines(journal: "Journal") -> list[str]:
 def _plan_document(project: str, plan: "UpgradePlan") -> dict[str, Any]:
     place, facts = plan.place, plan.facts
     databases = () if facts is None else facts.databases
-    return {
-        "schema": 1,
-        "project": project,
-        "dry_run": True,
-        "service": place.service.name,
-        "volume": place.volume,
-        "old": {"major": place.old_major, "image": place.old_image},
-        "new": {
+    return json_document(
+        project,
+        dry_run=True,
+        service=place.service.name,
+        volume=place.volume,
+        old={"major": place.old_major, "image": place.old_image},
+        new={
             "major": place.new_major,
             "image": place.new_image,
             "image_is_here": plan.is_image_here,
         },
-        "size_bytes": plan.size_bytes,
-        "needed_bytes": plan.needed_bytes,
-        "free_bytes": plan.free_bytes,
-        "databases": [
+        size_bytes=plan.size_bytes,
+        needed_bytes=plan.needed_bytes,
+        free_bytes=plan.free_bytes,
+        databases=[
             {
                 "database": each.name,
                 "size_bytes": each.size_bytes,
@@ -144,28 +144,27 @@ def _plan_document(project: str, plan: "UpgradePlan") -> dict[str, Any]:
             }
             for each in databases
         ],
-        "roles": [] if facts is None else list(facts.roles),
-        "stops": list(plan.stops),
-        "estimated_seconds": plan.seconds,
-    }
+        roles=[] if facts is None else list(facts.roles),
+        stops=list(plan.stops),
+        estimated_seconds=plan.seconds,
+    )
 
 
 def _outcome_document(project: str, outcome: "UpgradeOutcome") -> dict[str, Any]:
     contents = outcome.proof.contents
-    return {
-        "schema": 1,
-        "project": project,
-        "dry_run": False,
-        "upgrade": journal_document(outcome.journal),
-        "server_version": outcome.completed.version,
-        "rows": {table: rows for table, (rows, _) in contents.tables.items()},
-        "sequences": len(contents.sequences),
-        "objects": {kind: len(names) for kind, names in contents.objects.items()},
-        "settings": list(outcome.proof.settings),
-        "standstill_seconds": round(outcome.standstill_seconds, 1),
-        "kept_bytes": outcome.completed.kept_bytes,
-        "warnings": list(outcome.completed.warnings),
-    }
+    return json_document(
+        project,
+        dry_run=False,
+        upgrade=journal_document(outcome.journal),
+        server_version=outcome.completed.version,
+        rows={table: rows for table, (rows, _) in contents.tables.items()},
+        sequences=len(contents.sequences),
+        objects={kind: len(names) for kind, names in contents.objects.items()},
+        settings=list(outcome.proof.settings),
+        standstill_seconds=round(outcome.standstill_seconds, 1),
+        kept_bytes=outcome.completed.kept_bytes,
+        warnings=list(outcome.completed.warnings),
+    )
 
 
 def _proof_lines(outcome: "UpgradeOutcome") -> list[str]:
@@ -225,20 +224,7 @@ class Call:
     """What the command line says beside the action."""
 
     request: "UpgradeRequest"
-    yes: bool
-    dry_run: bool
-    lock_wait_seconds: float
-    output_format: str
-
-    @property
-    def asked(self) -> Asked:
-        """The same for the end of an upgrade."""
-        return Asked(self.yes, self.dry_run, self.lock_wait_seconds, self.output_format)
-
-    @property
-    def as_json(self) -> bool:
-        """Whether the result is one JSON document."""
-        return self.output_format == "json"
+    how: Run
 
 
 def refuse_other_options(
@@ -266,22 +252,12 @@ def refuse_other_options(
         )
 
 
-def upgrade_postgres(
-    context: Context,
-    action: str,
-    *,
-    old_image: str | None,
-    yes: bool,
-    dry_run: bool,
-    timeout_seconds: float,
-    lock_wait_seconds: float,
-    output_format: str,
-) -> None:
+def upgrade_postgres(context: Context, action: str, how: Run, *, old_image: str | None) -> None:
     """Do one of ACTIONS; raises OwctlError."""
     from owctl.upgrade.postgres.plan import UpgradeRequest
 
-    request = UpgradeRequest(timeout_seconds=timeout_seconds, old_image=old_image)
-    call = Call(request, yes, dry_run, lock_wait_seconds, output_format)
+    request = UpgradeRequest(timeout_seconds=how.timeout_seconds, old_image=old_image)
+    call = Call(request, how)
     actions: dict[str, Callable[[Context, Call], None]] = {
         "run": _run,
         "status": _status,
@@ -298,21 +274,21 @@ def _run(context: Context, call: Call) -> None:
     from owctl.upgrade.postgres.run import upgrade_postgres as upgrade
 
     stack, engine = _stack(context), context.engine
-    if call.dry_run:
-        show_plan(context, _plan(context, call), call.output_format)
+    if call.how.dry_run:
+        show_plan(context, _plan(context, call), call.how.output_format)
         return
     what = "stops services for the upgrade"
-    require_answerable(call.yes, what)
-    with mutation(context, COMMAND, call.lock_wait_seconds):
+    require_answerable(call.how.yes, what)
+    with mutation(context, COMMAND, call.how.lock_wait_seconds):
         plan = _plan(context, call)
-        for line in () if call.yes else plan_lines(plan):
+        for line in () if call.how.yes else plan_lines(plan):
             context.console.info(line)
         versions = f"PostgreSQL {plan.place.old_major} to {plan.place.new_major or 'the new one'}"
-        confirm(context, call.yes, f"Upgrade {stack.project} from {versions}?", what)
+        confirm(context, call.how.yes, f"Upgrade {stack.project} from {versions}?", what)
         with context.console.progress(f"Upgrading {stack.project} from {versions}") as progress:
             display = Display(context.console, progress)
             outcome = upgrade(engine, stack, plan, call.request, display)
-    show_outcome(context, outcome, call.output_format)
+    show_outcome(context, outcome, call.how.output_format)
 
 
 def _plan(context: Context, call: Call) -> "UpgradePlan":
@@ -326,19 +302,19 @@ def _resume(context: Context, call: Call) -> None:
     from owctl.upgrade.postgres.place import Journal
     from owctl.upgrade.postgres.run import UpgradeOutcome, resume_upgrade
 
-    if call.dry_run:
+    if call.how.dry_run:
         journal = require_journal(context, Journal)
-        show_end(context, journal, "would be resumed", call.output_format, dry_run=True)
+        show_end(context, journal, "would be resumed", call.how.output_format, dry_run=True)
         return
 
     def act(journal: Journal, display: "Display") -> UpgradeOutcome | None:
         return resume_upgrade(context.engine, _stack(context), journal, call.request, display)
 
-    journal, outcome = resume_changeover(context, Journal, call.lock_wait_seconds, act)
+    journal, outcome = resume_changeover(context, Journal, call.how.lock_wait_seconds, act)
     if outcome is None:
-        show_resumed(context, journal, call.output_format)
+        show_resumed(context, journal, call.how.output_format)
     else:
-        show_outcome(context, outcome, call.output_format)
+        show_outcome(context, outcome, call.how.output_format)
 
 
 def _undo(context: Context, call: Call) -> None:
@@ -353,8 +329,8 @@ def _undo(context: Context, call: Call) -> None:
         seconds = call.request.timeout_seconds
         PostgresUpgrade(context.engine, _stack(context), journal, display, seconds).undo()
 
-    journal = end_changeover(context, Journal, _UNDO, call.asked, question, act)
-    if not (call.dry_run or call.as_json):
+    journal = end_changeover(context, Journal, _UNDO, call.how, question, act)
+    if not (call.how.dry_run or call.how.as_json):
         context.console.info(
             f"The compose files still name {journal.new_image}: name {journal.old_image} again "
             "before the next owctl start, which refuses otherwise."
@@ -376,14 +352,14 @@ def _finish(context: Context, call: Call) -> None:
         seconds = call.request.timeout_seconds
         PostgresUpgrade(context.engine, _stack(context), journal, display, seconds).finish()
 
-    end_changeover(context, Journal, _FINISH, call.asked, question, act)
+    end_changeover(context, Journal, _FINISH, call.how, question, act)
 
 
 def _status(context: Context, call: Call) -> None:
 
     from owctl.upgrade.postgres.place import Journal
 
-    show_status(context, Journal, status_lines, call.output_format)
+    show_status(context, Journal, status_lines, call.how.output_format)
 
 
 def _stack(context: Context) -> "Stack":
