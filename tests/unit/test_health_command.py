@@ -40,8 +40,8 @@ def test_a_line_of_80_columns_holds_what_matters() -> None:
 
 def test_ctrl_c_does_not_wait_for_a_probe_that_hangs() -> None:
     code = (
-        "import sys; from owctl.health import redis; from owctl.health.parallel import at_once;"
-        "at_once([lambda: redis.probe('127.0.0.1', int(sys.argv[1]), timeout_seconds=60)])"
+        "import sys; from owctl.health import wire; from owctl.health.parallel import at_once;"
+        "at_once([lambda: wire.probe_redis('127.0.0.1', int(sys.argv[1]), timeout_seconds=60)])"
     )
     with serve(silent) as server:
         command = [sys.executable, "-c", code, str(server.port)]
