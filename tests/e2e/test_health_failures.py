@@ -97,7 +97,7 @@ def test_a_paused_service_fails_probe_and_deep_check(mended: Project):
 
     metrics = mended.owctl("health", "--format", "prometheus")
     assert metrics.returncode == 3
-    assert re.search(r'owctl_service_up\{.*service="redis".*\} 0\n', metrics.stdout)
+    assert re.search(r'owctl_service_up\{.*service="redis".*\} 0\.0\n', metrics.stdout)
     assert f'owctl_stack_healthy{{project="{mended.project}"}} 0' in metrics.stdout
 
 
