@@ -22,7 +22,6 @@ from owctl.commands.options import (
     mutating,
     pass_context,
 )
-from owctl.commands.progress import Display
 from owctl.context import Context
 
 if TYPE_CHECKING:

@@ -271,6 +271,7 @@ def upgrade_postgres(context: Context, action: str, how: Run, *, old_image: str 
 def _run(context: Context, call: Call) -> None:
     from owctl.commands.mutation import mutation
     from owctl.commands.options import confirm, require_answerable
+    from owctl.commands.progress import Display
     from owctl.upgrade.postgres.run import upgrade_postgres as upgrade
 
     stack, engine = _stack(context), context.engine
