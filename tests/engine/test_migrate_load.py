@@ -17,7 +17,7 @@ from migrate_postgres import Server, server  # noqa: F401  # a fixture
 
 from owctl.errors import Locked, OwctlError
 from owctl.migrate.convert.column_map import Options
-from owctl.migrate.load import target
+from owctl.migrate.load import target as loading_target
 from owctl.migrate.load.load import LoadRequest, load
 from owctl.migrate.load.target import Target, connect, look, refuse_without_tables
 from owctl.migrate.load.verify import VerificationFailed
@@ -151,13 +151,13 @@ def test_a_writer_keeps_the_load_out(
     target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = small_source(tmp_path / "webui.db")
-    original = target.configure
+    original = loading_target.configure
 
     def impatient(connection: Any) -> None:
         original(connection)
         connection.execute("SET LOCAL lock_timeout = '300ms'")
 
-    monkeypatch.setattr(target, "configure", impatient)
+    monkeypatch.setattr(loading_target, "configure", impatient)
     with connect(target) as other, other.transaction():
         other.execute("LOCK TABLE tag IN ROW EXCLUSIVE MODE")
         with pytest.raises(Locked):
@@ -228,7 +228,7 @@ def test_a_failure_before_the_commit_changes_nothing(target: Target, tmp_path: P
         load_into(target, path, tmp_path, before_commit=fail)
     assert content(target) == before
     with connect(target) as connection:
-        assert target.marked(connection) is None
+        assert loading_target.marked(connection) is None
 
 
 KILLED = """
