@@ -1,6 +1,6 @@
 """Which backups are kept by which rule, and the removal of the others."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,6 @@ from owctl.progress import Receiver, ignore
 
 
 Condition = Literal["sound", "unverified", "broken", "untouchable"]
-Period = Callable[[datetime, str], object]
 
 
 @dataclass(frozen=True, slots=True)

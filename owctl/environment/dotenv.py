@@ -26,11 +26,6 @@ def display_path(path: Path) -> str:
         return str(path)
 
 
-# -- Reads environment files (``.env``, ``env_file``) by the rules that compose has for them.
-# python-dotenv splits a file into bindings. What each means, and whether it is whole, is compose's say:
-# the two differ in quotes, escapes, white space, ``KEY: value`` and in where a line ends.
-
-
 _MARK = "\ufeff"
 # Go's two kinds of white space, which are not Python's: inside a line, and between statements.
 _LINE_SPACE = "\t\v\f\r \x85\xa0"

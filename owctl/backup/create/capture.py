@@ -67,9 +67,6 @@ def check_with_pg_restore(
         )
 
 
-# -- A backup's members captured one after the other: what is asked for, and everything it consists of.
-
-
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
     """What to back up, and how.
