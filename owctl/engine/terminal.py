@@ -183,9 +183,9 @@ def handled(handlers: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
 
 
 READ_BYTES = 1 << 16
-# The engine may not know the terminal yet when the command has only just begun.
-RESIZE_ATTEMPTS = 5
-RESIZE_PAUSE_SECONDS = 0.05
+# The engine may not know the terminal yet when the command has only just begun, and a busy one takes
+# seconds to: without its size bash wraps lines at a width of its own. About 10 s in all.
+RESIZE_PAUSES_SECONDS = (*[0.05] * 10, *[0.2] * 10, *[0.5] * 15)
 JOIN_SECONDS = 1.0
 
 
@@ -303,12 +303,12 @@ def _following_window(stream: ExecStream, descriptor: int) -> Iterator[threading
 
 
 def _resize(stream: ExecStream, descriptor: int, done: threading.Event) -> None:
-    for _ in range(RESIZE_ATTEMPTS):
+    for pause_seconds in RESIZE_PAUSES_SECONDS:
         try:
             stream.resize(*window_size(descriptor))
         except (OwctlError, OSError):
             # Too early, or the command or the terminal has ended: neither is worth more than another try.
-            if done.wait(RESIZE_PAUSE_SECONDS):
+            if done.wait(pause_seconds):
                 return
         else:
             return

@@ -213,9 +213,12 @@ def test_statements_are_the_whole_text_and_each_problem_has_its_line(text: str) 
 def test_the_time_grows_with_the_text_alone(line: str) -> None:
     def seconds(count: int) -> float:
         text = 'A: "' + "".join(line.replace("{}", str(number)) for number in range(count))
-        start = time.process_time()
-        parse_environment(text, {}, ".env")
-        return time.process_time() - start
+        rounds = []
+        for _ in range(3):  # the best of them: other processes only ever make it slower
+            start = time.process_time()
+            parse_environment(text, {}, ".env")
+            rounds.append(time.process_time() - start)
+        return min(rounds)
 
     seconds(10)
     # Ten times the text, ten times the time; a hundred times if it were quadratic.
