@@ -13,7 +13,7 @@ import click
 from owctl import __version__
 from owctl.commands.command_group import LazyGroup
 from owctl.commands.completers import complete_file, complete_folder, given_flags
-from owctl.errors import Interrupted, OwctlError
+from owctl.errors import Interrupted, OwctlError, ReaderGone
 from owctl.interrupts import outside_imports
 
 # The sections of --help, by what a user is about to do.
@@ -75,19 +75,15 @@ OBJECTS_BETWEEN_COLLECTIONS = 20_000
 ALIASES = {"up": "start", "down": "stop", "ps": "status", "build": "rebuild"}
 
 
-class ReaderGone(Exception):
-    """Nobody reads what owctl writes any more, as in ``owctl logs | head``."""
-
-
 class RootGroup(LazyGroup):
-    """``owctl``: the commands by section, and a reader that goes away is no error."""
+    """``owctl``: the commands by section."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a reader that went away is told apart before click makes it exit 1."""
+        """Run the command; click would take any broken pipe for stdout's, and end without a word."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
-            raise ReaderGone from error
+            raise RuntimeError(str(error)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section, without importing them."""
@@ -190,7 +186,11 @@ def run(arguments: Sequence[str]) -> int:
             args=list(arguments), prog_name="owctl", standalone_mode=False, obj=context
         )
         sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        code = result if isinstance(result, int) else 0
+        if (refused := context.console.refused()) is None:
+            return code
+        context.console.error(refused)
+        return code or refused.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -199,9 +199,8 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         context.console.error(Interrupted("Interrupted."))
         return Interrupted.exit_code
-    except (ReaderGone, BrokenPipeError):
+    except ReaderGone:
         # Nobody is left to tell, and nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OwctlError as error:
         context.console.error(error)
@@ -246,7 +245,10 @@ def _fill_closed_streams() -> None:
 
 def main() -> None:
     """Entry point of the ``owctl`` script."""
+    from owctl.ui.console import guard_outputs
+
     _fill_closed_streams()
+    guard_outputs()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, outside_imports(_terminated))
     # In a background job of a script Ctrl-C is ignored, and stays so.

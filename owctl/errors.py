@@ -12,6 +12,7 @@ OwctlError (1)
 │   ├── PortTaken
 │   └── NotFound
 ├── ServiceFailed (1)
+├── OutputRefused (1)
 ├── TimedOut (6)
 ├── BackupInvalid (7)
 ├── Locked (8)
@@ -38,6 +39,10 @@ class OwctlError(Exception):
         self.message = message
         self.hint = hint
         self.details = tuple(details)
+
+
+class ReaderGone(Exception):
+    """Nobody reads what owctl writes any more, as in ``owctl logs | head``."""
 
 
 class UsageError(OwctlError):
@@ -115,6 +120,16 @@ class PortTaken(EngineError):
 
 class ServiceFailed(OwctlError):
     """A service's container died or cannot become ready."""
+
+
+class OutputRefused(OwctlError):
+    """Results cannot be written to stdout; a reader that went away is none of this."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"Cannot write the results to stdout: {error.strerror or error}",
+            hint="the same command with its output where there is room: df -h",
+        )
 
 
 class TimedOut(OwctlError):

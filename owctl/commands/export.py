@@ -14,7 +14,7 @@ from owctl.commands.completers import complete_file
 from owctl.commands.options import examples, pass_context
 from owctl.commands.progress import rows_and_rate
 from owctl.context import Context
-from owctl.errors import OwctlError, UsageError
+from owctl.errors import OwctlError, ReaderGone, UsageError
 
 if TYPE_CHECKING:
     from owctl.migrate.export.form import Chosen, Format, OnTableRows, Origin, Written
@@ -166,8 +166,8 @@ def _to_stdout(
         try:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError as error:
+            raise ReaderGone from error
         except OSError as error:
             raise OwctlError(
                 f"Cannot write to stdout: {error.strerror}",

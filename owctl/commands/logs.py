@@ -1,6 +1,5 @@
 """``owctl logs``: what the services wrote, merged by time."""
 
-import os
 import re
 import select
 import sys
@@ -159,10 +158,6 @@ def logs(
     except KeyboardInterrupt:
         # Ctrl-C is how following ends; there is nothing to report.
         raise click.exceptions.Exit(130) from None
-    except BrokenPipeError:
-        # `owctl logs | head` has seen enough. Caught here because click would make it a failure;
-        # what is still buffered goes nowhere, without a complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _seconds(context: Context, moment: str | None) -> float | None:

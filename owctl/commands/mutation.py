@@ -210,6 +210,7 @@ def folder_mutation(
 def recorded(context: Context, command: str) -> Iterator[None]:
     """Leave a line in the history for what happens in a block."""
     outcome, exit_code, began = "done", 0, time.monotonic()
+    context.console.must_end()
     try:
         yield
     except (KeyboardInterrupt, Interrupted):

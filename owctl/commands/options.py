@@ -147,6 +147,7 @@ def mutating(
         def command(context: Context, /, **given: Any) -> Any:  # noqa: ANN401  # click's
             if given.pop("as_json", False):
                 given["output_format"] = "json"
+            context.console.must_end()
             shared = {each.name: given.pop(each.name) for each in fields(Run) if each.name in given}
             return function(context, how=Run(**shared), **given)
 

@@ -1,6 +1,10 @@
 """What reaches the user: results on stdout, everything else on stderr, secrets masked."""
 
+import errno
+import io
 import json
+import os
+import select
 import shutil
 import sys
 import traceback
@@ -8,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from owctl.errors import OwctlError
+from owctl.errors import OutputRefused, OwctlError, ReaderGone
 from owctl.ui.table import Cell, Column, render
 
 if TYPE_CHECKING:
@@ -28,6 +32,82 @@ def json_document(project: str | None, /, **body: Any) -> dict[str, Any]:  # noq
     return {"schema": 1, "project": project, **body}
 
 
+class Output(io.RawIOBase):
+    """Standard output or error below Python's own buffers, which would keep what was refused.
+
+    Where ``must_arrive``, the first write that fails raises ReaderGone when nobody reads, else
+    OutputRefused. What cannot be written is dropped otherwise, and ``refused`` is the first reason
+    other than a reader that went away.
+    """
+
+    def __init__(self, descriptor: int, *, must_arrive: bool) -> None:
+        super().__init__()
+        self.must_arrive = must_arrive
+        self.refused: OSError | None = None
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return the descriptor, which stays open when this is closed."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Return whether this is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Any) -> int:  # noqa: ANN401  # any buffer
+        """Write all of ``data``, and return its length in bytes."""
+        rest = memoryview(data).cast("B")
+        length = len(rest)
+        try:
+            while rest:
+                rest = rest[self._write_some(rest) :]
+        except OSError as error:
+            had_to_arrive, self.must_arrive = self.must_arrive, False
+            # A terminal that was hung up answers EIO.
+            if error.errno in (errno.EPIPE, errno.EIO):
+                if had_to_arrive:
+                    raise ReaderGone from error
+            else:
+                self.refused = self.refused or error
+                if had_to_arrive:
+                    raise OutputRefused(error) from error
+        return length
+
+    def _write_some(self, data: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            # Somebody made it non-blocking; it may be shared with our parent.
+            select.select([], [self._descriptor], [])
+            return 0
+
+
+def guard_outputs() -> None:
+    """Let nothing that happens to stderr end the work; see ``Console.must_end`` for stdout."""
+    for name, must_arrive in (("stdout", True), ("stderr", False)):
+        before = getattr(sys, name)
+        raw = Output(before.fileno(), must_arrive=must_arrive)
+        after = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=before.encoding,
+            errors=before.errors,
+            newline="\n",
+            line_buffering=before.line_buffering,
+            write_through=before.write_through,
+        )
+        setattr(sys, name, after)
+
+
+def _results() -> Output | None:
+    """Return what is below stdout; None where somebody else put something into its place."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw if isinstance(raw, Output) else None
+
+
 class Console:
     """The two streams of one owctl run.
 
@@ -42,6 +122,19 @@ class Console:
         self.mask: Callable[[str], str] = unmasked
         self.reword: Callable[[str], str] = unmasked
         self.live: Progress | None = None
+
+    def must_end(self) -> None:
+        """Let the work go on to its end from here, though nobody may read what it prints."""
+        results = _results()
+        if results is not None:
+            results.must_arrive = False
+
+    def refused(self) -> OutputRefused | None:
+        """Return why results of work that went on to its end are not on stdout; None if they are."""
+        results = _results()
+        if results is None or results.refused is None:
+            return None
+        return OutputRefused(results.refused)
 
     def result(self, text: str = "") -> None:
         """Print a result on stdout."""

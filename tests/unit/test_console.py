@@ -2,12 +2,15 @@
 
 import io
 import json
+import os
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
-from owctl.errors import ConfigurationError, OwctlError, Problem
-from owctl.ui.console import Console, unmasked
+from owctl.errors import ConfigurationError, OutputRefused, OwctlError, Problem, ReaderGone
+from owctl.ui.console import Console, Output, unmasked
 from owctl.ui.progress import Progress
 from owctl.ui.table import Cell, Column, render
 
@@ -168,3 +171,53 @@ def test_live_progress_draws_a_row_for_each_subject(monkeypatch):
     assert "Starting demo 1/1" in text
     assert "ready: accepts connections" in text
     assert "a message beside it" in text
+
+
+def output_to_nobody() -> Output:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return Output(writer, must_arrive=True)
+
+
+def test_a_reader_that_went_away_is_said_once():
+    output = output_to_nobody()
+    with pytest.raises(ReaderGone):
+        output.write(b"results")
+    # What Python's buffers still hold goes nowhere, without another word.
+    assert output.write(b"results") == 7
+    assert output.refused is None
+
+
+def test_what_need_not_arrive_is_dropped():
+    output = output_to_nobody()
+    output.must_arrive = False
+    assert output.write(b"messages") == 8
+    assert output.refused is None
+
+
+def test_a_full_disk_is_an_error_of_its_own():
+    with Path("/dev/full").open("wb") as full:
+        output = Output(full.fileno(), must_arrive=True)
+        with pytest.raises(OutputRefused, match="No space left"):
+            output.write(b"results")
+        output = Output(full.fileno(), must_arrive=False)
+        assert output.write(b"results") == 7
+        assert "No space left" in str(output.refused)
+
+
+def test_a_pipe_that_does_not_block_gets_everything():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    received = []
+
+    def read() -> None:
+        with os.fdopen(reader, "rb") as pipe:
+            received.append(pipe.read())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    data = bytes(1_000_000)
+    assert Output(writer, must_arrive=True).write(data) == len(data)
+    os.close(writer)
+    thread.join()
+    assert received == [data]
