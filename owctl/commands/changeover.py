@@ -108,14 +108,12 @@ def show_end(
         context.console.result(f"The {journal.name} {what}.")
         return
     now = journal.read(context.stack.working_dir)
-    document: dict[str, Any] = {
-        "schema": 1,
-        "project": context.stack.project,
-        "dry_run": dry_run,
-        "found": journal_document(journal),
-        journal.kind.noun: None if now is None else journal_document(now),
-    }
-    context.console.json(document)
+    context.console.document(
+        context.stack.project,
+        dry_run=dry_run,
+        found=journal_document(journal),
+        **{journal.kind.noun: None if now is None else journal_document(now)},
+    )
 
 
 def show_status(
@@ -129,7 +127,7 @@ def show_status(
     journal = journals.read(context.stack.working_dir)
     if output_format == "json":
         document = None if journal is None else journal_document(journal)
-        console.json({"schema": 1, "project": project, journals.kind.noun: document})
+        console.document(project, **{journals.kind.noun: document})
         return
     if journal is None:
         console.result(f"No {_subject(journals.kind)} of {project} is under way.")
