@@ -62,7 +62,7 @@ def test_work_goes_on_to_its_end(own_stack: Project) -> None:
     assert until_one_line(own_stack, "restore", "latest", "--yes", stderr=True) == 0
     assert running(own_stack) == everything
     status = json.loads(own_stack.succeed("restore", "status", "--json").stdout)
-    assert status["phase"] == "swapped"
+    assert status["restore"]["phase"] == "swapped"
     own_stack.succeed("restore", "finish", "--yes")
 
     assert into_full_disk(own_stack, "restart", "redis", stream="stderr").returncode == 0
