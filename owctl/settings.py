@@ -96,7 +96,7 @@ class Settings:
             compose_files=files,
             environment_files=tuple(variables.files),
             project_name=named or None,
-            profiles=flags.profiles or _split(variables.values.get("COMPOSE_PROFILES", ""), ","),
+            profiles=flags.profiles or _profiles(variables.values.get("COMPOSE_PROFILES", "")),
             docker_context=flags.context or environ.get("DOCKER_CONTEXT") or None,
             environment=variables.values,
             unset_variables=tuple(variables.unset),
@@ -219,6 +219,11 @@ def _missing(paths: tuple[Path, ...], what: str) -> list[Problem]:
     return [
         Problem(display_path(path), 0, f"{what} not found") for path in paths if not _is_file(path)
     ]
+
+
+def _profiles(text: str) -> tuple[str, ...]:
+    # None is one, too, as for compose: a service may have the profile "${UNSET:-}".
+    return tuple(part.strip() for part in text.split(","))
 
 
 def _split(text: str, separator: str) -> tuple[str, ...]:

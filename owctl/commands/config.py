@@ -21,7 +21,7 @@ def _escaped(value: Plain) -> Plain:
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, Mapping):
-        return {key: _escaped(child) for key, child in value.items()}
+        return {key.replace("$", "$$"): _escaped(child) for key, child in value.items()}
     if isinstance(value, list):
         return [_escaped(child) for child in value]
     return value

@@ -26,7 +26,7 @@ from owctl.compose.mount_rules import host_path
 # -- Checks a service's ``build`` and ``deploy``.
 
 
-_REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
+_REMOTE = ("git@", "github.com/")
 
 
 def extra_hosts(node: Node, path: str, scope: Scope) -> list[str]:
@@ -35,21 +35,23 @@ def extra_hosts(node: Node, path: str, scope: Scope) -> list[str]:
     expect(node, path, list, "a list of name:address, or a mapping")
     assert isinstance(node.value, list)
     for item in node.value:
-        entry = scope.convert(text, item, path, default="")
+        entry = scope.convert(text, item, path)
+        if entry is None:
+            continue
         name, equals, address = entry.partition("=")
-        if entry and not (name and equals and address):
+        if not (name and equals and address):
             scope.problems.append(item.problem(f'{path} has "{entry}", which is not name:address'))
-        elif entry:
+        else:
             found.add(f"{name}={address.strip('[]')}")
     return sorted(found)
 
 
 def _context(node: Node, path: str, scope: Scope) -> str:
     value = text(node, path, scope)
-    if value.startswith(_REMOTE):
-        raise Invalid(
-            node, f"{path} is remote, which is not supported by owctl; clone it, or use an image"
-        )
+    if "://" in value or value.startswith(_REMOTE):
+        message = f"{path} is remote, which is not supported by owctl; clone it, or use an image"
+        scope.unmet.append(node.problem(message))
+        return value
     return host_path(value, scope)
 
 
@@ -132,7 +134,7 @@ _RESERVATIONS = mapping(
 )
 _DEPLOY = mapping(
     {
-        "mode": one_of("replicated"),
+        "mode": one_of("replicated", "global", "replicated-job", "global-job"),
         "replicas": integer,
         "labels": labels,
         "update_config": _UPDATE,
@@ -140,7 +142,7 @@ _DEPLOY = mapping(
         "resources": mapping({"limits": _LIMITS, "reservations": _RESERVATIONS}),
         "restart_policy": mapping(
             {
-                "condition": one_of("none", "on-failure", "any"),
+                "condition": one_of("none", "no", "on-failure", "any", "always", "unless-stopped"),
                 "delay": duration,
                 "max_attempts": integer,
                 "window": duration,
@@ -167,6 +169,10 @@ _SWARM_ONLY = ("labels", "update_config", "rollback_config", "placement", "endpo
 def deploy(node: Node, path: str, scope: Scope) -> dict[str, Any]:
     """Replicas, resources and restart policy; the rest is for Swarm and only warned of."""
     given = _DEPLOY(node, path, scope)
+    if given.get("mode", "replicated") != "replicated":
+        scope.warn(
+            f"{path}.mode {given['mode']} matters to Docker Swarm only; it changes nothing here."
+        )
     for key in _SWARM_ONLY:
         if key in given:
             scope.warn(f"{path}.{key} matters to Docker Swarm only; it changes nothing here.")
@@ -272,8 +278,17 @@ _WATCH = mapping(
     required=("path", "action"),
     section="watch",
 )
-_DEVELOP = mapping({"watch": each(_WATCH)}, section="develop")
 _ORDER = ("path", "action", "target", "exec", "ignore", "include", "initial_sync")
+
+
+def _watch(node: Node, path: str, scope: Scope) -> dict[str, Any]:
+    given: dict[str, Any] = _WATCH(node, path, scope)
+    if given.get("action", "").startswith("sync") and not given.get("target"):
+        raise Invalid(node, f"{path} needs the key target, to which it syncs")
+    return given
+
+
+_DEVELOP = mapping({"watch": each(_watch)}, section="develop")
 
 
 def develop(node: Node, path: str, scope: Scope) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -30,13 +30,14 @@ class Node:
     """A value, and the file and line to name when it is wrong.
 
     The line is the key's for what has a key, else the value's own; it counts from 1. ``merge`` is
-    what the tags ``!reset`` and ``!override`` ask for when files are merged.
+    what the tags ``!reset`` and ``!override`` ask for when files are merged; "listed" is a mapping
+    that was written as a list, or merged with one: no ``!reset`` reaches into it.
     """
 
     value: Value
     file: str
     line: int
-    merge: Literal["", "reset", "override"] = ""
+    merge: Literal["", "reset", "override", "listed"] = ""
 
     def problem(self, message: str) -> Problem:
         """Return a problem at this place."""
@@ -86,6 +87,76 @@ def kind_of(value: Value) -> str:
     if isinstance(value, Timestamp):
         return "a date (put it in quotes)"
     return "text" if isinstance(value, str) else "a number"
+
+
+# -- Command lines, split into words as compose splits them (go-shellwords, which is no shell).
+
+
+# What opens an expression, and within which others it is a character as any other.
+_ORDINARY_WITHIN: Mapping[str, frozenset[str]] = {
+    '"': frozenset("'("),
+    "'": frozenset('"('),
+    "`": frozenset("'\"("),
+    "(": frozenset("'\"`"),
+    ")": frozenset("'\"`"),
+}
+
+
+class _Words:
+    """The words so far; ``open`` holds what is not closed yet, ``(`` standing for ``$(…)``."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.word: str | None = None  # none has begun
+        self.open: set[str] = set()
+        self.escaped = False
+
+    def take(self, char: str) -> bool:
+        """Go on by one character; False if the command ends before it."""
+        if self.escaped or (char == "\\" and "'" not in self.open):
+            self._add(char if self.escaped else "")
+            self.escaped = not self.escaped
+        elif char in " \t\r\n" and not self.open:
+            self.end()
+        elif char in ";&|<>" and not self.open:
+            if char == ">" and self.word and self.word[0] in "0123456789":
+                self.word = None  # as in 2>file
+            return False
+        else:
+            self._quote_or_add(char)
+        return True
+
+    def end(self) -> None:
+        """End the word that has begun, if one has."""
+        if self.word is not None:
+            self.found.append(self.word)
+        self.word = None
+
+    def _quote_or_add(self, char: str) -> None:
+        if char in _ORDINARY_WITHIN and not self.open & _ORDINARY_WITHIN[char]:
+            if char == "(" and ("(" in self.open or not (self.word or "").endswith("$")):
+                raise ValueError("( stands outside quotes")
+            self.open ^= {"("} if char == ")" else {char}
+            char = "" if char in "\"'" else char
+        self._add(char)
+
+    def _add(self, text: str) -> None:
+        self.word = (self.word or "") + text
+
+
+def split_command(text: str) -> tuple[list[str], str]:
+    """Return the words of a command line, and the operator that ended it before its end ("": none).
+
+    An unquoted ``; & | < >`` ends the command, also inside a word; a backslash makes the next
+    character a plain one, also in double quotes; ``$(…)`` and backticks are kept as they are. Raises
+    ValueError for what compose refuses.
+    """
+    words = _Words()
+    operator = next((char for char in text if not words.take(char)), "")
+    if words.open or words.escaped:
+        raise ValueError("a quote, a bracket or a backslash at the end is not closed")
+    words.end()
+    return words.found, operator
 
 
 # -- Durations, sizes and numbers as compose files write them, and as compose prints them.

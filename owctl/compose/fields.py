@@ -1,6 +1,6 @@
 """Converters for the fields of a compose file: which keys there may be, and one value each."""
 
-import shlex
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from owctl.compose.document import (
     parse_size,
     plain_text,
     single_precision,
+    split_command,
 )
 from owctl.errors import Problem
 
@@ -160,7 +161,11 @@ class Reference:
 
 @dataclass(slots=True)
 class Scope:
-    """What converters need besides their node, and where they leave their findings."""
+    """What converters need besides their node, and where they leave their findings.
+
+    ``unmet`` is what only matters where the service is used: one of an inactive profile may lack its
+    image or its files, and name what is not supported. Outside of services it is ``problems``.
+    """
 
     project_dir: Path
     variables: Mapping[str, str] = field(repr=False)
@@ -168,6 +173,10 @@ class Scope:
     warnings: dict[str, None] = field(default_factory=dict)
     references: list[Reference] = field(default_factory=list)
     files: dict[Path, None] = field(default_factory=dict)
+    unmet: list[Problem] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unmet = self.problems
 
     def convert(self, converter: Converter, node: Node, path: str, default: Plain = None) -> Plain:
         """Return the converted value; on failure record the problem and return ``default``."""
@@ -199,7 +208,9 @@ def mapping(
                 if value is not Invalid:
                     result[key] = value
             elif not key.startswith("x-"):
-                scope.problems.append(child.problem(unknown_key(path, key, section, fields)))
+                unsupported = key in UNSUPPORTED.get(section, {})
+                found = scope.unmet if unsupported else scope.problems
+                found.append(child.problem(unknown_key(path, key, section, fields)))
         for key in required:
             if node.get(key) is None:
                 raise Invalid(node, f"{path} needs the key {key}")
@@ -247,6 +258,8 @@ def scalar_text(node: Node, path: str, scope: Scope) -> str:
             "compose; put it in quotes."
         )
         return node.value.text
+    if isinstance(node.value, float) and not math.isfinite(node.value):
+        raise Invalid(node, f"{path} is no finite number; if it is a word, put it in quotes")
     return plain_text(node.value)
 
 
@@ -282,6 +295,14 @@ def integer(node: Node, path: str, scope: Scope) -> int:
     expect(node, path, int, "a whole number")
     assert isinstance(node.value, int)
     return node.value
+
+
+def file_mode(node: Node, path: str, scope: Scope) -> int:
+    """Permissions, such as 0440, as a number."""
+    if isinstance(node.value, str):
+        # compose would read the digits of a text as a decimal number ("0440" as 0670), or refuses it.
+        raise Invalid(node, f"{path} must be a number such as 0440, without quotes")
+    return integer(node, path, scope)
 
 
 def processors(node: Node, path: str, scope: Scope) -> float | int:
@@ -363,9 +384,17 @@ def command(node: Node, path: str, scope: Scope) -> list[str] | None:
         return None
     if isinstance(node.value, str):
         try:
-            return shlex.split(node.value)
+            words, operator = split_command(node.value)
         except ValueError as error:
-            raise Invalid(node, f"{path} cannot be split into words: {error}".lower()) from None
+            raise Invalid(
+                node, f"{path} cannot be split into words: {error}; a list needs no quotes"
+            ) from None
+        if operator:
+            scope.warn(
+                f"{path} ends before its unquoted {operator}, as with docker compose: no shell reads "
+                'it. Put it in quotes, or write sh -c "…".'
+            )
+        return words
     if not isinstance(node.value, list):
         raise Invalid(node, f"{path} must be text or a list, not {kind_of(node.value)}")
     return texts(node, path, scope)

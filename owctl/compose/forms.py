@@ -1,6 +1,7 @@
 """Brings the list and map forms of a compose file into one form each, before files are merged."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from owctl.compose.document import Node
 
@@ -48,7 +49,7 @@ def _key_values(node: Node) -> Node:
     for item, text in items:
         key, equals, value = text.partition("=")
         result[key] = item.with_value(value if equals else None)
-    return node.with_value(result)
+    return replace(node, value=result, merge=node.merge or "listed")
 
 
 def _listed(node: Node) -> Node:
@@ -84,13 +85,18 @@ def _names(node: Node) -> Node:
 
 
 def _dependencies(node: Node) -> Node:
-    """``[db]`` becomes ``{db: {condition: service_started}}``."""
+    """``[db]`` becomes ``{db: {condition: service_started, required: true}}``."""
     items = _texts(node)
     if items is None:
         return node
     return node.with_value(
         {
-            text: item.with_value({"condition": item.with_value("service_started")})
+            text: item.with_value(
+                {
+                    "condition": item.with_value("service_started"),
+                    "required": item.with_value(True),
+                }
+            )
             for item, text in items
         }
     )

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from owctl.compose import resolve
-from owctl.compose.document import Node, kind_of, plain
-from owctl.compose.fields import Scope
+from owctl.compose.document import Node, Value, kind_of, plain
+from owctl.compose.fields import Reference, Scope
 from owctl.compose.forms import canonical
 from owctl.compose.model import Probe, Stack
-from owctl.compose.references import check_dependencies, check_files, check_resources, used
+from owctl.compose.references import (
+    check_dependencies,
+    check_files,
+    check_names,
+    check_resources,
+    used,
+)
 from owctl.compose.service_rules import service_spec
 from owctl.compose.top_level_rules import (
     SECTIONS,
@@ -131,6 +137,11 @@ def _from_file(node: Node, settings: Settings, problems: list[Problem]) -> str:
 # -- Merges several compose files into one document, by compose's rules.
 
 
+# Below services.<name>: compose makes lists of them to merge them.
+_MERGED_AS_LISTS = (
+    ("environment",), ("labels",), ("annotations",), ("sysctls",), ("build", "args"),
+    ("build", "labels"), ("deploy", "labels"),
+)  # fmt: skip
 # Below services.<name>: what a later file gives replaces what an earlier one gave.
 _REPLACED = (("command",), ("entrypoint",), ("healthcheck", "test"))
 
@@ -141,22 +152,28 @@ def merge_documents(documents: Sequence[Node], problems: list[Problem]) -> Node:
     The documents are in canonical form (``owctl.compose.forms``). Mappings are merged, lists are
     appended (doubles are removed when the lists are validated), anything else is replaced.
     """
-    merged = reduce(lambda base, over: _merge(base, over, (), problems), documents)
-    return _without_resets(merged)
+    # What one file resets is there again where a later one gives it.
+    return reduce(
+        lambda base, over: _without_resets(_merge(base, over, (), problems)),
+        documents[1:],
+        _without_resets(documents[0]),
+    )
 
 
 def _merge(base: Node, over: Node, path: tuple[str, ...], problems: list[Problem]) -> Node:
     if over.merge == "override" or _is_replaced(path):
         return over
-    if over.value is None and isinstance(base.value, (dict, list)):
+    if over.value is None and (isinstance(base.value, (dict, list)) or _keeps(path)):
         return base
-    if base.value is None or (over.value is None and path):
+    if base.value is None or over.value is None:
         return over
     if isinstance(base.value, dict) and isinstance(over.value, dict):
         if _is_other_log_driver(base, over, path):
             return over
         return _merge_mappings(base, over, path, problems)
     if isinstance(base.value, list) and isinstance(over.value, list):
+        if path[:1] == ("networks",) and path[2:] == ("ipam", "config"):
+            return over.with_value(_merge_address_pools(base.value, over.value))
         return over.with_value([*base.value, *over.value])
     if isinstance(base.value, (dict, list)) or isinstance(over.value, (dict, list)):
         if path[:1] == ("services",) and path[2:3] == ("ulimits",):
@@ -175,12 +192,45 @@ def _merge_mappings(base: Node, over: Node, path: tuple[str, ...], problems: lis
     result: dict[str, Node] = dict(base.entries())
     for key, node in over.entries():
         if node.merge == "reset":
-            result.pop(key, None)
+            if base.merge != "listed":
+                result.pop(key, None)
         elif key not in result or key.startswith("x-"):
             result[key] = node
         else:
             result[key] = _merge(result[key], node, (*path, key), problems)
+    if over.merge == "listed" or (path[:1] == ("services",) and path[2:] in _MERGED_AS_LISTS):
+        return replace(base, value=result, merge="listed")
     return base.with_value(result)
+
+
+def _keeps(path: tuple[str, ...]) -> bool:
+    """Whether nothing over a value of a service's leaves the value, as it does not in ``environment``."""
+    return path[:1] == ("services",) and len(path) == 3
+
+
+def _merge_address_pools(base: Sequence[Node], over: Sequence[Node]) -> list[Node]:
+    """Merge two lists of ``ipam.config`` as compose-go does: one of another subnet replaces."""
+
+    def subnet(entries: Mapping[str, Node]) -> Value:
+        node = entries.get("subnet")
+        return None if node is None else node.value
+
+    found: list[tuple[Node, dict[str, Node]]] = []
+    later = [(node, dict(node.entries())) for node in over]
+    for entries in [dict(node.entries()) for node in base]:
+        for node, given in later:
+            if subnet(given) != subnet(entries) and all(
+                subnet(other) != subnet(given) for _, other in found
+            ):
+                found.append((node, given))
+                continue
+            entries.update(given)
+            same = [i for i, (_, other) in enumerate(found) if subnet(other) == subnet(entries)]
+            if same:
+                found[same[0]] = (node, entries)
+            else:
+                found.append((node, entries))
+    return [node.with_value(entries) for node, entries in found]
 
 
 def _is_replaced(path: tuple[str, ...]) -> bool:
@@ -217,6 +267,8 @@ class _Checked:
     """A document after checking: specs of what it defines, in file order."""
 
     services: dict[str, dict[str, Any]]
+    references: dict[str, list[Reference]]
+    unmet: dict[str, list[Problem]]
     networks: dict[str, dict[str, Any]]
     volumes: dict[str, dict[str, Any]]
     files: dict[str, dict[str, dict[str, Any]]]
@@ -255,7 +307,11 @@ def load(settings: Settings) -> Stack:
     services = section(merged, "services")
     active = _active(checked.services, settings.profiles)
     defined = {"networks": checked.networks, "volumes": checked.volumes, **checked.files}
-    check_resources(scope.references, defined, scope)
+    for key in checked.services:
+        if key in active:
+            problems += checked.unmet[key]
+            check_resources(checked.references[key], defined, scope)
+    check_names(services, checked.services, active, scope)
     check_files(services, checked.services, active, checked.files, scope)
     check_dependencies(services, checked.services, active, scope)
     if problems:
@@ -265,16 +321,19 @@ def load(settings: Settings) -> Stack:
 
 def _check(document: Node, project: str, scope: Scope) -> _Checked:
     check_top_level(document, scope)
-    checked = _Checked({}, {}, {}, {kind: {} for kind in SECTIONS}, {})
+    checked = _Checked({}, {}, {}, {}, {}, {kind: {} for kind in SECTIONS}, {})
     for name, node in section(document, "services").items():
         path = f"services.{name}"
         if not _SERVICE_NAME.fullmatch(name):
             message = f'the service name "{name}" may have only a-z A-Z 0-9 . _ -'
             scope.problems.append(node.problem(message))
+        scope.references = checked.references[name] = []
+        scope.unmet = checked.unmet[name] = []
         spec = scope.convert(service_spec, node, path)
         checked.probes[name] = probe(node, path, scope)
         if spec is not None:
             checked.services[name] = spec
+    scope.unmet = scope.problems
     services = document.get("services") or document.with_value({})
     if services.value == {}:
         scope.problems.append(services.problem("there are no services"))
@@ -321,7 +380,9 @@ def _stack(
         config_files=settings.compose_files,
         environment_files=settings.environment_files,
         services={
-            key: resolve.service(key, spec, checked.probes[key], checked.files, scope.variables)
+            key: resolve.service(
+                key, spec, specs, checked.probes[key], checked.files, scope.variables
+            )
             for key, spec in specs.items()
         },
         networks={key: resolve.network(key, spec) for key, spec in networks.items()},

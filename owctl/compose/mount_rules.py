@@ -11,7 +11,7 @@ from owctl.compose.fields import (
     Reference,
     Scope,
     boolean,
-    integer,
+    file_mode,
     mapping,
     one_of,
     size,
@@ -79,18 +79,20 @@ def _short(node: Node, path: str, spec: str, scope: Scope) -> dict[str, Any]:
     mount["target"] = _target(node, path, parts[1] if source else parts[0])
     details: dict[str, Any] = {}
     for option in parts[2].split(",") if len(parts) > 2 else ():
-        _option(node, path, option, mount, details)
+        _option(path, option, mount, details, scope)
+    bind = {k: details[k] for k in ("selinux", "propagation") if k in details}
     if mount["type"] == "bind":
-        details = {k: details[k] for k in ("selinux", "propagation") if k in details}
-        mount["bind"] = {**details, "create_host_path": True}
+        mount["bind"] = {**bind, "create_host_path": True}
     else:
         _check_volume_name(node, path, source)
+        if bind:
+            mount["bind"] = bind
         mount["volume"] = {"nocopy": True} if "nocopy" in details else {}
     return mount
 
 
 def _option(
-    node: Node, path: str, option: str, mount: dict[str, Any], details: dict[str, Any]
+    path: str, option: str, mount: dict[str, Any], details: dict[str, Any], scope: Scope
 ) -> None:
     if option == "ro":
         mount["read_only"] = True
@@ -101,7 +103,9 @@ def _option(
     elif option in _PROPAGATIONS:
         details["propagation"] = option
     elif option not in _NO_EFFECT:
-        raise Invalid(node, f'{path} has the option "{option}", which does not exist')
+        scope.warn(
+            f'{path} has the option "{option}", which changes nothing, as with docker compose.'
+        )
 
 
 def _nullable_mapping(fields: dict[str, Converter], section: str) -> Converter:
@@ -125,7 +129,7 @@ _LONG = mapping(
             "bind",
         ),
         "volume": _nullable_mapping({"nocopy": boolean}, "volume"),
-        "tmpfs": _nullable_mapping({"size": size, "mode": integer}, "tmpfs"),
+        "tmpfs": _nullable_mapping({"size": size, "mode": file_mode}, "tmpfs"),
     },
     required=("type",),
     section="mount",

@@ -15,6 +15,7 @@ _SHORT = re.compile(
 )
 _EXPOSED = re.compile(r"\d+(?:-\d+)?(?:/(?:tcp|udp|sctp))?")
 _MAX_PORT = 65535
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  # what no address means
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
 
@@ -26,8 +27,8 @@ def ports(node: Node, path: str, scope: Scope) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for index, item in enumerate(node.value):
         for port in scope.convert(_port, item, f"{path}[{index}]", default=[]):
-            key = tuple(port.get(k) for k in ("host_ip", "published", "target", "protocol"))
-            found[key] = port
+            place = tuple(port.get(k) for k in ("published", "target", "protocol", "mode"))
+            found[port.get("host_ip") or _EVERYWHERE, *place] = port
     return list(found.values())
 
 
@@ -74,7 +75,7 @@ def _short(node: Node, path: str, spec: str) -> list[dict[str, Any]]:
         if host:
             entry["host_ip"] = host
         entry["target"] = target
-        if published and len(targets) == 1:
+        if published and len(published) > len(targets):
             entry["published"] = match["published"]
         elif published:
             entry["published"] = str(published[offset])

@@ -83,29 +83,35 @@ def check_resources(
 def check_dependencies(
     services: Mapping[str, Node], specs: Specs, active: frozenset[str], scope: Scope
 ) -> None:
-    """Record dependencies that do not exist, are inactive or go in a circle.
-
-    Takes optional dependencies on inactive services out of ``specs``.
-    """
-    for name in specs:
+    """Record dependencies of active services that do not exist, are inactive or go in a circle."""
+    for name in active:
         needs: dict[str, Any] = specs[name].get("depends_on", {})
-        for other in list(needs):
+        for other in needs:
             sentence = f"services.{name} depends on {other},"
             if other not in services:
                 guess = _guess(other, services)
                 _problem(services, name, other, f"{sentence} which is not a service{guess}", scope)
-            elif name in active and other not in active:
-                if needs[other]["required"]:
-                    message = f"{sentence} which belongs to a profile that is not active"
-                    _problem(services, name, other, message, scope)
-                del needs[other]
-        if not needs:
-            specs[name].pop("depends_on", None)
-    edges = {name: tuple(spec.get("depends_on", {})) for name, spec in specs.items()}
+            elif other not in active and needs[other]["required"]:
+                message = f"{sentence} which belongs to a profile that is not active"
+                _problem(services, name, other, message, scope)
+    edges = {name: tuple(specs[name].get("depends_on", {})) for name in specs if name in active}
     cycle = find_cycle(edges)
     if cycle:
         message = f"services depend on each other in a circle: {' → '.join(cycle)}"
         _problem(services, cycle[0], cycle[1], message, scope)
+
+
+def check_names(
+    services: Mapping[str, Node], specs: Specs, active: frozenset[str], scope: Scope
+) -> None:
+    """Record containers that would have the same name."""
+    taken: dict[str, str] = {}
+    for name in (name for name in specs if name in active):
+        wanted = specs[name].get("container_name")
+        if wanted and taken.setdefault(wanted, name) != name:
+            place = services[name].get("container_name") or services[name]
+            sentence = f"services.{name}.container_name is {wanted}, as that of {taken[wanted]}"
+            scope.problems.append(place.problem(sentence))
 
 
 def used(specs: Specs, section: str) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Turns the checked spec of a service, network or volume into the model. Nothing here can fail."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,14 @@ _PLAIN = (
 def service(
     name: str,
     spec: Spec,
+    active: Collection[str],
     probe: Probe | None,
     files: Mapping[str, Spec],
     variables: Mapping[str, str],
 ) -> Service:
     """Return the service that ``spec`` describes.
 
-    ``files`` holds the specs of the files' "secrets" and "configs", ``variables`` their values.
+    Dependencies are on ``active`` services alone. ``files`` holds the specs of the files' "secrets" and "configs", ``variables`` their values.
     """
     fields: dict[str, Any] = {key: spec[key] for key in _PLAIN if key in spec}
     fields |= {key: tuple(spec[key]) for key in _LISTS if key in spec}
@@ -53,13 +54,15 @@ def service(
         build=_build(spec["build"]) if "build" in spec else None,
         environment=spec.get("environment", {}),
         labels=spec.get("labels", {}),
-        ports=tuple(_port(port) for port in spec.get("ports", ())),
+        # Two modes of the same port are one on an engine.
+        ports=tuple(dict.fromkeys(_port(port) for port in spec.get("ports", ()))),
         mounts=(*_mounts(spec), *_file_mounts(spec, files)),
         files=tuple(_written(spec, files, variables)),
         attachments=tuple(_attachment(*item) for item in spec.get("networks", {}).items()),
         depends_on=tuple(
             Dependency(key, value["condition"], value.get("restart", False), value["required"])
             for key, value in spec.get("depends_on", {}).items()
+            if key in active
         ),
         healthcheck=_healthcheck(spec["healthcheck"]) if "healthcheck" in spec else None,
         restart=_restart(spec),
@@ -212,7 +215,7 @@ def _restart(spec: Spec) -> str:
     condition = policy.get("condition", "any")
     if condition == "on-failure" and policy.get("max_attempts"):
         return f"on-failure:{policy['max_attempts']}"
-    return {"none": "no", "any": "always"}.get(condition, "on-failure")
+    return {"none": "no", "any": "always"}.get(condition, str(condition))
 
 
 def _ulimit(value: int | dict[str, int]) -> Ulimit:

@@ -76,7 +76,7 @@ def check_consistency(node: Node, path: str, given: dict[str, Any], scope: Scope
     if "container_name" in given and (count or 1) > 1:
         place_of_name = node.get("container_name") or node
         message = f"{path}.container_name allows one container, but {count} are wanted"
-        scope.problems.append(place_of_name.problem(message))
+        scope.unmet.append(place_of_name.problem(message))
 
 
 def _compare(
@@ -91,7 +91,7 @@ def _compare(
     if one != other:
         where = ".".join(("deploy", *place))
         wrong = node.get(key) or node
-        scope.problems.append(
+        scope.unmet.append(
             wrong.problem(
                 f"{path} has different values in {key} and {where}; set both alike, or only {where}"
             )
@@ -130,11 +130,12 @@ def _pull_policy(node: Node, path: str, scope: Scope) -> str:
 def _network_mode(node: Node, path: str, scope: Scope) -> str:
     value = text(node, path, scope)
     if value.startswith(("service:", "container:")):
-        raise Invalid(
-            node,
+        message = (
             f"{path} {value} is not supported by owctl; join the same network under networks, "
-            "or run this file with docker compose",
+            "or run this file with docker compose"
         )
+        scope.unmet.append(node.problem(message))
+        return value
     choice: str = one_of("bridge", "host", "none")(node, path, scope)
     return choice
 
@@ -217,6 +218,10 @@ def _healthcheck(node: Node, path: str, scope: Scope) -> dict[str, Any]:
     return result
 
 
+def _servers(node: Node, path: str, scope: Scope) -> list[str]:
+    return [address for address in unique_texts(node, path, scope) if address]
+
+
 _ENVIRONMENT_FILE = mapping(
     {"path": text, "required": boolean}, required=("path",), section="env_file"
 )
@@ -230,7 +235,10 @@ def _environment_files(node: Node, path: str, scope: Scope) -> dict[str, str]:
     done: set[Path] = set()
     for item in node.value:
         given = scope.convert(_ENVIRONMENT_FILE, item, path, default={})
-        if not given.get("path"):
+        if "path" not in given:
+            continue
+        if not given["path"]:
+            scope.problems.append(item.problem(f"{path} has an empty path"))
             continue
         named = scope.project_dir / Path(given["path"]).expanduser()
         file = named.resolve()
@@ -248,7 +256,7 @@ def _environment_files(node: Node, path: str, scope: Scope) -> dict[str, str]:
             message = (
                 f"{path}: {display_path(file)} does not exist; create it, or say required: false"
             )
-            scope.problems.append(item.problem(message))
+            scope.unmet.append(item.problem(message))
     return values
 
 
@@ -266,7 +274,7 @@ _SERVICE_FIELDS: Mapping[str, Converter] = {
     "depends_on": _depends_on,
     "deploy": deploy,
     "devices": devices,
-    "dns": unique_texts,
+    "dns": _servers,
     "entrypoint": command,
     "environment": key_values,
     "env_file": _environment_files,
@@ -337,9 +345,9 @@ def service_spec(node: Node, path: str, scope: Scope) -> dict[str, Any]:
         given["networks"] = {"default": None}
     elif "network_mode" in given and given.get("networks"):
         place = node.get("network_mode") or node
-        scope.problems.append(place.problem(f"{path} has both network_mode and networks"))
+        scope.unmet.append(place.problem(f"{path} has both network_mode and networks"))
     if not given.get("image") and "build" not in given and node.get("build") is None:
-        scope.problems.append(node.problem(f"{path} has neither image nor build"))
+        scope.unmet.append(node.problem(f"{path} has neither image nor build"))
     if given.get("develop") is None:
         given.pop("develop", None)
     given.setdefault("command", None)

@@ -11,6 +11,7 @@ from owctl.compose.fields import (
     Scope,
     boolean,
     expect,
+    file_mode,
     integer,
     labels,
     mapping,
@@ -67,17 +68,11 @@ def definition(section: Section, project: str) -> Converter:
         named = [source for source in sources if node.get(source) is not None]
         if len(named) != 1 and not (node.get("external") is not None and not named):
             raise Invalid(node, f"{path} needs one of {', '.join(sources)}, and only one")
+        _refuse_empty_name(node, path)
         spec = {k: v for k, v in given.items() if v not in (False, "", {})}
         return {"name": spec.pop("name", None) or f"{project}_{key}", **spec}
 
     return checked
-
-
-def _mode(node: Node, path: str, scope: Scope) -> int:
-    if isinstance(node.value, str):
-        # compose reads the digits of a text as a decimal number: "0440" would be 0670.
-        raise Invalid(node, f"{path} must be a number such as 0440, without quotes")
-    return integer(node, path, scope)
 
 
 def _number(node: Node, path: str, scope: Scope) -> str:
@@ -88,7 +83,7 @@ def _number(node: Node, path: str, scope: Scope) -> str:
 
 
 _GRANT = mapping(
-    {"source": text, "target": text, "uid": _number, "gid": _number, "mode": _mode},
+    {"source": text, "target": text, "uid": _number, "gid": _number, "mode": file_mode},
     required=("source",),
 )
 
@@ -103,7 +98,7 @@ def grants(section: Section) -> Converter:
         for index, item in enumerate(node.value):
             grant = scope.convert(_grant, item, f"{path}[{index}]", default={})
             source = grant.get("source")
-            if not source:
+            if source is None:
                 continue
             scope.references.append(Reference(section, source, item, path))
             if section == "secrets" and "target" not in grant:
@@ -206,7 +201,24 @@ def network_spec(project: str) -> Converter:
 
 def volume_spec(project: str) -> Converter:
     """Return a converter of a volume (its path is its key) to what compose would print."""
-    return _resource(project, "volumes", _VOLUME)
+    convert = _resource(project, "volumes", _VOLUME)
+
+    def with_folder(node: Node, key: str, scope: Scope) -> dict[str, Any]:
+        spec: dict[str, Any] = convert(node, key, scope)
+        options = spec.get("driver_opts", {})
+        if spec.get("driver") == "local" and options.get("o") == "bind" and "device" in options:
+            options = {**options, "device": host_path(options["device"], scope)}
+            spec["driver_opts"] = options
+        return spec
+
+    return with_folder
+
+
+def _refuse_empty_name(node: Node, path: str) -> None:
+    # With compose it would be nameless; a name of our own making would be another volume.
+    name = node.get("name")
+    if name is not None and name.value == "":
+        raise Invalid(name, f"{path}.name is empty; is a variable not set?")
 
 
 def _resource(project: str, where: str, fields: Converter) -> Converter:
@@ -214,6 +226,7 @@ def _resource(project: str, where: str, fields: Converter) -> Converter:
         path = f"{where}.{key}"
         given: dict[str, Any] = {} if node.value is None else fields(node, path, scope)
         spec = {k: v for k, v in given.items() if v not in (False, "", {}) or k == "enable_ipv6"}
+        _refuse_empty_name(node, path)
         default = key if spec.get("external") else f"{project}_{key}"
         others = [k for k in spec if k not in ("name", "external")]
         if spec.get("external") and others:

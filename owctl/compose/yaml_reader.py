@@ -1,6 +1,8 @@
 """Reads one YAML file into nodes with lines, refusing what could be misread or could explode."""
 
+import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,11 +20,20 @@ MAX_DEPTH = 60
 Event: TypeAlias = Any
 
 _STANDARD_TAG = "tag:yaml.org,2002:"
+_MERGE = _STANDARD_TAG + "merge"
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _TRUE = frozenset(("true", "True", "TRUE"))
 _FALSE = frozenset(("false", "False", "FALSE"))
-_INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|0[bB][01_]+|[0-9][0-9_]*)")
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "null": (type(None),),
+}
+# As go-yaml reads numbers: underscores may stand anywhere behind the first character.
+_INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 # Compiled where there is a date: hardly any file has one.
 _TIMESTAMP = (
     r"(?P<date>\d{4}-\d{1,2}-\d{1,2})"
@@ -180,7 +191,9 @@ class _Reader:
             if isinstance(event, self.yaml.events.MappingEndEvent):
                 return own | {k: v for k, v in merged.items() if k not in own}, size
             line = event.start_mark.line + 1
-            is_merge = getattr(event, "value", None) == "<<" and event.implicit[0]
+            is_merge = getattr(event, "value", None) == "<<" and (
+                event.implicit[0] or event.tag == _MERGE
+            )
             key_node, _ = self._node(event, None, depth + 1)
             node, count = self._node(self.loader.get_event(), line, depth + 1)
             size += count
@@ -214,12 +227,16 @@ class _Reader:
         tag: str | None = event.tag
         text: str = event.value
         if tag in (None, "!", "!override"):
-            return _resolve(text) if event.implicit[0] else text
+            plain = event.implicit[0] or (tag == "!" and not text and not event.style)
+            return _resolve(text) if plain else text
         name = tag.removeprefix(_STANDARD_TAG) if tag else ""
-        if name == "str":
+        if name == "str" or tag == _MERGE:
             return text
-        if name in ("int", "float", "bool", "null"):
-            return _resolve(text)
+        if name in _KINDS:
+            value = _resolve(text)
+            if not isinstance(value, _KINDS[name]) or (name != "bool" and isinstance(value, bool)):
+                self._problem(line, f'"{text}" cannot be read as !!{name}')
+            return value
         self._problem(line, f"the YAML tag {tag} is not supported")
         return text
 
@@ -248,21 +265,23 @@ def _resolve(text: str) -> Scalar:
         return text in _TRUE
     if not (text[0].isdigit() or text[0] in "+-."):
         return text
-    if _INTEGER.fullmatch(text):
-        return _integer(text.replace("_", ""))
-    if _FLOAT.fullmatch(text):
-        return float(text)
+    digits = text.replace("_", "")
+    if _INTEGER.fullmatch(digits):
+        number = _integer(digits)
+        if -(2**63) <= number < 2**64:
+            return number
+    if _FLOAT.fullmatch(digits):
+        # Also 08, which is no octal number. What is too large for a float is text.
+        value = float(digits)
+        return text if math.isinf(value) else value
+    if _NO_NUMBER.fullmatch(text):
+        return float(text.lower().replace(".", ""))
     return (_timestamp(text) or text) if text[4:5] == "-" else text
 
 
-def _integer(text: str) -> int | str:
+def _integer(text: str) -> int:
     sign, digits = (-1, text[1:]) if text[0] == "-" else (1, text.lstrip("+"))
-    try:
-        if digits[:1] == "0" and digits[1:].isdigit():
-            return sign * int(digits, 8)
-        return sign * int(digits, 0)
-    except ValueError:
-        return text  # such as 08, which is no octal number
+    return sign * (int(digits, 8) if digits[1:].isdigit() and digits[0] == "0" else int(digits, 0))
 
 
 def _timestamp(text: str) -> Timestamp | None:

@@ -110,7 +110,7 @@ def _healthcheck(check: HealthCheck, api_version: str) -> dict[str, Any]:
 
 
 def _host_config(stack: Stack, service: Service) -> dict[str, Any]:
-    binds = [_bind(mount) for mount in service.mounts if _is_plain_bind(mount)]
+    binds = [_bind(stack, mount) for mount in service.mounts if _is_plain_bind(mount)]
     tmpfs = _short_tmpfs(service)
     mounts = [
         _mount(stack, mount)
@@ -177,14 +177,19 @@ def _device_request(device: Mapping[str, Any]) -> dict[str, Any]:
 def _is_plain_bind(mount: Mount) -> bool:
     # The engine creates a missing host path for Binds only (moby#43483), as compose relies on.
     # It knows the SELinux labels there only, too.
+    if mount.type == "volume":
+        return bool(mount.source) and (mount.selinux or mount.propagation) is not None
     if mount.type != "bind":
         return False
     return mount.selinux is not None or (mount.create_host_path and mount.propagation is None)
 
 
-def _bind(mount: Mount) -> str:
+def _bind(stack: Stack, mount: Mount) -> str:
     options = ["ro" if mount.read_only else "rw", mount.selinux, mount.propagation]
-    return f"{mount.source}:{mount.target}:{','.join(filter(None, options))}"
+    options += ["nocopy"] if mount.no_copy else []
+    volume = stack.volumes.get(mount.source or "") if mount.type == "volume" else None
+    source = volume.name if volume else mount.source
+    return f"{source}:{mount.target}:{','.join(filter(None, options))}"
 
 
 def _mount(stack: Stack, mount: Mount) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from owctl.environment.dotenv import parse_environment
 from owctl.environment.interpolation import InterpolationError, substitute
 from owctl.settings import Flags, Settings
 from tests.engine.compose_files_generated import services
+from tests.unit.compose_meanings import MEANINGS
+from tests.unit.test_compose_meanings import found_at
 
 pytestmark = pytest.mark.engine
 
@@ -68,6 +70,29 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str | Non
         return result.stdout if result.returncode == 0 else None
 
     return run
+
+
+def test_what_is_easily_missed(compose: Callable[..., str | None], tmp_path: Path) -> None:
+    """Compose says of each of tests/unit/compose_meanings.py what is written there."""
+    wrong: list[str] = []
+    for number, meaning in enumerate(MEANINGS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files = [f"file{index}.yaml" for index in range(len(meaning.texts))]
+        for name, text in zip(files, meaning.texts, strict=True):
+            (folder / name).write_text(text)
+        flags = [word for name in files for word in ("-f", name)]
+        printed = compose(folder, *flags, "config", "--format", "json", **meaning.variables)
+        if meaning.refused or printed is None:
+            if bool(meaning.refused) != (printed is None):
+                wrong.append(f"{meaning.name}: {printed}")
+            continue
+        value = meaning.value
+        value = value.replace("FOLDER", str(folder)) if isinstance(value, str) else value
+        found = found_at(json.loads(printed), meaning.place)
+        if found != value:
+            wrong.append(f"{meaning.name}: {found}")
+    assert not wrong
 
 
 NAMES = st.sampled_from([*VARIABLES, "UNSET", "a"])
