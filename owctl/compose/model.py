@@ -155,6 +155,30 @@ class Probe:
     path: str | None = None
 
 
+# Keys of a service that go to the engine as they are, and what it calls them in its HostConfig.
+ENGINE_OPTIONS: Mapping[str, str] = {
+    "cgroup": "CgroupnsMode",
+    "cgroup_parent": "CgroupParent",
+    "cpu_period": "CpuPeriod",
+    "cpu_quota": "CpuQuota",
+    "cpu_shares": "CpuShares",
+    "cpuset": "CpusetCpus",
+    "dns_opt": "DnsOptions",
+    "dns_search": "DnsSearch",
+    "ipc": "IpcMode",
+    "mem_swappiness": "MemorySwappiness",
+    "memswap_limit": "MemorySwap",
+    "oom_kill_disable": "OomKillDisable",
+    "oom_score_adj": "OomScoreAdj",
+    "pid": "PidMode",
+    "runtime": "Runtime",
+    "storage_opt": "StorageOpt",
+    "sysctls": "Sysctls",
+    "userns_mode": "UsernsMode",
+    "uts": "UTSMode",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """One service of the stack, resolved.

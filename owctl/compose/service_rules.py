@@ -127,6 +127,25 @@ def _pull_policy(node: Node, path: str, scope: Scope) -> str:
     return "missing" if value == "if_not_present" else value
 
 
+def _namespace(*choices: str) -> Converter:
+    """Return a converter for the namespace that a service shares; not one of another container."""
+
+    def convert(node: Node, path: str, scope: Scope) -> str:
+        value = text(node, path, scope)
+        if value.startswith(("service:", "container:")):
+            message = f"{path} {value} is not supported by owctl; run this file with docker compose"
+            scope.unmet.append(node.problem(message))
+        elif value and value not in choices:
+            raise Invalid(node, f'{path} is "{value}", but must be one of: {", ".join(choices)}')
+        return value
+
+    return convert
+
+
+def _swap_limit(node: Node, path: str, scope: Scope) -> str:
+    return "-1" if node.value == -1 else size(node, path, scope)
+
+
 def _network_mode(node: Node, path: str, scope: Scope) -> str:
     value = text(node, path, scope)
     if value.startswith(("service:", "container:")):
@@ -267,7 +286,13 @@ _SERVICE_FIELDS: Mapping[str, Converter] = {
     "develop": develop,
     "cap_add": unique_texts,
     "cap_drop": unique_texts,
+    "cgroup_parent": text,
+    "cgroup": one_of("host", "private"),
+    "cpu_period": integer,
+    "cpu_quota": integer,
     "cpus": processors,
+    "cpuset": text,
+    "cpu_shares": integer,
     "command": command,
     "configs": grants("configs"),
     "container_name": _matching(_CONTAINER_NAME, "two or more of a-z A-Z 0-9 _ . -"),
@@ -275,6 +300,8 @@ _SERVICE_FIELDS: Mapping[str, Converter] = {
     "deploy": deploy,
     "devices": devices,
     "dns": _servers,
+    "dns_opt": unique_texts,
+    "dns_search": unique_texts,
     "entrypoint": command,
     "environment": key_values,
     "env_file": _environment_files,
@@ -286,12 +313,18 @@ _SERVICE_FIELDS: Mapping[str, Converter] = {
     "healthcheck": _healthcheck,
     "image": text,
     "init": boolean,
+    "ipc": _namespace("host", "private", "shareable", "none"),
     "labels": labels,
     "logging": LOGGING,
     "mem_limit": size,
     "mem_reservation": size,
+    "memswap_limit": _swap_limit,
+    "mem_swappiness": size,
     "network_mode": _network_mode,
     "networks": _networks,
+    "oom_kill_disable": boolean,
+    "oom_score_adj": integer,
+    "pid": _namespace("host"),
     "pids_limit": integer,
     "platform": text,
     "ports": ports,
@@ -299,6 +332,7 @@ _SERVICE_FIELDS: Mapping[str, Converter] = {
     "pull_policy": _pull_policy,
     "read_only": boolean,
     "restart": _matching(_RESTART, "no, always, unless-stopped or on-failure[:times]"),
+    "runtime": text,
     "scale": integer,
     "secrets": grants("secrets"),
     "security_opt": unique_texts,
@@ -306,10 +340,14 @@ _SERVICE_FIELDS: Mapping[str, Converter] = {
     "stdin_open": boolean,
     "stop_grace_period": duration,
     "stop_signal": text,
+    "storage_opt": labels,
+    "sysctls": labels,
     "tmpfs": unique_texts,
     "tty": boolean,
     "ulimits": ulimits,
     "user": text,
+    "userns_mode": text,
+    "uts": text,
     "volumes": volumes,
     "working_dir": text,
 }
@@ -328,7 +366,7 @@ _OMITTED_WHEN_EMPTY = frozenset(_SERVICE_FIELDS) - {
         "scale",
     )
 }
-_SIZES = ("mem_limit", "mem_reservation", "shm_size")
+_SIZES = ("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness", "shm_size")
 
 
 def service_spec(node: Node, path: str, scope: Scope) -> dict[str, Any]:

@@ -7,7 +7,16 @@ other's containers unchanged. docker-py's own helpers would drop what they don't
 from collections.abc import Mapping
 from typing import Any
 
-from owctl.compose.model import Attachment, HealthCheck, Mount, Port, Resources, Service, Stack
+from owctl.compose.model import (
+    ENGINE_OPTIONS,
+    Attachment,
+    HealthCheck,
+    Mount,
+    Port,
+    Resources,
+    Service,
+    Stack,
+)
 from owctl.engine.connection import version_key
 from owctl.engine.naming import SPEC_HASH, container_labels, container_name, spec_hash
 
@@ -109,6 +118,9 @@ def _healthcheck(check: HealthCheck, api_version: str) -> dict[str, Any]:
     return body
 
 
+_IN_BYTES = ("mem_swappiness", "memswap_limit")  # text in the spec
+
+
 def _host_config(stack: Stack, service: Service) -> dict[str, Any]:
     binds = [_bind(stack, mount) for mount in service.mounts if _is_plain_bind(mount)]
     tmpfs = _short_tmpfs(service)
@@ -140,6 +152,11 @@ def _host_config(stack: Stack, service: Service) -> dict[str, Any]:
         "ShmSize": service.shm_size_bytes,
         "Init": service.init,
         **_resources(service.resources),
+        **{
+            name: int(service.spec[key]) if key in _IN_BYTES else service.spec[key]
+            for key, name in ENGINE_OPTIONS.items()
+            if key in service.spec
+        },
     }
     if service.logging is not None:
         host["LogConfig"] = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from owctl.compose.model import ENGINE_OPTIONS
 from owctl.engine.drift_forms import (
     bool_of,
     capability_set,
@@ -190,6 +191,9 @@ def _filled_in_differences(ours: Document, theirs: Document) -> Iterator[str]:
 
     They are compared only where the files say something.
     """
+    for key, name in ENGINE_OPTIONS.items():
+        if name in ours and ours[name] != theirs.get(name):
+            yield key
     if ours.get("ShmSize") and ours["ShmSize"] != theirs.get("ShmSize"):
         yield "shm_size"
     limits = ulimit_table(ours.get("Ulimits"))

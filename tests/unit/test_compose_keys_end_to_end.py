@@ -96,6 +96,26 @@ def inspected(body: dict[str, Any]) -> dict[str, Any]:
             "device reservations",
         ),
         ("gpus: all", "device reservations"),
+        ("sysctls: {net.core.somaxconn: 1024}", "sysctls"),
+        ("pid: host", "pid"),
+        ("ipc: shareable", "ipc"),
+        ("runtime: runsc", "runtime"),
+        ("memswap_limit: 1g", "memswap_limit"),
+        ("userns_mode: host", "userns_mode"),
+        ("uts: host", "uts"),
+        ("cgroup: host", "cgroup"),
+        ("cgroup_parent: m", "cgroup_parent"),
+        ("cpu_shares: 7", "cpu_shares"),
+        ("cpuset: '0'", "cpuset"),
+        ("cpu_quota: 5", "cpu_quota"),
+        ("cpu_period: 6", "cpu_period"),
+        ("dns_search: a", "dns_search"),
+        ("dns_opt: [b]", "dns_opt"),
+        ("oom_score_adj: 5", "oom_score_adj"),
+        ("oom_kill_disable: true", "oom_kill_disable"),
+        ("mem_swappiness: 10", "mem_swappiness"),
+        ("storage_opt: {size: 1G}", "storage_opt"),
+        ("volumes: ['data:/d:Z,nocopy']", "mount /d"),
     ],
 )
 def test_a_key_reaches_the_engine(tmp_path: Path, line: str, difference: str) -> None:
@@ -104,6 +124,13 @@ def test_a_key_reaches_the_engine(tmp_path: Path, line: str, difference: str) ->
     assert difference in differences(wanted, before, IMAGE)
     # And once it is there, it is no difference any more.
     assert differences(wanted, inspected(wanted), IMAGE) == ()
+
+
+def test_a_named_volume_carries_its_label(tmp_path: Path) -> None:
+    """The engine knows SELinux labels and propagation of Binds alone."""
+    host = body_of(stack_of(tmp_path, "volumes: ['data:/d:Z,ro,nocopy', 'data:/e']"))["HostConfig"]
+    assert host["Binds"] == ["test_data:/d:ro,Z,nocopy"]
+    assert [mount["Target"] for mount in host["Mounts"]] == ["/e"]
 
 
 def test_changed_content_is_seen_without_being_told(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ def in_service(line: str) -> str:
         ("imgae: y", "services.a.imgae is not a key of compose files; did you mean image?"),
         ("volumes_from: [b]", "services.a.volumes_from is not supported by owctl; use a named"),
         ("links: [b]", "services.a.links is not supported by owctl; services reach each other"),
-        ("sysctls: {a: 1}", "services.a.sysctls is not supported by owctl; run this file with"),
+        (
+            "annotations: {a: 1}",
+            "services.a.annotations is not supported by owctl; run this file with",
+        ),
         ("build: {context: ., tags: [a]}", "services.a.build.tags is not supported by owctl"),
         ("build: https://x/y.git", "services.a.build.context is remote"),
         ("build: {platforms: [a, b]}", "services.a.build.platforms has 2 platforms"),
