@@ -54,7 +54,7 @@ def main() -> int:
     if troubles:
         return 1
     if not chosen.scenarios and chosen.count is None:
-        PAGE.write_text(render(tallies, seed, time.monotonic() - began))
+        PAGE.write_text(render(tallies, seed, time.monotonic() - began, PAGE.read_text()))
         sys.stderr.write(f"Written: {PAGE}\n")
     return 0
 

@@ -12,8 +12,8 @@ from torture.report import Tally
 _HEAD = """\
 # Reliability
 
-What is done to owctl, and what held. Made by `make torture`, which writes this page: do not edit it. A
-short run of the same scenarios is part of `make test`.
+What is done to owctl, and what held. Made by `make torture`, which writes this page: do not edit it, but for the section
+"Found elsewhere, tried here", which it keeps. A short run of the same scenarios is part of `make test`.
 
 The stack is a real PostgreSQL, Redis and backend with files of every kind (links, odd owners, modes and times). After
 every single run these must hold, or the whole stops:
@@ -27,8 +27,12 @@ every single run these must hold, or the whole stops:
 """
 
 
-def render(tallies: Sequence[Tally], seed: int, seconds: float) -> str:
-    """Return the page as Markdown."""
+# From here on the page is written by hand.
+_BY_HAND = "\n## Found elsewhere, tried here\n"
+
+
+def render(tallies: Sequence[Tally], seed: int, seconds: float, before: str) -> str:
+    """Return the page as Markdown; what was written by hand in the page ``before`` stays."""
     runs, killed = sum(t.runs for t in tallies), sum(t.killed for t in tallies)
     engine = _said("docker", "version", "--format", "{{.Server.Version}}")
     commit = _said("git", "describe", "--always", "--dirty")
@@ -47,7 +51,8 @@ def render(tallies: Sequence[Tally], seed: int, seconds: float) -> str:
         "|---|---|---:|---:|---|",
         *rows,
     ]
-    return "\n".join(lines) + "\n"
+    _, heading, by_hand = before.partition(_BY_HAND)
+    return "\n".join(lines) + "\n" + heading + by_hand
 
 
 def _said(*command: str) -> str:
