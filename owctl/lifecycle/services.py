@@ -11,7 +11,7 @@ from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_stop, run
 from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
-from owctl.postgres.place import database_of, find_server, require_database
+from owctl.postgres.place import DatabasePlace, database_of, find_server, require_database
 from owctl.postgres.psql import Server
 from owctl.progress import Receiver
 
@@ -36,8 +36,22 @@ class Services:
     @property
     def database(self) -> str | None:
         """The name of the PostgreSQL service, None for a stack without one."""
-        place = database_of(self.stack)
+        place = self.place
         return place.name if place is not None else None
+
+    @property
+    def place(self) -> DatabasePlace | None:
+        """The application's database, None for a stack without one."""
+        return database_of(self.stack, list_containers(self.engine, self.stack.project))
+
+    def require_place(self) -> DatabasePlace:
+        """Return the application's database; raises OwctlError for a stack without one."""
+        return require_database(
+            self.stack,
+            "to restore the database into",
+            hint="owctl restore BACKUP --only files",
+            containers=list_containers(self.engine, self.stack.project),
+        )
 
     def of_kind(self, kind: str) -> tuple[str, ...]:
         """Return the services that are asked by a probe of that kind."""
@@ -104,8 +118,7 @@ class Services:
 
     def start_database(self) -> Server:
         """Return PostgreSQL, which is started if it does not run; raises OwctlError."""
-        hint = "owctl restore BACKUP --only files"
-        name = require_database(self.stack, "to restore the database into", hint=hint).name
+        name = self.require_place().name
         if name not in self.running():
             self.start([name])
         return self.server()

@@ -20,6 +20,8 @@ from owctl.project.ownership import check_owner
 from owctl.volumes.space import Disk, disk_of
 
 _SECONDS = 60
+# The application's own database may be what was lost.
+_ALWAYS_THERE = "template1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Need:
 
 def database_need(server: Server, content_bytes: int) -> Need | None:
     """Return what a new database needs, None where the server's disk cannot be asked."""
-    folder = server.ask("SHOW data_directory;")[0][0]
+    folder = server.ask("SHOW data_directory;", database=_ALWAYS_THERE)[0][0]
     disk = disk_of(server.engine, server.container, folder)
     return None if disk is None else Need("the database", content_bytes, disk)
 
@@ -131,6 +133,8 @@ def plan_restore(
     running = services.running()
     keep = services.undisturbed(parts)
     database = source.database if "db" in parts else None
+    if database is not None:
+        services.require_place()
     plan = RestorePlan(
         source=source,
         parts=parts,
@@ -253,7 +257,7 @@ def _check_version(server: Server, database: DatabaseContent) -> None:
     if database.server_version_number is None:
         return
     theirs = database.server_version_number // 10000
-    ours = int(server.ask("SHOW server_version_num;")[0][0]) // 10000
+    ours = int(server.ask("SHOW server_version_num;", database=_ALWAYS_THERE)[0][0]) // 10000
     if theirs > ours:
         raise OwctlError(
             f"The backup is of PostgreSQL {theirs}, and {server.container.service} is "

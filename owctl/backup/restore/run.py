@@ -33,7 +33,14 @@ from owctl.engine.containers import list_containers
 from owctl.engine.images import inspect_image
 from owctl.errors import BackupInvalid, ImageMissing, OwctlError
 from owctl.figures import readable
-from owctl.postgres.load import count_rows, load_dump
+from owctl.postgres.load import Form, count_rows, load_dump
+from owctl.postgres.login import (
+    hand_over,
+    is_superuser,
+    make_application_database,
+    make_roles,
+    missing_roles,
+)
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
 from owctl.progress import Receiver, ignore, warning
@@ -257,6 +264,7 @@ class _Staging:
         if self.plan.database is not None:
             server = restore.services.start_database()
             with_server(self.plan, server)
+            make_application_database(server, restore.services.require_place().login)
             restore.advance("staging", database=database_names(server, restore.journal.id))
         self._safety_backup()
         rows: dict[str, int] = {}
@@ -296,6 +304,7 @@ class _Staging:
             restore.tell("database", "working", f"loading: {readable(done_bytes)} of {whole}")
 
         tell(0)
+        form, made = self._owners(server, content)
         container, environment = server.container, server.environment
         with content.open() as opened:
             load_dump(
@@ -304,15 +313,34 @@ class _Staging:
                 environment,
                 names.staged,
                 _to_the_end(opened),
-                form=content.form,
+                form=form,
                 on_bytes=tell,
             )
+        if content.user in made:
+            # Who dumped it went by another name than who restores it; what was theirs is ours.
+            hand_over(server, content.user, names.staged)
         restore.tell("database", "working", "counting rows")
         rows = count_rows(self.engine, container, environment, names.staged)
         _compare(rows, content)
         total = f"{sum(rows.values())} rows in {len(rows)} tables"
         restore.tell("database", "done", f"loaded beside, {total}")
         return rows
+
+    def _owners(self, server: Server, content: DatabaseContent) -> tuple[Form, tuple[str, ...]]:
+        """Make the roles that own what is in the dump; return how to load it, and what was made."""
+        if content.form != "custom" or content.roles is None or not is_superuser(server):
+            return content.form, ()
+        made = tuple(missing_roles(server, content.roles))
+        make_roles(server, made)
+        if mute := [role for role in made if role != content.user]:
+            self.receive(
+                warning(
+                    f"Roles that own or use something in the database were missing, and cannot sign "
+                    f"in until they are given a password (ALTER ROLE … LOGIN PASSWORD): "
+                    f"{', '.join(mute)}."
+                )
+            )
+        return "owned", made
 
     def _volume(self, target: VolumeTarget) -> None:
         restore, key = self.restore, target.content.key

@@ -27,7 +27,10 @@ Opener = Callable[[], AbstractContextManager[Content]]
 
 @dataclass(frozen=True, slots=True)
 class DatabaseContent:
-    """A dump. ``rows`` None: the source does not know them; so for what else may be None."""
+    """A dump. ``rows`` None: the source does not know them; so for what else may be None.
+
+    ``roles`` are those that own or may use something in it, ``user`` is the one that dumped it.
+    """
 
     form: Form
     open: Opener
@@ -36,6 +39,8 @@ class DatabaseContent:
     server_version_number: int | None = None
     encoding: str | None = None
     collation: str | None = None
+    roles: tuple[str, ...] | None = None
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,8 @@ class BackupSource:
             server_version_number=detail.get("server_version_number"),
             encoding=detail.get("encoding"),
             collation=detail.get("collation"),
+            roles=tuple(detail["roles"]) if "roles" in detail else None,
+            user=detail.get("user"),
         )
 
     @property
