@@ -11,6 +11,7 @@ from owctl.backup.restore.source import ConfigContent, DatabaseContent, Source, 
 from owctl.changeover.journal import refuse_second
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
+from owctl.engine.containers import Usage
 from owctl.errors import OwctlError, UsageError
 from owctl.figures import readable
 from owctl.lifecycle.services import Services
@@ -131,7 +132,10 @@ def plan_restore(
         source.verify(receive)
     targets, missing = _targets(engine, stack, source, parts, redis)
     running = services.running()
-    keep = services.undisturbed(parts)
+    volumes = [target.volume.name for target in targets]
+    others = services.others_at_work(volumes)
+    refuse_foreign(stack, others)
+    keep = services.undisturbed(parts, volumes)
     database = source.database if "db" in parts else None
     if database is not None:
         services.require_place()
@@ -142,12 +146,25 @@ def plan_restore(
         volumes=targets,
         config=source.config if "config" in parts else (),
         running=running,
-        stops=tuple(name for name in running if name not in keep),
+        stops=(*(name for name in running if name not in keep), *(each.name for each in others)),
         needs=tuple(_volume_needs(engine, targets)),
         warnings=(*missing, *_config_warnings(stack, source, parts)),
     )
     server = services.server_if_running() if database is not None else None
     return plan if server is None else with_server(plan, server)
+
+
+def refuse_foreign(stack: Stack, at_work: Collection[Usage]) -> None:
+    """Raise OwctlError where a container of somebody else's is at work on what is to be swapped."""
+    foreign = [each for each in at_work if each.project != stack.project]
+    if not foreign:
+        return
+    names = [f"{each.name} (project {each.project or 'none'})" for each in foreign]
+    raise OwctlError(
+        "A volume that would be replaced is in use by containers that are none of "
+        f"{stack.project}'s: {', '.join(names)}.",
+        hint=f"docker stop {' '.join(each.name for each in foreign)}, then this command again",
+    )
 
 
 def with_server(plan: RestorePlan, server: Server) -> RestorePlan:
