@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from owctl.compose.services import choose_probe
 from owctl.doctor.finding import Finding, Situation
 from owctl.health.parallel import at_once
-from owctl.postgres.place import Elsewhere, database_of, find_place
+from owctl.postgres.place import DatabasePlace, Elsewhere, find_place
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -114,8 +114,8 @@ def _application_rows(situation: Situation) -> dict[str, int] | None:
     """Return the rows of the application's tables, None where they cannot be counted."""
     from owctl.postgres.place import server_in
 
-    place = database_of(situation.stack, situation.containers)
-    if place is None:
+    place = find_place(situation.stack, situation.containers)
+    if not isinstance(place, DatabasePlace):
         return {}
     running = next((c for c in situation.of(place.name) if c.is_running), None)
     if running is None:

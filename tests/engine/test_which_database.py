@@ -1,11 +1,15 @@
 """Which database is the application's: another one of the server, a second server, one of an inactive profile."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from backup_project import DATABASE, IMAGES, LABEL, SCHEMA, VOLUMES, Project
+from docker.errors import NotFound
 from engine_helpers import wait_until
 
 from owctl.backup.catalogue import look_at
@@ -16,15 +20,20 @@ from owctl.backup.restore.run import finish_restore, run_restore
 from owctl.backup.restore.source import BackupSource
 from owctl.commands.backup.list import describe
 from owctl.compose.model import Mount, Probe, Stack, Volume
+from owctl.doctor.data import check_data
+from owctl.doctor.finding import Situation
 from owctl.engine.connection import Engine
 from owctl.engine.containers import (
     create_container,
     inspect_container,
+    list_containers,
     remove_container,
     start_container,
 )
 from owctl.engine.execution import run
 from owctl.errors import OwctlError
+from owctl.health.deep.checks import run_deep_checks
+from owctl.health.result import ServiceHealth
 from owctl.postgres.login import matches
 
 pytestmark = pytest.mark.engine
@@ -37,15 +46,30 @@ CREATE DATABASE appdb OWNER app;
 OWNED = f"SET ROLE app; {SCHEMA} CREATE SCHEMA app; GRANT SELECT ON chat TO reader;"
 
 
-@pytest.fixture
-def project(engine: Engine, tmp_path: Path) -> Iterator[Project]:
-    found = Project(engine, tmp_path)
+@pytest.fixture(scope="module")
+def server(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    found = Project(engine, tmp_path_factory.mktemp("folder"))
     try:
         found.start("postgres")
         found.wait_for_database()
         yield found
     finally:
         found.remove()
+
+
+@pytest.fixture
+def project(server: Project) -> Iterator[Project]:
+    """The project with an empty server; what a test made beside it is removed."""
+    yield server
+    for container in server.engine.api.containers(
+        all=True, filters={"label": f"{LABEL}project={server.name}"}
+    ):
+        if container["Id"] != server.containers["postgres"]:
+            server.engine.api.remove_container(container["Id"], force=True)
+    with suppress(NotFound):
+        server.engine.api.remove_volume(f"{server.name}_archive_data")
+    server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public; DROP DATABASE IF EXISTS appdb;")
+    server.sql("DROP ROLE IF EXISTS app; DROP ROLE IF EXISTS reader;")
 
 
 def with_url(stack: Stack, host: str = "postgres") -> Stack:
@@ -93,10 +117,19 @@ def test_the_database_of_the_url_comes_back_to_its_owner_on_an_empty_server(
     backup = back_up(project, stack, "db")
     (dump,) = backup.manifest.members
     assert (dump.detail["database"], dump.detail["rows"]["public.user"]) == ("appdb", 50)
+    containers = list_containers(project.engine, project.name)
+    (seen,) = check_data(Situation(project.engine, stack, tuple(containers)))
+    assert seen.detail == "in PostgreSQL: 50 accounts, 2000 chats"
+    row = ServiceHealth("postgres", containers[0].name, None, None, "healthy", None, None, 1.0, "")
+    (login,) = run_deep_checks(project.engine, stack, containers, [row], timeout_seconds=20)
+    assert (login.status, login.detail.split(", ")[-1]) == ("healthy", "3 tables")
     # What the server has beside it is no part of the backup, and it says so.
     assert [(each["kind"], each["name"]) for each in backup.manifest.stack["lacks"]] == [
         ("database", "chats")
     ]
+    cleaning = clean_with_backup(project)
+    assert cleaning.returncode == 1
+    assert "lacks appdb, which would go" in cleaning.stderr
     project.sql("DROP DATABASE appdb; DROP ROLE app; DROP ROLE reader;")
 
     assert restore(project, stack, backup, "db")["public.chat"] == 2000
@@ -111,6 +144,14 @@ def test_the_database_of_the_url_comes_back_to_its_owner_on_an_empty_server(
     assert sql(project, migrate, PGUSER="app") == "0"
     assert sql(project, "SET ROLE reader; SELECT count(*) FROM chat;") == "0"
     assert project.sql("SELECT count(*) FROM further") == "0"
+
+
+def clean_with_backup(project: Project) -> "subprocess.CompletedProcess[str]":
+    """Run ``owctl clean --backup``, for which the files name no DATABASE_URL."""
+    words = ["-C", str(project.folder), "-p", project.name, "clean", "--backup", "--adopt", "--yes"]
+    return subprocess.run(
+        [sys.executable, "-m", "owctl", *words], capture_output=True, text=True, check=False
+    )
 
 
 def test_what_belonged_to_the_first_role_belongs_to_the_one_of_another_server(

@@ -30,7 +30,10 @@ PGPASSWORD=${POSTGRES_PASSWORD:-}
 if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE"); fi
 if [ -n "$5" ]; then PGPASSWORD=$OWCTL_PASSWORD; fi
 if [ -z "$PGPASSWORD" ]; then unset PGPASSWORD; else export PGPASSWORD; fi
-export PGCONNECT_TIMEOUT="$3" PGOPTIONS="-c statement_timeout=$3s -c lc_messages=C" LC_ALL=C
+# Who is not the server's own user may not choose the language of its messages.
+options="-c statement_timeout=$3s"
+if [ "$user" = "${POSTGRES_USER:-postgres}" ]; then options="$options -c lc_messages=C"; fi
+export PGCONNECT_TIMEOUT="$3" PGOPTIONS="$options" LC_ALL=C
 exec psql -X -w -q -A -t -F ' ' -h "$1" -p "$2" -U "$user" -d "${6:-${POSTGRES_DB:-$user}}" -c "$4"
 """
 _NOT_FOUND = (126, 127)
