@@ -224,6 +224,7 @@ _MISSING_ROLES = """
 SELECT DISTINCT name FROM json_array_elements_text(:'names') name
 WHERE name NOT IN (SELECT rolname FROM pg_roles);
 """
+_IS_SUPERUSER = "SELECT 1 FROM pg_roles WHERE rolname = current_user AND rolsuper;"
 _HAS_DATABASE = "SELECT 1 FROM pg_database WHERE datname = :'name';"
 _HAND_OVER = """
 REASSIGN OWNED BY :"role" TO CURRENT_USER; DROP OWNED BY :"role"; DROP ROLE :"role";
@@ -255,16 +256,17 @@ def missing_roles(server: Server, names: Collection[str]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def is_superuser(server: Server) -> bool:
-    """Return whether who is signed in may give anything to anybody; raises OwctlError."""
-    query = "SELECT 1 FROM pg_roles WHERE rolname = current_user AND rolsuper;"
-    return bool(server.ask(query, database=_MAINTENANCE))
+def make_missing_roles(server: Server, names: Collection[str]) -> list[str] | None:
+    """Make the roles that a server lacks, unable to sign in, and return them; raises OwctlError.
 
-
-def make_roles(server: Server, names: Collection[str]) -> None:
-    """Make roles that own things and cannot sign in; raises OwctlError."""
-    statements = [f"CREATE ROLE {quoted_name(name)} NOLOGIN;" for name in names]
+    None where who is signed in may not give anything to anybody.
+    """
+    if not server.ask(_IS_SUPERUSER, database=_MAINTENANCE):
+        return None
+    missing = missing_roles(server, names)
+    statements = [f"CREATE ROLE {quoted_name(name)} NOLOGIN;" for name in missing]
     server.ask("\n".join(statements), database=_MAINTENANCE)
+    return missing
 
 
 def hand_over(server: Server, role: str, database: str) -> None:

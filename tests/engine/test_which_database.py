@@ -276,6 +276,21 @@ def test_a_database_of_an_inactive_profile_is_never_taken_for_files(
     assert members_of(backup) == {"volumes/rust_backend_data.tar.zst"}
 
 
+def test_a_database_elsewhere_is_named_and_all_else_is_backed_up(project: Project) -> None:
+    stack = with_url(project.stack, "db.example.org")
+    backup = back_up(project, stack, "db", "files", "redis", "config")
+    found = look_at(backup.path)
+    assert (found.is_verified, found.parts) == (True, ("files", "redis", "config"))
+    # The server here is one that the application does not use; it runs, so it is not copied.
+    lacks = [(each["kind"], each["name"]) for each in found.lacks]
+    assert lacks == [("external", "db.example.org"), ("volume", "postgres_data")]
+    (seen,) = check_data(Situation(project.engine, stack))
+    assert (seen.status, "db.example.org" in seen.detail) == ("warning", True)
+    with pytest.raises(OwctlError) as caught:
+        back_up(project, stack, "db", "files")
+    assert "names db.example.org" in caught.value.message
+
+
 def test_who_mounts_what_is_swapped_stands_still_meanwhile_or_is_named(
     engine: Engine, project: Project
 ) -> None:

@@ -272,6 +272,7 @@ class Capture:
             )
             if (source.postgres or archived.servers) and self._is_at_work(source.name):
                 (self.folder / archived.member.name).unlink()
+                self.receive(Event(archived.member.name, "done", "left out", "member"))
                 self._lack_cluster(source)
                 return
             self._done(archived.member, verifier)

@@ -42,6 +42,16 @@ class DatabaseContent:
     roles: tuple[str, ...] | None = None
     user: str | None = None
 
+    def check_rows(self, found: Mapping[str, int]) -> None:
+        """Raise BackupInvalid where a table does not have the rows that the source says."""
+        for table, count in sorted((self.rows or {}).items()):
+            if found.get(table) != count:
+                raise BackupInvalid(
+                    f"The table {table} has {found.get(table, 'no')} rows after loading, and had "
+                    f"{count} when the backup was made.",
+                    hint="owctl restore with another backup: owctl backup list",
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class VolumeContent:

@@ -31,8 +31,8 @@ def backup_list(context: Context, output: str | None, output_format: str) -> Non
 
     The newest is on top. VERIFIED says when a backup was last read back and found sound, and `drill` if
     it was restored into a database of its own, too. CONTENTS is `all` for database, files, Redis and
-    configuration. Broken ones are shown, with what is wrong. Nothing but the folder is looked at: no
-    engine is needed.
+    configuration, and `not all` where a line below says what is missing of them. Broken ones are shown,
+    with what is wrong. Nothing but the folder is looked at: no engine is needed.
     """
     from owctl.backup.catalogue import list_backups
     from owctl.backup.publish import find_leftovers
@@ -138,11 +138,9 @@ def _row(backup: "Backup") -> "list[str | Cell]":
 def _contents(backup: "Backup") -> str:
     from owctl.backup.manifest import PARTS
 
-    if set(backup.parts) >= set(PARTS) and not backup.lacks:
-        return "all"
-    inside = ", ".join(backup.parts) or "?"
-    missing = ", ".join(each["name"] for each in backup.lacks)
-    return f"{inside}; not {missing}" if missing else inside
+    if set(backup.parts) >= set(PARTS):
+        return "not all" if backup.lacks else "all"
+    return ", ".join(backup.parts) or "?"
 
 
 def _hint(context: Context, leftovers: "list[Path]") -> None:
