@@ -213,6 +213,19 @@ def members_of(backup: CreatedBackup) -> set[str]:
     return {member.name for member in backup.manifest.members}
 
 
+def test_what_the_backend_runs_with_is_backed_up_and_a_difference_is_told(
+    project: Project,
+) -> None:
+    project.sql(MAKE)
+    sql(project, OWNED)
+    url = "DATABASE_URL=" + URL.format("postgres")
+    project.start("rust-backend", {"Env": [url]})
+    backup = back_up(project, project.stack, "db")
+    (dump,) = backup.manifest.members
+    assert dump.detail["database"] == "appdb"
+    assert any("another DATABASE_URL" in text for text in backup.manifest.warnings)
+
+
 def test_another_server_is_never_copied_while_it_runs(project: Project) -> None:
     """The one that DATABASE_URL names is dumped; the other is left out, or copied standing still."""
     stack = with_second(project, with_url(project.stack))

@@ -169,7 +169,8 @@ class Capture:
             check_something_exists(self.engine, self.stack, inventory)
         if "db" not in self.parts:
             return inventory
-        require_dump(self.stack, inventory)
+        if (other := require_dump(self.stack, inventory)) is not None:
+            self._warn(other)
         if wake_database(self.engine, inventory, self.interlude):
             inventory = take_inventory(self.engine, self.stack)
             # One whose port cannot be reached from here counts as ready as soon as it runs.
