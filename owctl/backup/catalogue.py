@@ -131,6 +131,11 @@ class Backup:
         kinds = {member.kind for member in self.manifest.members}
         return tuple(part for part, some in _PART_KINDS.items() if kinds & some)
 
+    @property
+    def lacks(self) -> tuple[dict[str, str], ...]:
+        """What it should hold and does not: ``kind``, ``name`` and ``why``."""
+        return tuple(self.manifest.stack.get("lacks", ())) if self.manifest is not None else ()
+
     def read_manifest(self) -> Manifest:
         """Return the manifest; raises BackupInvalid."""
         return self.manifest or manifests.read(self.path)

@@ -11,6 +11,7 @@ from owctl.backup.schedule.schedule import Schedule, read_schedule
 from owctl.doctor.finding import Finding
 from owctl.errors import OwctlError
 from owctl.figures import parse_time, readable_age
+from owctl.postgres.place import Elsewhere, find_place
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
@@ -70,7 +71,12 @@ def check_backups(
         schedule = read_schedule(project_dir)
         if schedule is not None and schedule.project != stack.project:
             schedule = None
-        return _judge(engine, stack.project, project_dir, schedule, now or datetime.now(UTC))
+        required = required_parts(schedule)
+        if not (schedule and schedule.parts) and isinstance(find_place(stack), Elsewhere):
+            required -= {"db"}
+        return _judge(
+            engine, stack.project, project_dir, schedule, required, now or datetime.now(UTC)
+        )
     except OwctlError as error:
         return Finding("backups", "warning", error.message.rstrip("."), error.hint)
 
@@ -80,17 +86,24 @@ def _judge(
     project: str,
     project_dir: Path,
     schedule: Schedule | None,
+    required: Collection[str],
     now: datetime,
 ) -> Finding:
     named = schedule.parent if schedule else None
     parent = Path(named) if named else project_dir / FOLDER_NAME
-    newest = newest_verified(parent, project, required_parts(schedule))
+    newest = newest_verified(parent, project, required)
     planned = f", {schedule.timing.words}" if schedule else ""
     if schedule is not None and (late := _late(schedule, newest, now)):
         return Finding("backups", "warning", f"{late} (scheduled{planned})", _why_missed(schedule))
     if newest is not None:
         age = readable_age(newest.age_seconds(now))
-        return Finding("backups", "ok", f"{newest.backup.id} is verified, {age} old{planned}")
+        detail = f"{newest.backup.id} is verified, {age} old{planned}"
+        if not newest.backup.lacks:
+            return Finding("backups", "ok", detail)
+        missing = ", ".join(each["name"] for each in newest.backup.lacks)
+        return Finding(
+            "backups", "warning", f"{detail}, but lacks {missing}", "owctl backup list says why"
+        )
     if engine is None:
         return Finding("backups", "skipped", "no verified backup; is there data? Needs the engine")
     if not _has_data(engine, project):

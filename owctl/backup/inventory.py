@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from owctl.backup.manifest import PARTS, Part
 from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
@@ -17,9 +18,11 @@ from owctl.engine.execution import run
 from owctl.engine.volumes import inspect_volume, list_volumes
 from owctl.errors import TimedOut
 from owctl.postgres.files import DEFAULT_FOLDER
-from owctl.postgres.place import database_of
+from owctl.postgres.place import DatabasePlace, Elsewhere, find_place
 
 VolumePart = Literal["files", "redis"]
+# A paused container has its files open, too.
+AT_WORK = ("running", "restarting", "paused")
 _DU_SECONDS = 10
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
@@ -38,7 +41,9 @@ class VolumeSource:
 
     ``mount_points`` has a running container first; it is empty for a volume without a container.
     ``part`` is ``redis`` for one that a Redis service mounts; ``redis`` is the running Redis
-    container that keeps its data here.
+    container that keeps its data here. ``postgres`` is the service that keeps a PostgreSQL's data
+    folder here which is not the application's, "" for none: it is worth something only while that
+    stands still.
     """
 
     key: str
@@ -46,6 +51,14 @@ class VolumeSource:
     mount_points: tuple[MountPoint, ...] = ()
     redis: Container | None = None
     part: VolumePart = "files"
+    postgres: str = ""
+
+    def in_use(self, stopped: Collection[str] = ()) -> bool:
+        """Return whether a container of the stack is at work on it, those of these ids left out."""
+        return any(
+            point.container.state in AT_WORK and point.container.id not in stopped
+            for point in self.mount_points
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +66,8 @@ class Inventory:
     """The stack as the engine has it now.
 
     ``database_volumes`` are the engine's names of those that hold PostgreSQL's data folder, whether
-    they exist or not. ``bind_mounts`` are (service, folder of the host) that is written to.
+    they exist or not. ``elsewhere`` is where the database is, if it is none of the stack's: then there
+    is no ``database_service``. ``bind_mounts`` are (service, folder of the host) that is written to.
     ``helper_image_id`` is an image from which a container can be made that shows a volume.
     """
 
@@ -64,6 +78,12 @@ class Inventory:
     database_volumes: frozenset[str] = frozenset()
     redis_services: frozenset[str] = frozenset()
     helper_image_id: str | None = None
+    elsewhere: Elsewhere | None = None
+
+    def captured(self, parts: frozenset[Part]) -> frozenset[Part]:
+        """Return these parts; without the database, where that is elsewhere and was not asked for."""
+        left_out = self.elsewhere is not None and parts == set(PARTS)
+        return parts - {"db"} if left_out else parts
 
     def database_containers(self) -> list[Container]:
         """Return the containers of the database's service, a running one first."""
@@ -75,12 +95,13 @@ class Inventory:
 
 
 def take_inventory(engine: Engine, stack: Stack) -> Inventory:
-    """Look at the engine; raises the engine's errors."""
+    """Look at the engine; raises the engine's errors. Services of inactive profiles count."""
+    stack = stack.with_inactive()
     containers = tuple(
         sorted(list_containers(engine, stack.project), key=lambda c: (not c.is_running, c.service))
     )
-    place = database_of(stack)
-    database = place.name if place is not None else None
+    place = find_place(stack, containers)
+    database = place.name if isinstance(place, DatabasePlace) else None
     labels = _project_volumes(engine, stack)
     keys = {volume.name: volume.key for volume in stack.volumes.values()} | labels
     mounted: dict[str, list[MountPoint]] = {}
@@ -89,7 +110,8 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
             if mount.type == "volume":
                 mounted.setdefault(mount.name, []).append(MountPoint(container, mount.destination))
     names = [*mounted, *sorted(labels.keys() - mounted.keys())]
-    excluded = _database_volumes(stack, database, mounted)
+    clusters = _clusters(stack, mounted)
+    excluded = {name for name, service in clusters.items() if service == database}
     redis = frozenset(n for n, each in stack.services.items() if choose_probe(each).type == "redis")
     of_redis = _mounted_by(stack, redis, mounted)
     sources: list[VolumeSource] = []
@@ -98,7 +120,8 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
         if name not in excluded:
             key = _unique(_key(name, points, keys), [source.key for source in sources])
             part: VolumePart = "redis" if name in of_redis else "files"
-            sources.append(VolumeSource(key, name, points, _redis(points, redis), part))
+            postgres = clusters.get(name, "")
+            sources.append(VolumeSource(key, name, points, _redis(points, redis), part, postgres))
     binds = {
         (container.service, mount.source)
         for container in containers
@@ -113,6 +136,7 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
         database_volumes=frozenset(excluded),
         redis_services=redis,
         helper_image_id=containers[0].image_id if containers else _any_image(engine, stack),
+        elsewhere=place if isinstance(place, Elsewhere) else None,
     )
 
 
@@ -157,24 +181,25 @@ def _project_volumes(engine: Engine, stack: Stack) -> dict[str, str]:
     return found
 
 
-def _database_volumes(
-    stack: Stack, database: str | None, mounted: Mapping[str, list[MountPoint]]
-) -> set[str]:
-    """Return the volumes that hold PostgreSQL's data folder, which the dump stands for."""
-    excluded = set()
-    for name, points in mounted.items():
-        for point in points:
-            pgdata = point.container.environment.get("PGDATA") or DEFAULT_FOLDER
-            if point.container.service == database and _overlap(pgdata, point.destination):
-                excluded.add(name)
-    if database is not None:
-        service = stack.services[database]
+def _clusters(stack: Stack, mounted: Mapping[str, list[MountPoint]]) -> dict[str, str]:
+    """Return by name the volumes that hold a PostgreSQL's data folder, and the service whose it is."""
+    servers = {n for n, each in stack.services.items() if choose_probe(each).type == "postgres"}
+    found: dict[str, str] = {}
+    for name in servers:
+        service = stack.services[name]
         pgdata = service.environment.get("PGDATA") or DEFAULT_FOLDER
         for mount in service.mounts:
             volume = stack.volumes.get(mount.source or "")
             if volume is not None and _overlap(pgdata, mount.target):
-                excluded.add(volume.name)
-    return excluded
+                found[volume.name] = name
+    for name, points in mounted.items():
+        for point in points:
+            # The images of PostgreSQL, whatever they are called, say where they keep it.
+            pgdata = point.container.environment.get("PGDATA") or ""
+            is_server = bool(pgdata) or point.container.service in servers
+            if is_server and _overlap(pgdata or DEFAULT_FOLDER, point.destination):
+                found[name] = point.container.service
+    return found
 
 
 def _overlap(pgdata: str, destination: str) -> bool:

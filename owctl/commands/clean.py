@@ -1,6 +1,6 @@
 """``owctl clean``: what would go, a backup first, and only then the removal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,14 +204,18 @@ def why_backup(context: Context, shown: "PreparedClean") -> str | None:
     from datetime import UTC, datetime
 
     from owctl.backup.catalogue import FOLDER_NAME
-    from owctl.backup.freshness import last_start, newest_verified
+    from owctl.backup.freshness import DATA_PARTS, last_start, newest_verified
+    from owctl.postgres.place import Elsewhere, find_place
 
     if not shown.listing.of("volume"):
         return None
     stack = context.stack
-    newest = newest_verified(stack.working_dir / FOLDER_NAME, stack.project)
+    parts = DATA_PARTS - ({"db"} if isinstance(find_place(stack), Elsewhere) else set())
+    newest = newest_verified(stack.working_dir / FOLDER_NAME, stack.project, parts)
     if newest is None:
         return "There is no verified backup of this data."
+    if missing := _missing(newest.backup.lacks):
+        return f"The newest verified backup, {newest.backup.id}, lacks {missing}."
     started_at = last_start(context.engine, stack.project, stack.working_dir)
     if started_at is not None and newest.created_at > started_at:
         return None
@@ -226,8 +230,12 @@ def make_backup(context: Context) -> Path:
     Raises OwctlError that says that nothing was removed.
     """
     from owctl.backup.create.run import BackupRequest, create_backup
+    from owctl.backup.inventory import take_inventory
 
-    stack, console, request = context.stack, context.console, BackupRequest()
+    stack, console = context.stack, context.console
+    others = [each for each in take_inventory(context.engine, stack).volumes if each.postgres]
+    # Another PostgreSQL's data can be copied while that stands still, as it will for good.
+    request = BackupRequest(quiesce=bool(others))
     try:
         with console.progress(f"Backing up {stack.project}") as progress:
             display = Display(console, progress)
@@ -237,8 +245,20 @@ def make_backup(context: Context) -> Path:
         raise
     for failure in created.failures:
         console.warn(failure.message)
+    lacks = created.manifest.stack["lacks"]
+    if missing := _missing(lacks):
+        raise OwctlError(
+            f"Nothing was removed: the backup {created.manifest.id} lacks {missing}, which would go.",
+            hint="a dump of that elsewhere, then owctl clean without --backup",
+            details=[each["why"] for each in lacks],
+        )
     console.info(f"Backup created and read back: {created.path}")
     return created.path
+
+
+def _missing(lacks: "Iterable[Mapping[str, str]]") -> str:
+    """Return what a backup lacks of what is on this engine; what is elsewhere is not removed."""
+    return ", ".join(each["name"] for each in lacks if each["kind"] != "external")
 
 
 # -- ``owctl clean``: list what is there of the project, ask, and remove it.

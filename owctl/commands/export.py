@@ -131,7 +131,7 @@ def _open(
         return open_container(context.engine, from_container)
     from owctl.migrate.export.postgres import PostgresOrigin, find_postgres
 
-    return PostgresOrigin(context.engine, find_postgres(context.engine, context.stack))
+    return PostgresOrigin(find_postgres(context.engine, context.stack))
 
 
 def _list(context: Context, origin: "Origin", *, as_json: bool) -> None:

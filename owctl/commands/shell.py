@@ -197,8 +197,12 @@ def _run(
     from owctl.compose.services import resolve_services
     from owctl.engine.execution import open_exec
     from owctl.engine.terminal import CommandNotStarted, attach, window_size
+    from owctl.postgres.place import database_of
 
-    (service,) = resolve_services(context.stack, [name])
+    place = database_of(context.stack)
+    is_database = name == "db" and name not in context.stack.services
+    named = place.name if place is not None and is_database else name
+    (service,) = resolve_services(context.stack, [named])
     container = _container(context, service, index)
     # As for other programs, `--` may stand between owctl's words and the command's.
     argv = command[1:] if command[:1] == ("--",) else command
@@ -207,6 +211,8 @@ def _run(
     typed = stdin is not None and os.isatty(stdin)
     terminal = typed and not how.no_tty and sys.stdout.isatty()
     program, environment = _program(service, container, typed=typed)
+    if "PGDATABASE" in environment:
+        environment |= _application_database(context, service)
     if terminal:
         environment["TERM"] = context.environ.get("TERM", "xterm")
     try:
@@ -264,6 +270,18 @@ def _container(context: Context, service: "Service", index: int | None) -> "Cont
     with contextlib.redirect_stdout(sys.stderr):
         click.get_current_context().invoke(start, services=(service.name,))
     return running_container(context.engine, context.stack.project, service.name, index)
+
+
+def _application_database(context: Context, service: "Service") -> dict[str, str]:
+    """Return the variable of the application's database, where it is one of this service's."""
+    from owctl.engine.containers import list_containers
+    from owctl.postgres.place import database_of
+
+    stack = context.stack
+    place = database_of(stack, list_containers(context.engine, stack.project))
+    if place is None or place.name != service.name or place.database is None:
+        return {}
+    return {"PGDATABASE": place.database}
 
 
 def _program(

@@ -374,22 +374,32 @@ def _stack(
         granted = {k: v for k, v in defined.items() if k in used(specs, kind)}
         document[kind] = granted
         scope.files |= {Path(v["file"]): None for v in granted.values() if v.get("file")}
+    resolved = {
+        key: resolve.service(
+            key,
+            spec,
+            specs if key in active else checked.services,
+            checked.probes[key],
+            checked.files,
+            scope.variables,
+        )
+        for key, spec in checked.services.items()
+    }
+    others = used(checked.services, "volumes") - volumes.keys()
     return Stack(
         project=name,
         working_dir=settings.project_dir,
         config_files=settings.compose_files,
         environment_files=settings.environment_files,
-        services={
-            key: resolve.service(
-                key, spec, specs, checked.probes[key], checked.files, scope.variables
-            )
-            for key, spec in specs.items()
-        },
+        services={key: resolved[key] for key in specs},
         networks={key: resolve.network(key, spec) for key, spec in networks.items()},
         volumes={key: resolve.volume(key, spec) for key, spec in volumes.items()},
         warnings=tuple(scope.warnings),
         named_files=tuple(scope.files),
-        inactive_services=frozenset(checked.services) - active,
+        inactive_services={key: each for key, each in resolved.items() if key not in active},
+        inactive_volumes={
+            key: resolve.volume(key, spec) for key, spec in checked.volumes.items() if key in others
+        },
         spec={k: v for k, v in document.items() if v} | extensions,
     )
 

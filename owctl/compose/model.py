@@ -5,7 +5,7 @@ are bytes, list and map forms have become one form.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -278,8 +278,8 @@ class Volume:
 class Stack:
     """Everything the compose files of one project describe.
 
-    ``services`` holds the services whose profiles are active, in file order; ``inactive_services``
-    are the names of the others. ``warnings`` are for the user (an unset variable, an obsolete
+    ``services`` holds the services whose profiles are active, in file order, ``volumes`` what they
+    mount; ``inactive_services`` and ``inactive_volumes`` are the others. ``warnings`` are for the user (an unset variable, an obsolete
     key). ``named_files`` are those that ``env_file``, secrets and configs name. ``spec`` is the
     merged, interpolated document.
     """
@@ -293,8 +293,21 @@ class Stack:
     volumes: Mapping[str, Volume]
     warnings: tuple[str, ...] = ()
     named_files: tuple[Path, ...] = ()
-    inactive_services: frozenset[str] = frozenset()
+    inactive_services: Mapping[str, Service] = field(default_factory=dict)
+    inactive_volumes: Mapping[str, Volume] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def with_inactive(self) -> "Stack":
+        """Return the stack as it is with every profile active: the services of others come last."""
+        if not self.inactive_services:
+            return self
+        return replace(
+            self,
+            services={**self.services, **self.inactive_services},
+            volumes={**self.volumes, **self.inactive_volumes},
+            inactive_services={},
+            inactive_volumes={},
+        )
 
     def depends(self, dependant: str, dependency: str) -> bool:
         """Return whether a service names another in its ``depends_on``."""

@@ -42,7 +42,7 @@ def service(
 ) -> Service:
     """Return the service that ``spec`` describes.
 
-    Dependencies are on ``active`` services alone. ``files`` holds the specs of the files' "secrets" and "configs", ``variables`` their values.
+    Dependencies on others than ``active`` are left out. ``files`` holds the specs of the files' "secrets" and "configs", ``variables`` their values.
     """
     fields: dict[str, Any] = {key: spec[key] for key in _PLAIN if key in spec}
     fields |= {key: tuple(spec[key]) for key in _LISTS if key in spec}
@@ -136,10 +136,14 @@ def _mounts(spec: Spec) -> tuple[Mount, ...]:
 
 
 def _granted(spec: Spec, files: Mapping[str, Spec]) -> Iterator[tuple[str, str, Spec, Spec]]:
-    """Yield section, target, grant and definition of each secret and config."""
+    """Yield section, target, grant and definition of each secret and config.
+
+    A service of an inactive profile may name what no file defines.
+    """
     for section in SECTIONS:
         for grant in spec.get(section, ()):
-            yield section, target_of(section, grant), grant, files[section][grant["source"]]
+            if grant["source"] in files[section]:
+                yield section, target_of(section, grant), grant, files[section][grant["source"]]
 
 
 def _file_mounts(spec: Spec, files: Mapping[str, Spec]) -> Iterator[Mount]:

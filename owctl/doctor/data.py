@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from owctl.compose.services import choose_probe
 from owctl.doctor.finding import Finding, Situation
 from owctl.health.parallel import at_once
-from owctl.postgres.place import credentials_of, database_of
+from owctl.postgres.place import DatabasePlace, Elsewhere, find_place
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -27,14 +27,13 @@ _FIND = (
     "-maxdepth", "2", "-type", "f", "-size", "+0", "(", "-name", "*.db", "-o", "-name", "*.sqlite*",
     ")", "!", "-name", "*-wal", "!", "-name", "*-shm", "!", "-name", "*-journal",
 )  # fmt: skip
-# Tables that do not exist give no line; enormous ones are not counted to their end.
-_COUNT_ROWS = """
-SELECT to_regclass('public."{0}"') IS NOT NULL AS known \\gset
-\\if :known
-SELECT '{0}=' || count(*) FROM (SELECT FROM public."{0}" LIMIT 100000) AS found;
-\\endif
+# In whatever schema the application's role keeps them; enormous ones are not counted to their end.
+_COUNT = r"""
+SELECT format('SELECT %L || count(*) FROM (SELECT FROM %I.%I LIMIT 100000) AS found',
+  c.relname || '=', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relname IN ('user', 'chat') AND n.nspname !~ '^pg_' \gexec
 """
-_COUNT = "".join(_COUNT_ROWS.format(table) for table in ("user", "chat"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,18 @@ class SqliteFile:
 
 def check_data(situation: Situation) -> tuple[Finding, ...]:
     """Say which database holds the application's data. Raises the engine's errors."""
+    place = find_place(situation.stack, situation.containers)
+    if isinstance(place, Elsewhere):
+        return (
+            Finding(
+                "data",
+                "warning",
+                f"the database is outside of this stack, at {place.host} (DATABASE_URL of "
+                f"{place.backend}): no backup of owctl has it",
+                "back it up where it is, such as by pg_dump there",
+                subject=place.backend,
+            ),
+        )
     files: list[SqliteFile] = []
     rows: dict[str, int] | None = None
 
@@ -101,22 +112,26 @@ def _counts(rows: dict[str, int] | None) -> str:
 
 def _application_rows(situation: Situation) -> dict[str, int] | None:
     """Return the rows of the application's tables, None where they cannot be counted."""
-    from owctl.postgres.psql import Server
+    from owctl.postgres.place import server_in
 
-    place = database_of(situation.stack)
-    if place is None:
+    place = find_place(situation.stack, situation.containers)
+    if not isinstance(place, DatabasePlace):
         return {}
     running = next((c for c in situation.of(place.name) if c.is_running), None)
-    credentials = credentials_of(running.environment) if running else None
-    if running is None or credentials is None or not credentials.password:
+    if running is None:
         return None
-    limits = {"PGCONNECT_TIMEOUT": "3", "PGOPTIONS": "-c statement_timeout=1500"}
-    server = Server(situation.engine, running, {**credentials.variables, **limits})
+    server = server_in(situation.engine, running, place.database)
+    server = server.with_variables(
+        PGCONNECT_TIMEOUT="3", PGOPTIONS="-c statement_timeout=1500 -c search_path="
+    )
     answer = server.run(_COUNT, timeout_seconds=_SECONDS)
     if answer.exit_code:
         return None
-    pairs = (line.split("=") for line in answer.stdout.decode().split())
-    return {name: int(count) for name, count in pairs}
+    found = {"user": 0, "chat": 0}
+    for line in answer.stdout.decode().split():
+        name, _, count = line.partition("=")
+        found[name] += int(count)
+    return found
 
 
 def _sqlite_files(situation: Situation) -> list[SqliteFile]:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
-from owctl.engine.containers import list_containers
+from owctl.engine.containers import Usage, list_containers, list_usage
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_stop, run
 from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
-from owctl.postgres.place import database_of, find_server, require_database
+from owctl.postgres.place import DatabasePlace, database_of, find_server, require_database
 from owctl.postgres.psql import Server
 from owctl.progress import Receiver
 
@@ -19,7 +19,10 @@ _AT_WORK = ("running", "restarting", "paused")
 
 
 class Services:
-    """The stack's services; ``timeout_seconds`` is for each until it answers."""
+    """The stack's services, those of inactive profiles too as far as they have containers.
+
+    ``timeout_seconds`` is for each until it answers.
+    """
 
     def __init__(
         self,
@@ -36,26 +39,68 @@ class Services:
     @property
     def database(self) -> str | None:
         """The name of the PostgreSQL service, None for a stack without one."""
-        place = database_of(self.stack)
+        place = self.place
         return place.name if place is not None else None
+
+    @property
+    def place(self) -> DatabasePlace | None:
+        """The application's database, None for a stack without one."""
+        return database_of(self.stack, list_containers(self.engine, self.stack.project))
+
+    def require_place(self) -> DatabasePlace:
+        """Return the application's database; raises OwctlError for a stack without one."""
+        return require_database(
+            self.stack,
+            "to restore the database into",
+            hint="owctl restore BACKUP --only files",
+            containers=list_containers(self.engine, self.stack.project),
+        )
 
     def of_kind(self, kind: str) -> tuple[str, ...]:
         """Return the services that are asked by a probe of that kind."""
-        services = self.stack.services.items()
+        services = self.stack.with_inactive().services.items()
         return tuple(name for name, each in services if choose_probe(each).type == kind)
 
     def running(self) -> tuple[str, ...]:
         """Return the names of the services that run, in the order of the files."""
         containers = list_containers(self.engine, self.stack.project)
         at_work = {each.service for each in containers if each.state in _AT_WORK}
-        return tuple(name for name in self.stack.services if name in at_work)
+        return tuple(name for name in self.stack.with_inactive().services if name in at_work)
 
-    def undisturbed(self, parts: Collection[str]) -> set[str]:
-        """Return the services that go on running while these parts of the data are swapped."""
+    def undisturbed(self, parts: Collection[str], volumes: Collection[str] = ()) -> set[str]:
+        """Return the services that go on running while these parts of the data are swapped.
+
+        ``volumes`` are the names of those that are swapped: who mounts one does not go on.
+        """
         if not {"db", "files", "redis"} & set(parts):
-            return set(self.stack.services)
+            return set(self.stack.with_inactive().services)
         keep = {self.database} if self.database is not None else set()
-        return keep if "redis" in parts else {*keep, *self.of_kind("redis")}
+        keep = keep if "redis" in parts else {*keep, *self.of_kind("redis")}
+        return keep - {each.service for each in self._users(volumes)}
+
+    def others_at_work(self, volumes: Collection[str]) -> list[Usage]:
+        """Return the running containers that mount a volume and belong to no service of the files.
+
+        Those of this project have its name as their ``project``.
+        """
+        known = self.stack.with_inactive().services
+        return [
+            each
+            for each in self._users(volumes)
+            if each.project != self.stack.project or each.is_oneoff or each.service not in known
+        ]
+
+    def _users(self, volumes: Collection[str]) -> list[Usage]:
+        wanted = set(volumes)
+        found = list_usage(self.engine) if wanted else []
+        return [each for each in found if each.needs_stop and wanted & set(each.volumes)]
+
+    def _present(self) -> Stack:
+        """Return the stack with those services of inactive profiles that have a container."""
+        there = {each.service for each in list_containers(self.engine, self.stack.project)}
+        whole, active = self.stack.with_inactive(), self.stack.services
+        services = {n: each for n, each in whole.services.items() if n in active or n in there}
+        return replace(whole, services=services)
 
     def have_containers(self) -> bool:
         """Return whether the stack has any container, running or not."""
@@ -67,7 +112,7 @@ class Services:
         One that the engine starts again by itself after a restart of its own is removed.
         """
         names = [name for name in self.running() if name not in keep]
-        prepared = prepare_stop(self.engine, self.stack, names)
+        prepared = prepare_stop(self.engine, self._present(), names)
         always = {c.id for c in prepared.observed.containers if c.restart_policy == "always"}
         at_work = {c.id for c in prepared.observed.containers if c.state in _AT_WORK}
         wanted = {"stop": at_work, "remove": always}
@@ -83,16 +128,18 @@ class Services:
         """
         if not names:
             return
-        observed = observe(self.engine, self.stack)
+        stack = self._present()
+        observed = observe(self.engine, stack)
         scale = Scale({name: len(observed.of(name)) or 1 for name in names})
         options = StartOptions(scale=scale)
-        ordered = [name for name in self.stack.services if name in names]
-        plan = plan_start(self.stack, observed, ordered, options, lambda *_: ())
+        ordered = [name for name in stack.services if name in names]
+        plan = plan_start(stack, observed, ordered, options, lambda *_: ())
         self._run(Prepared(plan, observed))
 
     def remove_all(self) -> None:
         """Remove every container and network of the stack: as it was before its first start."""
-        self._run(prepare_stop(self.engine, self.stack, list(self.stack.services)))
+        stack = self._present()
+        self._run(prepare_stop(self.engine, stack, list(stack.services)))
 
     def server(self) -> Server:
         """Return the running PostgreSQL; raises OwctlError if it does not run."""
@@ -104,8 +151,7 @@ class Services:
 
     def start_database(self) -> Server:
         """Return PostgreSQL, which is started if it does not run; raises OwctlError."""
-        hint = "owctl restore BACKUP --only files"
-        name = require_database(self.stack, "to restore the database into", hint=hint).name
+        name = self.require_place().name
         if name not in self.running():
             self.start([name])
         return self.server()
@@ -118,4 +164,5 @@ class Services:
             self.stop(keep=running)
 
     def _run(self, prepared: Prepared) -> None:
-        run(self.engine, self.stack, prepared, self.receive, timeout_seconds=self.timeout_seconds)
+        stack = self.stack.with_inactive()
+        run(self.engine, stack, prepared, self.receive, timeout_seconds=self.timeout_seconds)

@@ -16,10 +16,30 @@ SELECT current_setting('server_version'), current_setting('server_version_num'),
   pg_database_size(oid)
 FROM pg_database WHERE datname = current_database()
 """
+# Who owns what, and who may do what with it; the server's first role is nowhere on record.
+_ROLES = r"""
+SELECT rolname FROM pg_roles r WHERE rolname !~ '^pg_' AND (oid = 10 OR rolname = current_user
+  OR EXISTS (SELECT FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
+    WHERE d.datname = current_database() AND s.refclassid = 'pg_authid'::regclass
+      AND s.refobjid = r.oid)) ORDER BY 1
+"""
+# What a restore keeps or stages is no data of anybody's own.
+_OTHERS = r"""
+SELECT datname FROM pg_database
+WHERE datallowconn AND NOT datistemplate AND datname <> current_database()
+  AND datname !~ '^ow_(restore|before)_' ORDER BY 1
+"""
+_COUNT_TABLES = """
+SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND NOT EXISTS (SELECT FROM pg_depend d
+    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e');
+"""
 _FILE_PATHS = """
-SELECT n.nspname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+SELECT format('%I.%I', n.nspname, c.relname)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = 'file' AND c.relkind = 'r' AND a.attname = 'path' AND n.nspname = 'public'
+WHERE c.relname = 'file' AND c.relkind = 'r' AND a.attname = 'path' AND n.nspname !~ '^pg_'
 """
 
 
@@ -46,6 +66,7 @@ class DatabaseSnapshot:
         self._session = SnapshotSession(server)
         try:
             row = self._session.ask(_ABOUT)[0]
+            roles = [role for (role,) in self._session.ask(_ROLES)]
             self.tables = self._session.tables()
         except BaseException:
             self._session.close()
@@ -57,6 +78,7 @@ class DatabaseSnapshot:
             "user": row[3],
             "encoding": row[4],
             "collation": row[5],
+            "roles": roles,
         }
         self.size_bytes = int(row[6])
 
@@ -83,13 +105,19 @@ class DatabaseSnapshot:
         """Return how many rows each table has, by ``schema.table``; to be called after a dump."""
         return {t.key: count for t, count in self._session.counted(self.tables).items()}
 
+    def others(self) -> Iterator[tuple[str, int]]:
+        """Yield the server's other databases that hold tables, and how many; raises OwctlError."""
+        for (name,) in self._session.ask(_OTHERS):
+            ((tables,),) = self.server.ask(_COUNT_TABLES, database=name)
+            if int(tables):
+                yield name, int(tables)
+
     def file_paths(self) -> Iterator[str]:
         """Yield the paths of the uploaded files that the database names."""
-        if not self._session.ask(_FILE_PATHS):
-            return
-        self._session.send("COPY (SELECT path FROM public.file WHERE path <> '') TO STDOUT;")
-        for row in self._session.answer():
-            yield row[0]
+        for (table,) in self._session.ask(_FILE_PATHS):
+            self._session.send(f"COPY (SELECT path FROM {table} WHERE path <> '') TO STDOUT;")  # noqa: S608  # quoted by the server
+            for row in self._session.answer():
+                yield row[0]
 
     def _dump_failed(self, code: int, complaints: bytes) -> OwctlError:
         name = self.server.container.name

@@ -68,7 +68,7 @@ def _is_preamble(line: bytes) -> bool:
 # says that it is complete.
 
 
-Form = Literal["custom", "plain", "database"]
+Form = Literal["custom", "owned", "plain", "database"]
 _PIECE_BYTES = 1 << 18
 _REPORT_BYTES = 8 * 1024 * 1024
 _COMPLAINT_BYTES = 8192
@@ -83,6 +83,8 @@ _ARGUMENTS: Mapping[Form, tuple[str, ...]] = {
         "--no-acl",
         "--no-password",
     ),
+    # Objects belong to who owned them, and may be used by who could: those roles are there.
+    "owned": ("pg_restore", "--single-transaction", "--exit-on-error", "--no-password"),
     # The database itself is in it, and who owns what: for a server with the same roles.
     "database": (
         "pg_restore",

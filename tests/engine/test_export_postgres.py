@@ -22,6 +22,7 @@ from owctl.engine.containers import inspect_container
 from owctl.engine.execution import open_exec
 from owctl.migrate.export.form import choose, export_to
 from owctl.migrate.export.postgres import PostgresOrigin
+from owctl.postgres.place import server_in
 from tests.migrate_sources.builder import ADMIN, Builder
 
 pytestmark = pytest.mark.engine
@@ -151,7 +152,7 @@ def test_the_list_and_what_is_not_in_it(stack: Project) -> None:
 def test_all_tables_are_of_one_moment(engine: Engine, stack: Project) -> None:
     container = inspect_container(engine, stack.containers["postgres"])
     assert container is not None
-    with PostgresOrigin(engine, container) as origin:
+    with PostgresOrigin(server_in(engine, container)) as origin:
         stack.sql("INSERT INTO auth VALUES ('2'); INSERT INTO config VALUES (2);")
         try:
             for form, extra in (("csv", 1), ("jsonl", 0)):

@@ -1,5 +1,6 @@
 """doctor's look at the backups: how old is the newest good one, and is that too old?"""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_only_whole_verified_backups_of_the_project_count(tmp_path: Path):
 def test_without_a_schedule_an_old_backup_is_fine(stack: Stack):
     name = make_backup(stack.working_dir / "backups", timedelta(days=400))
     assert judge(stack) == ("ok", f"{name} is verified, 400 days old")
+
+
+def test_a_backup_that_lacks_something_is_named(stack: Stack):
+    parent = stack.working_dir / "backups"
+    name = make_backup(parent, timedelta(days=1))
+    path = parent / name / "manifest.json"
+    document = json.loads(path.read_text())
+    document["stack"]["lacks"] = [{"kind": "database", "name": "further", "why": "it is another"}]
+    path.write_text(json.dumps(document))
+    write_record(parent / name, verified_now("ok"))
+    assert judge(stack) == ("warning", f"{name} is verified, 24 hours old, but lacks further")
 
 
 def test_a_schedule_is_kept_or_late(stack: Stack):

@@ -66,6 +66,19 @@ def test_the_newest_is_on_top_and_broken_ones_are_shown(folder, capsys):
     assert f"{empty.name} is broken: " in why
 
 
+def test_what_lacks_something_is_not_called_all(folder, capsys):
+    made = make_backup(folder / "backups", days_ago(1), verified=False)
+    path = made / "manifest.json"
+    manifest = json.loads(path.read_text())
+    why = "The database further of postgres (3 tables) is not in the backup."
+    manifest["stack"]["lacks"] = [{"kind": "database", "name": "further", "why": why}]
+    path.write_text(json.dumps(manifest))
+    assert run(["backup", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  not all " in lines[1]
+    assert f"{made.name} is not all: {why}" in " ".join(lines[2:])
+
+
 def test_the_table_fits_into_80_columns(folder, capsys):
     made = make_backup(folder / "backups", days_ago(300), parts=("db", "files", "config"))
     catalogue.write_record(made, catalogue.now("ok", drill=True))

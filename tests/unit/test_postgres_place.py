@@ -4,17 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from owctl.compose.model import Attachment, Probe, Service
+from owctl.compose.model import Attachment, Port, Probe, Service
 from owctl.errors import OwctlError
 from owctl.postgres.place import (
     Credentials,
+    Elsewhere,
     address_of,
     backend_of,
     credentials_of,
     database_of,
+    find_place,
     require_database,
 )
-from tests.unit.test_lifecycle_plan import service, stack
+from tests.unit.test_lifecycle_plan import container, service, stack
 
 
 def postgres(name: str, **changes: object) -> Service:
@@ -54,7 +56,7 @@ FIRST, SECOND = postgres("first"), postgres("second")
             id="a password that should have been quoted",
         ),
         pytest.param(
-            (FIRST, SECOND, backend(URL.format("db.example.org"))), "first", id="another machine"
+            (FIRST, SECOND, backend(URL.format("db.example.org"))), None, id="another machine"
         ),
         pytest.param((backend(URL.format("db.example.org")),), None, id="on another machine alone"),
         pytest.param((FIRST, SECOND, backend("sqlite:////data/second")), "first", id="SQLite"),
@@ -80,6 +82,72 @@ FIRST, SECOND = postgres("first"), postgres("second")
             (FIRST, SECOND, service("pgbouncer"), backend(URL.format("pgbouncer"))),
             "first",
             id="a pooler before it is no database",
+        ),
+        pytest.param(
+            (FIRST, SECOND, service("pool", "second"), backend(URL.format("pool"))),
+            "second",
+            id="the one that the pooler waits for",
+        ),
+        pytest.param(
+            (
+                FIRST,
+                SECOND,
+                service("pool", environment={"DB_HOST": "second"}),
+                backend(URL.format("pool")),
+            ),
+            "second",
+            id="the one that the pooler is told",
+        ),
+        pytest.param(
+            (
+                FIRST,
+                service("pool", environment={"DATABASE_URL": URL.format("a.example.org")}),
+                backend(URL.format("pool")),
+            ),
+            None,
+            id="a pooler before another machine",
+        ),
+        pytest.param(
+            (FIRST, SECOND, backend(URL.format("proj-second-1"))), "second", id="a replica"
+        ),
+        pytest.param(
+            (FIRST, SECOND, backend(URL.format("SECOND.proj_net."))),
+            "second",
+            id="with its network",
+        ),
+        pytest.param(
+            (FIRST, SECOND, backend("postgresql:///x?host=second")), "second", id="in the query"
+        ),
+        pytest.param(
+            (FIRST, SECOND, backend("postgres://u:a%40b@second,first/x")), "second", id="several"
+        ),
+        pytest.param(
+            (FIRST, SECOND, backend("postgres://u@localhost/x", network_mode="service:second")),
+            "second",
+            id="in the same network",
+        ),
+        pytest.param(
+            (
+                FIRST,
+                replace(SECOND, ports=(Port(5432, "5433"),)),
+                backend("postgres://u@localhost:5433/x", network_mode="host"),
+            ),
+            "second",
+            id="published",
+        ),
+        pytest.param(
+            (FIRST, backend("postgres://u@localhost/x", network_mode="host")),
+            None,
+            id="of the host itself",
+        ),
+        pytest.param(
+            (
+                FIRST,
+                service("vectors", environment={"POSTGRES_PASSWORD": "x"}),
+                backend(URL.format("vectors")),
+            ),
+            "vectors",
+            id="of an image that is not known",
         ),
         pytest.param(
             (
@@ -117,6 +185,55 @@ def test_what_the_files_give_the_database_is_how_one_signs_in() -> None:
     assert found is not None
     assert found.credentials == Credentials("web", "web", "s3")
     assert "s3" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "login"),
+    [
+        ("postgresql://app:s%2Fe%40c@db:5432/app%20db", Credentials("app", "app db", "s/e@c")),
+        ("postgres://app@db", Credentials("app", "app", "")),
+        ("postgresql+asyncpg://app:p@db/x?ssl=require", Credentials("app", "x", "p")),
+        ("postgresql://db/x?user=u&password=p%26q", Credentials("u", "x", "p&q")),
+        ("postgresql://db", Credentials("", "")),
+    ],
+)
+def test_whose_view_of_which_database_the_applications_is(url: str, login: Credentials) -> None:
+    found = database_of(stack(postgres("db"), backend(url)))
+    assert found is not None
+    assert (found.login, found.database) == (login, login.database or None)
+
+
+def test_what_the_backend_runs_with_is_the_applications_database_now() -> None:
+    declared = stack(FIRST, SECOND, backend(URL.format("first")))
+    running, ended = container("rust-backend"), container("rust-backend", number=2, state="exited")
+    running = replace(running, environment={"DATABASE_URL": "postgres://old@second/before"})
+    ended = replace(ended, environment={"DATABASE_URL": URL.format("first")})
+    found = database_of(declared, [ended, running])
+    assert found is not None
+    assert (found.name, found.database) == ("second", "before")
+
+
+def test_a_database_outside_of_the_stack_is_named() -> None:
+    files = stack(FIRST, backend(URL.format("db.example.org")))
+    assert find_place(files) == Elsewhere("db.example.org", "rust-backend")
+    with pytest.raises(OwctlError) as caught:
+        require_database(files, "to back up", hint="owctl config")
+    assert caught.value.message == (
+        "There is no database here to back up: DATABASE_URL of rust-backend names db.example.org, "
+        "which is no service of this stack."
+    )
+
+
+def test_a_database_of_an_inactive_profile_is_there_and_its_profile_is_named() -> None:
+    inactive = replace(FIRST, spec={"profiles": ["db"]})
+    files = replace(stack(backend(URL.format("first"))), inactive_services={"first": inactive})
+    assert database_of(files) is None
+    found = database_of(files.with_inactive())
+    assert found is not None
+    assert found.name == "first"
+    with pytest.raises(OwctlError) as caught:
+        require_database(files, "to back up", hint="owctl config")
+    assert "--profile db" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

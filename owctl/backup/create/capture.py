@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from owctl import __version__
-from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
+from owctl.backup.create.interlude import (
+    Interlude,
+    check_something_exists,
+    require_dump,
+    wake_database,
+    writers,
+)
 from owctl.backup.create.origin import describe_services, store_configuration
 from owctl.backup.create.redis import write_out
 from owctl.backup.create.volumes import NamedFiles, archive_volume, copy_sqlite, reachable
@@ -21,6 +27,7 @@ from owctl.backup.publish import PartialBackup
 from owctl.backup.verify import BackgroundVerifier, NoVerifier, dump_head
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
+from owctl.engine.containers import list_usage
 from owctl.engine.execution import run
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.dump import DatabaseSnapshot
@@ -120,8 +127,10 @@ class Capture:
         self.receive = receive
         self.encryption = request.encryption
         self.identities = (self.encryption.read_back,) if self.encryption is not None else ()
+        self.parts = request.parts
         self.members: list[Member] = []
         self.warnings: list[str] = []
+        self.lacks: list[dict[str, str]] = []
         self.started = time.monotonic()
         self.created_at = datetime.now(UTC)
         self.interlude = Interlude(engine, stack, receive)
@@ -147,9 +156,22 @@ class Capture:
     def _inventory(self) -> Inventory:
         """Look at what there is, and start what is needed of it."""
         inventory = take_inventory(self.engine, self.stack)
-        if self.request.parts != {"config"}:
+        self.parts = inventory.captured(self.parts)
+        if self.parts != self.request.parts and inventory.elsewhere is not None:
+            host, backend = inventory.elsewhere.host, inventory.elsewhere.backend
+            self._lack(
+                "external",
+                host,
+                f"The application's database is not in the backup: it is on {host}, outside of this "
+                f"stack (DATABASE_URL of {backend}). Back it up there.",
+            )
+        if self.parts != {"config"}:
             check_something_exists(self.engine, self.stack, inventory)
-        if "db" in self.request.parts and wake_database(self.engine, inventory, self.interlude):
+        if "db" not in self.parts:
+            return inventory
+        if (other := require_dump(self.stack, inventory)) is not None:
+            self._warn(other)
+        if wake_database(self.engine, inventory, self.interlude):
             inventory = take_inventory(self.engine, self.stack)
             # One whose port cannot be reached from here counts as ready as soon as it runs.
             wait_for_answer(find_server(self.engine, self.stack))
@@ -170,11 +192,11 @@ class Capture:
             return database
         # The snapshot that counts is taken when nobody writes any more.
         opened.close()
-        self.interlude.quiesce(writers(self.stack, inventory, self.request.parts))
+        self.interlude.quiesce(writers(self.stack, inventory, self.parts))
         return self._open_database(opened)
 
     def _open_database(self, opened: ExitStack) -> DatabaseSnapshot | None:
-        if "db" not in self.request.parts:
+        if "db" not in self.parts:
             return None
         return opened.enter_context(DatabaseSnapshot(find_server(self.engine, self.stack)))
 
@@ -184,7 +206,7 @@ class Capture:
         return BackgroundVerifier(self.folder, self.receive, self.identities)
 
     def _files_bytes(self, inventory: Inventory) -> int:
-        sources = inventory.volumes_of(self.request.parts)
+        sources = inventory.volumes_of(self.parts)
         return sum(self.engine.map(lambda source: volume_bytes(self.engine, source), sources))
 
     def _database(self, database: DatabaseSnapshot, verifier: Verifier) -> None:
@@ -192,6 +214,13 @@ class Capture:
             self._warn(
                 f"PostgreSQL's database {database.about['database']} has no tables of Open WebUI "
                 f"({len(database.tables)} tables in all): the application keeps its data elsewhere."
+            )
+        for name, tables in database.others():
+            self._lack(
+                "database",
+                name,
+                f"The database {name} of {database.server.container.service} ({tables} tables), "
+                "which the application does not use, is not in the backup.",
             )
         progress = self._progress(MEMBER_NAME)
         member = store_dump(database, self.folder, progress, self.encryption)
@@ -204,10 +233,13 @@ class Capture:
     def _volumes(
         self, inventory: Inventory, database: DatabaseSnapshot | None, verifier: Verifier
     ) -> None:
-        with_files = "files" in self.request.parts
+        with_files = "files" in self.parts
         paths = database.file_paths() if database is not None and with_files else ()
         named_files = NamedFiles(inventory, paths)
-        for source in inventory.volumes_of(self.request.parts):
+        for source in inventory.volumes_of(self.parts):
+            if source.postgres and self._is_at_work(source.name):
+                self._lack_cluster(source)
+                continue
             if source.redis is not None:
                 write_out(self.engine, source.redis)
             self._volume(inventory, source, named_files, verifier)
@@ -217,7 +249,7 @@ class Capture:
             self._warn(f"{path}, which {service} writes to, is not in the backup: no volume.")
 
     def _configuration(self, verifier: Verifier) -> None:
-        if "config" in self.request.parts:
+        if "config" in self.parts:
             for member in store_configuration(self.stack, self.folder, self._warn, self.encryption):
                 self._done(member, verifier)
 
@@ -239,6 +271,11 @@ class Capture:
                 self._progress(name),
                 self.encryption,
             )
+            if (source.postgres or archived.servers) and self._is_at_work(source.name):
+                (self.folder / archived.member.name).unlink()
+                self.receive(Event(archived.member.name, "done", "left out", "member"))
+                self._lack_cluster(source)
+                return
             self._done(archived.member, verifier)
             for path in archived.sqlite_files:
                 self._sqlite(place, path, source, verifier)
@@ -263,6 +300,24 @@ class Capture:
                 f"{where} holds Open WebUI's data ({users} users): the application runs on SQLite. "
                 f"A consistent, checked copy is in {copy.member.name}."
             )
+
+    def _is_at_work(self, volume: str) -> bool:
+        """Return whether any container of the engine is at work on a volume now."""
+        return any(volume in each.volumes and each.needs_stop for each in list_usage(self.engine))
+
+    def _lack_cluster(self, source: VolumeSource) -> None:
+        whose = f"another PostgreSQL, {source.postgres}" if source.postgres else "a PostgreSQL"
+        self._lack(
+            "volume",
+            source.key,
+            f"The volume {source.name} is not in the backup: it holds the data of {whose}, which "
+            "runs on it. owctl backup --quiesce stops that meanwhile, and copies it.",
+        )
+
+    def _lack(self, kind: str, name: str, why: str) -> None:
+        """Write down that a backup of everything would have something that this one has not."""
+        self.lacks.append({"kind": kind, "name": name, "why": why})
+        self._warn(why)
 
     def _progress(self, member_name: str) -> Callable[[int], None]:
         name = stored_name(member_name, self.encryption)
@@ -301,8 +356,9 @@ class Capture:
             services=describe_services(self.engine, self.stack, inventory),
             stack={
                 "working_dir": str(self.stack.working_dir),
-                "parts": [part for part in PARTS if part in self.request.parts],
+                "parts": [part for part in PARTS if part in self.parts],
                 "quiesced": list(self.interlude.quiesced),
+                "lacks": self.lacks,
             },
             warnings=tuple(self.warnings),
             encryption=self.encryption.to_json() if self.encryption is not None else None,

@@ -20,6 +20,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers
 from owctl.engine.volumes import inspect_volume
 from owctl.errors import Interrupted, OwctlError
+from owctl.postgres.place import DatabasePlace, find_place, require_database
 from owctl.progress import Event, Receiver, warning
 
 # -- Which containers write to what a backup captures, and so stand still with ``--quiesce``.
@@ -77,7 +78,8 @@ class Interlude:
 
     def __init__(self, engine: Engine, stack: Stack, receive: Receiver) -> None:
         self.engine = engine
-        self.stack = stack
+        # What was started with another profile is stopped and started as well.
+        self.stack = stack.with_inactive()
         self.receive = receive
         self.failures: list[OwctlError] = []
         self.downtime_seconds: float | None = None
@@ -244,6 +246,26 @@ def dormant_database(engine: Engine, inventory: Inventory) -> Container | str | 
         return next((each for each in containers if each.state in _CAN_BE_STARTED), None)
     _check_data(engine, service, inventory)
     return service
+
+
+def require_dump(stack: Stack, inventory: Inventory) -> str | None:
+    """Raise OwctlError where there is no database that could be dumped, and say which it is.
+
+    Returns what is to be said where the files name another one than the application uses now.
+    """
+    hint = "owctl backup --only files,redis,config"
+    used = require_database(stack, "to back up", hint=hint, containers=inventory.containers)
+    named = find_place(stack)
+    if isinstance(named, DatabasePlace) and _identity(named) == _identity(used):
+        return None
+    return (
+        f"The backend runs with another DATABASE_URL than the files give it: the backup has the "
+        f"database {_identity(used)[1]} of {used.name}, which it uses now."
+    )
+
+
+def _identity(place: DatabasePlace) -> tuple[str, str]:
+    return place.name, place.database or place.credentials.database
 
 
 def wake_database(engine: Engine, inventory: Inventory, interlude: Interlude) -> bool:

@@ -240,6 +240,7 @@ def heal(engine: Engine, stack: Stack, receive: Receiver = ignore) -> tuple[str,
     `owctl start`. Raises OwctlError where the record cannot be read or removed, or the engine does
     not answer; the record stays then.
     """
+    stack = stack.with_inactive()
     record = read_record(stack.working_dir)
     if record is None or (record.project, record.engine_id) != (stack.project, engine.engine_id):
         return ()

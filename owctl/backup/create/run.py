@@ -1,6 +1,7 @@
 """Makes a backup, or says beforehand what it would hold."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,12 @@ from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import FOLDER_NAME
 from owctl.backup.create.capture import BackupRequest, Capture, CreatedBackup
-from owctl.backup.create.interlude import check_something_exists, dormant_database, writers
+from owctl.backup.create.interlude import (
+    check_something_exists,
+    dormant_database,
+    require_dump,
+    writers,
+)
 from owctl.backup.create.origin import configuration_files
 from owctl.backup.create.volumes import remove_helpers
 from owctl.backup.inventory import Inventory, take_inventory
@@ -28,6 +34,7 @@ def foresee(engine: Engine, stack: Stack, request: BackupRequest) -> list[str]:
     Raises OwctlError for what can be seen to fail.
     """
     inventory = take_inventory(engine, stack)
+    request = replace(request, parts=inventory.captured(request.parts))
     if request.parts != {"config"}:
         check_something_exists(engine, stack, inventory)
     before: list[str] = []
@@ -42,6 +49,7 @@ def foresee(engine: Engine, stack: Stack, request: BackupRequest) -> list[str]:
 
 def _waking(engine: Engine, stack: Stack, inventory: Inventory) -> tuple[list[str], list[str]]:
     """Return what is done first and last, so that there is a database to dump."""
+    require_dump(stack, inventory)
     dormant = dormant_database(engine, inventory)
     if isinstance(dormant, str):
         return [f"create and start {dormant}"], [f"stop and remove {dormant} again"]
@@ -58,7 +66,11 @@ def _captured(stack: Stack, request: BackupRequest, inventory: Inventory) -> Ite
         yield f"stop {container.name} for the while"
     if "db" in request.parts:
         yield f"dump the database of {inventory.database_service}"
+    stopped = {container.id for container in halted}
     for source in inventory.volumes_of(request.parts):
+        if source.postgres and source.in_use(stopped):
+            yield f"leave the volume {source.name} out: PostgreSQL of {source.postgres} runs on it"
+            continue
         yield f"archive the volume {source.name} ({source.part})"
     for container in halted:
         yield f"start {container.name} again"

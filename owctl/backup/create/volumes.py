@@ -1,7 +1,7 @@
 """Volumes as members: the archive of each, followed while it is stored, and copies of its SQLite files."""
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -85,6 +85,8 @@ def _place(path: str, roots: list[tuple[str, str, str]]) -> tuple[str, str] | No
 
 # A file that shrinks while it is read spoils the whole archive; the next try mostly succeeds.
 _ATTEMPTS = 3
+# What a PostgreSQL has in its data folder while it runs; a cluster that was shut down has the first.
+_CLUSTER_FILES = ("global/pg_control", "postmaster.pid")
 
 
 @dataclass(slots=True)
@@ -93,6 +95,8 @@ class ArchivedVolume:
 
     member: Member
     sqlite_files: list[str] = field(default_factory=list)
+    # Folders of a PostgreSQL that runs, or did not end in order.
+    servers: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -161,6 +165,7 @@ def _archive(
     container_id, path = place
     entries, files_bytes = 0, 0
     sqlite_files: list[str] = []
+    marks: list[str] = []
     found = named_files.in_volume(source.name)
     with (
         MemberFile(folder, _member_name(source), on_bytes=on_bytes, encryption=encryption) as file,
@@ -172,6 +177,8 @@ def _archive(
             found(name)
             if header.regular and stream.read(len(sqlite.MAGIC)) == sqlite.MAGIC:
                 sqlite_files.append(name)
+            if name.endswith(_CLUSTER_FILES):
+                marks.append(name)
             entries += 1
             files_bytes += header.size_bytes
         stored = file.finish()
@@ -186,7 +193,14 @@ def _archive(
         "entries": entries,
         "files_bytes": files_bytes,
     }
-    return ArchivedVolume(stored.member("volume", **detail), sqlite_files)
+    return ArchivedVolume(stored.member("volume", **detail), sqlite_files, _servers(marks))
+
+
+def _servers(marks: Collection[str]) -> list[str]:
+    """Return the folders, each with a slash at its end, that have all of what marks a server."""
+    control, lock = _CLUSTER_FILES
+    folders = (name.removesuffix(control) for name in marks if name.endswith(control))
+    return [folder for folder in folders if folder + lock in marks]
 
 
 def _stored(pieces: Iterable[bytes], file: MemberFile) -> Iterator[bytes]:

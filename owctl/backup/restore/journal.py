@@ -29,7 +29,10 @@ class ConfigFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journal(AnyJournal):
-    """One restore. ``wants_…``, ``timeout_seconds`` are what it was told, for whoever goes on with it."""
+    """One restore. ``wants_…``, ``timeout_seconds`` are what it was told, for whoever goes on with it.
+
+    ``halted`` are the ids of containers that are stopped for it and of no service.
+    """
 
     kind: ClassVar[Kind] = RESTORE
 
@@ -45,6 +48,7 @@ class Journal(AnyJournal):
     wants_safety_backup: bool = True
     wants_start: bool = True
     timeout_seconds: float | None = None
+    halted: tuple[str, ...] = ()
 
     @classmethod
     def typed(cls, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +59,7 @@ class Journal(AnyJournal):
         found["volumes"] = tuple(VolumeName(**each) for each in document["volumes"])
         found["config"] = tuple(ConfigFile(**each) for each in document["config"])
         found["parts"] = tuple(document["parts"])
+        found["halted"] = tuple(document.get("halted", ()))
         found["other_paths"] = tuple(document.get("other_paths", ()))
         # Earlier versions did not write it down, and went by what runs.
         found["started"] = document.get("started", True)

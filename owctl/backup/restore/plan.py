@@ -11,6 +11,7 @@ from owctl.backup.restore.source import ConfigContent, DatabaseContent, Source, 
 from owctl.changeover.journal import refuse_second
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
+from owctl.engine.containers import Usage
 from owctl.errors import OwctlError, UsageError
 from owctl.figures import readable
 from owctl.lifecycle.services import Services
@@ -20,6 +21,8 @@ from owctl.project.ownership import check_owner
 from owctl.volumes.space import Disk, disk_of
 
 _SECONDS = 60
+# The application's own database may be what was lost.
+_ALWAYS_THERE = "template1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Need:
 
 def database_need(server: Server, content_bytes: int) -> Need | None:
     """Return what a new database needs, None where the server's disk cannot be asked."""
-    folder = server.ask("SHOW data_directory;")[0][0]
+    folder = server.ask("SHOW data_directory;", database=_ALWAYS_THERE)[0][0]
     disk = disk_of(server.engine, server.container, folder)
     return None if disk is None else Need("the database", content_bytes, disk)
 
@@ -129,8 +132,13 @@ def plan_restore(
         source.verify(receive)
     targets, missing = _targets(engine, stack, source, parts, redis)
     running = services.running()
-    keep = services.undisturbed(parts)
+    volumes = [target.volume.name for target in targets]
+    others = services.others_at_work(volumes)
+    refuse_foreign(stack, others)
+    keep = services.undisturbed(parts, volumes)
     database = source.database if "db" in parts else None
+    if database is not None:
+        services.require_place()
     plan = RestorePlan(
         source=source,
         parts=parts,
@@ -138,12 +146,25 @@ def plan_restore(
         volumes=targets,
         config=source.config if "config" in parts else (),
         running=running,
-        stops=tuple(name for name in running if name not in keep),
+        stops=(*(name for name in running if name not in keep), *(each.name for each in others)),
         needs=tuple(_volume_needs(engine, targets)),
         warnings=(*missing, *_config_warnings(stack, source, parts)),
     )
     server = services.server_if_running() if database is not None else None
     return plan if server is None else with_server(plan, server)
+
+
+def refuse_foreign(stack: Stack, at_work: Collection[Usage]) -> None:
+    """Raise OwctlError where a container of somebody else's is at work on what is to be swapped."""
+    foreign = [each for each in at_work if each.project != stack.project]
+    if not foreign:
+        return
+    names = [f"{each.name} (project {each.project or 'none'})" for each in foreign]
+    raise OwctlError(
+        "A volume that would be replaced is in use by containers that are none of "
+        f"{stack.project}'s: {', '.join(names)}.",
+        hint=f"docker stop {' '.join(each.name for each in foreign)}, then this command again",
+    )
 
 
 def with_server(plan: RestorePlan, server: Server) -> RestorePlan:
@@ -253,7 +274,7 @@ def _check_version(server: Server, database: DatabaseContent) -> None:
     if database.server_version_number is None:
         return
     theirs = database.server_version_number // 10000
-    ours = int(server.ask("SHOW server_version_num;")[0][0]) // 10000
+    ours = int(server.ask("SHOW server_version_num;", database=_ALWAYS_THERE)[0][0]) // 10000
     if theirs > ours:
         raise OwctlError(
             f"The backup is of PostgreSQL {theirs}, and {server.container.service} is "

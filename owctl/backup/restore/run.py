@@ -1,7 +1,7 @@
 """A restore: a safety backup, everything staged beside what is there, one swap, services again; the way back, the end."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from owctl.backup.restore.plan import (
     RestoreRequest,
     VolumeTarget,
     plan_restore,
+    refuse_foreign,
     with_server,
 )
 from owctl.backup.restore.source import DatabaseContent, Source
@@ -29,11 +30,12 @@ from owctl.changeover.journal import new_id, now
 from owctl.changeover.transaction import Changeover
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
-from owctl.engine.containers import list_containers
+from owctl.engine.containers import list_containers, start_container, stop_container
 from owctl.engine.images import inspect_image
-from owctl.errors import BackupInvalid, ImageMissing, OwctlError
+from owctl.errors import ImageMissing, NotFound, OwctlError
 from owctl.figures import readable
 from owctl.postgres.load import count_rows, load_dump
+from owctl.postgres.login import hand_over, make_application_database, make_missing_roles
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
 from owctl.progress import Receiver, ignore, warning
@@ -148,10 +150,29 @@ class Restore(Changeover[Journal]):
     kept_database_bytes: int | None = None
 
     def stop_users(self) -> None:
-        """Stop what uses the data; the database runs, to be renamed."""
+        """Stop what uses the data; the database runs, to be renamed, unless its volume is swapped."""
         if self.journal.database is not None:
             self.services.start_database()
-        self.services.stop(keep=self.services.undisturbed(self.journal.parts))
+        volumes = [volume.name for volume in self.journal.volumes]
+        others = self.services.others_at_work(volumes)
+        refuse_foreign(self.stack, others)
+        if others:
+            halted = tuple(dict.fromkeys((*self.journal.halted, *(each.id for each in others))))
+            self.advance(self.journal.phase, halted=halted)
+        for each in others:
+            stop_container(self.engine, each.id)
+        self.services.stop(keep=self.services.undisturbed(self.journal.parts, volumes))
+
+    def close(self) -> None:
+        """Start what was stopped and is of no service, where all is as before; remove the journal."""
+        if self.journal.phase not in ("swapped", "finishing"):
+            self._start_halted()
+        super().close()
+
+    def _start_halted(self) -> None:
+        for container_id in self.journal.halted:
+            with suppress(NotFound):
+                start_container(self.engine, container_id)
 
     def swap(self) -> None:
         """Put everything that is staged in place."""
@@ -161,21 +182,21 @@ class Restore(Changeover[Journal]):
             self.tell(volume.key, "done", "in place")
         if self.journal.database is not None:
             self.tell("database", "working", "putting the restored one in place")
-            DatabaseSwap(self.services.server(), self.journal.database).swap()
+            DatabaseSwap(self.services.start_database(), self.journal.database).swap()
             self.tell("database", "done", "in place")
         swap_files(self.stack.working_dir, self.journal.id, self.journal.config)
 
     def swap_back(self) -> None:
         """Put everything back that was in place before."""
         swap_files_back(self.stack.working_dir, self.journal.id, self.journal.config)
-        if self.journal.database is not None:
-            self.tell("database", "working", "putting the previous one back")
-            DatabaseSwap(self.services.server(), self.journal.database).swap_back()
-            self.tell("database", "done", "as before")
         for volume in self.journal.volumes:
             self.tell(volume.key, "working", "putting the previous files back")
             unswap_volume(*self._volume(volume.name))
             self.tell(volume.key, "done", "as before")
+        if self.journal.database is not None:
+            self.tell("database", "working", "putting the previous one back")
+            DatabaseSwap(self.services.start_database(), self.journal.database).swap_back()
+            self.tell("database", "done", "as before")
 
     def discard_new(self) -> None:
         """Remove what was staged, and is not in place."""
@@ -191,7 +212,9 @@ class Restore(Changeover[Journal]):
         self.services.back_to(self.journal.running, had_containers=self.journal.had_containers)
 
     def look(self) -> None:
-        """See how much room the previous database takes."""
+        """Start what is of no service, and see how much room the previous database takes."""
+        if self.journal.wants_start:
+            self._start_halted()
         names, server = self.journal.database, self.services.server_if_running()
         if names is not None and server is not None:
             self.kept_database_bytes = DatabaseSwap(server, names).size_bytes(names.kept)
@@ -257,6 +280,7 @@ class _Staging:
         if self.plan.database is not None:
             server = restore.services.start_database()
             with_server(self.plan, server)
+            make_application_database(server, restore.services.require_place().login)
             restore.advance("staging", database=database_names(server, restore.journal.id))
         self._safety_backup()
         rows: dict[str, int] = {}
@@ -296,6 +320,7 @@ class _Staging:
             restore.tell("database", "working", f"loading: {readable(done_bytes)} of {whole}")
 
         tell(0)
+        made = self._roles(server, content)
         container, environment = server.container, server.environment
         with content.open() as opened:
             load_dump(
@@ -304,15 +329,32 @@ class _Staging:
                 environment,
                 names.staged,
                 _to_the_end(opened),
-                form=content.form,
+                form=content.form if made is None else "owned",
                 on_bytes=tell,
             )
+        if content.user is not None and content.user in (made or ()):
+            # Who dumped it went by another name than who restores it; what was theirs is ours.
+            hand_over(server, content.user, names.staged)
         restore.tell("database", "working", "counting rows")
         rows = count_rows(self.engine, container, environment, names.staged)
-        _compare(rows, content)
+        content.check_rows(rows)
         total = f"{sum(rows.values())} rows in {len(rows)} tables"
         restore.tell("database", "done", f"loaded beside, {total}")
         return rows
+
+    def _roles(self, server: Server, content: DatabaseContent) -> list[str] | None:
+        """Make the roles that own what is in the dump; None where it is to be loaded without them."""
+        if content.form != "custom" or content.roles is None:
+            return None
+        made = make_missing_roles(server, content.roles)
+        if mute := [role for role in made or () if role != content.user]:
+            self.receive(
+                warning(
+                    f"Made, as the database names them, and unable to sign in: {', '.join(mute)} "
+                    "(ALTER ROLE … LOGIN PASSWORD)."
+                )
+            )
+        return made
 
     def _volume(self, target: VolumeTarget) -> None:
         restore, key = self.restore, target.content.key
@@ -372,14 +414,3 @@ def _to_the_end(content: Content) -> Iterator[bytes]:
     """Yield the content and end well only if it was what was stored."""
     yield from content
     content.finish()
-
-
-def _compare(rows: dict[str, int], content: DatabaseContent) -> None:
-    """Raise BackupInvalid where a table does not have the rows that the source says."""
-    for table, count in sorted((content.rows or {}).items()):
-        if rows.get(table) != count:
-            raise BackupInvalid(
-                f"The table {table} has {rows.get(table, 'no')} rows after loading, and had {count} "
-                "when the backup was made.",
-                hint="owctl restore with another backup: owctl backup list",
-            )

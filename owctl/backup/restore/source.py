@@ -27,7 +27,10 @@ Opener = Callable[[], AbstractContextManager[Content]]
 
 @dataclass(frozen=True, slots=True)
 class DatabaseContent:
-    """A dump. ``rows`` None: the source does not know them; so for what else may be None."""
+    """A dump. ``rows`` None: the source does not know them; so for what else may be None.
+
+    ``roles`` are those that own or may use something in it, ``user`` is the one that dumped it.
+    """
 
     form: Form
     open: Opener
@@ -36,6 +39,18 @@ class DatabaseContent:
     server_version_number: int | None = None
     encoding: str | None = None
     collation: str | None = None
+    roles: tuple[str, ...] | None = None
+    user: str | None = None
+
+    def check_rows(self, found: Mapping[str, int]) -> None:
+        """Raise BackupInvalid where a table does not have the rows that the source says."""
+        for table, count in sorted((self.rows or {}).items()):
+            if found.get(table) != count:
+                raise BackupInvalid(
+                    f"The table {table} has {found.get(table, 'no')} rows after loading, and had "
+                    f"{count} when the backup was made.",
+                    hint="owctl restore with another backup: owctl backup list",
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +160,8 @@ class BackupSource:
             server_version_number=detail.get("server_version_number"),
             encoding=detail.get("encoding"),
             collation=detail.get("collation"),
+            roles=tuple(detail["roles"]) if "roles" in detail else None,
+            user=detail.get("user"),
         )
 
     @property

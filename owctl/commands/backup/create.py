@@ -302,6 +302,7 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
         quiesced=list(manifest.stack["quiesced"]),
         encryption=dict(manifest.encryption) if manifest.encryption is not None else None,
         warnings=list(manifest.warnings),
+        lacks=list(manifest.stack["lacks"]),
         members=[
             {
                 "name": member.name,

@@ -31,8 +31,8 @@ def backup_list(context: Context, output: str | None, output_format: str) -> Non
 
     The newest is on top. VERIFIED says when a backup was last read back and found sound, and `drill` if
     it was restored into a database of its own, too. CONTENTS is `all` for database, files, Redis and
-    configuration. Broken ones are shown, with what is wrong. Nothing but the folder is looked at: no
-    engine is needed.
+    configuration, and `not all` where a line below says what is missing of them. Broken ones are shown,
+    with what is wrong. Nothing but the folder is looked at: no engine is needed.
     """
     from owctl.backup.catalogue import list_backups
     from owctl.backup.publish import find_leftovers
@@ -67,6 +67,7 @@ def describe(backup: "Backup") -> dict[str, Any]:
         "size_bytes": manifest.size_bytes if manifest else None,
         "label": manifest.label if manifest else None,
         "parts": list(backup.parts),
+        "lacks": list(backup.lacks),
         "tables": None if rows is None else len(rows),
         "rows": None if rows is None else sum(rows.values()),
         "verified": backup.is_verified,
@@ -110,10 +111,11 @@ def _show(context: Context, backups: "list[Backup]", project: str | None) -> Non
     for backup in backups:
         if backup.broken_because is not None:
             context.console.result(f"{backup.id} is broken: {backup.broken_because}")
+        for each in backup.lacks:
+            context.console.result(f"{backup.id} is not all: {each['why']}")
 
 
 def _row(backup: "Backup") -> "list[str | Cell]":
-    from owctl.backup.manifest import PARTS
     from owctl.ui.table import Cell
 
     manifest, seen = backup.manifest, backup.verification
@@ -128,9 +130,17 @@ def _row(backup: "Backup") -> "list[str | Cell]":
         backup.id,
         age(manifest.created_at) if manifest else "?",
         readable(manifest.size_bytes) if manifest else "?",
-        "all" if set(backup.parts) >= set(PARTS) else ", ".join(backup.parts) or "?",
+        _contents(backup),
         verified,
     ]
+
+
+def _contents(backup: "Backup") -> str:
+    from owctl.backup.manifest import PARTS
+
+    if set(backup.parts) >= set(PARTS):
+        return "not all" if backup.lacks else "all"
+    return ", ".join(backup.parts) or "?"
 
 
 def _hint(context: Context, leftovers: "list[Path]") -> None:

@@ -163,7 +163,9 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
         context.console.info(f"The backup of before was made already: {earlier}.")
         return earlier
     stack, console = context.stack, context.console
-    parts = frozenset(part for part in PARTS if part != "db" or database_of(stack) is not None)
+    # One of an inactive profile counts: the backup says then what is to be done.
+    has_database = database_of(stack.with_inactive()) is not None
+    parts = frozenset(part for part in PARTS if part != "db" or has_database)
     request = BackupRequest(label="before an upgrade", parts=parts)
     try:
         with console.progress(f"Backing up {stack.project}") as progress:

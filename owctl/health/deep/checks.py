@@ -14,6 +14,7 @@ from owctl.health.deep.subject import DeepCheck, DeepStatus, Skipped, Subject
 from owctl.health.parallel import at_once
 from owctl.health.result import ProbeResult, ServiceHealth, printable
 from owctl.health.target import find_address
+from owctl.postgres.place import database_of
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -36,6 +37,7 @@ def run_deep_checks(
     A container that does not run fails them; none of its failures is raised.
     """
     by_name = {container.name: container for container in containers}
+    place = database_of(stack, containers)
     checks: list[Callable[[], DeepCheck]] = []
     for row in rows:
         service = stack.services[row.service]
@@ -55,6 +57,7 @@ def run_deep_checks(
                 rows,
                 containers,
                 timeout_seconds,
+                place.login if place is not None and place.name == service.name else None,
             )
             checks.append(partial(_run, check, subject, fresh))
     return tuple(at_once(checks))

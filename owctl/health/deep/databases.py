@@ -8,11 +8,12 @@ from owctl.health import target
 from owctl.health.deep.subject import Skipped, Subject
 from owctl.health.result import ProbeResult, printable
 from owctl.health.wire import Wire, WrongProtocolError, command, converse, sign_in
+from owctl.postgres.place import Credentials
 
 # -- Signs in to PostgreSQL as the application does, and queries.
 # With the container's own psql, so that it works on any engine, also one on another machine. It
 # connects to the container's own address: there the server demands the password, which it does not on
-# 127.0.0.1. The password never leaves the container: its environment has it already.
+# 127.0.0.1. The application's password travels as a variable; the server's own is there already.
 
 
 _QUERY = (
@@ -21,15 +22,19 @@ _QUERY = (
     "where c.relkind in ('r', 'p') and n.nspname not like 'pg\\_%' "
     "and n.nspname <> 'information_schema'"
 )
-# $1 host, $2 port, $3 seconds, $4 the query.
+# $1 host, $2 port, $3 seconds, $4 the query, $5 user and $6 database of the application, if known.
 _SCRIPT = """\
 command -v psql >/dev/null || exit 127
-user=${POSTGRES_USER:-postgres}
+user=${5:-${POSTGRES_USER:-postgres}}
 PGPASSWORD=${POSTGRES_PASSWORD:-}
 if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE"); fi
+if [ -n "$5" ]; then PGPASSWORD=$OWCTL_PASSWORD; fi
 if [ -z "$PGPASSWORD" ]; then unset PGPASSWORD; else export PGPASSWORD; fi
-export PGCONNECT_TIMEOUT="$3" PGOPTIONS="-c statement_timeout=$3s -c lc_messages=C" LC_ALL=C
-exec psql -X -w -q -A -t -F ' ' -h "$1" -p "$2" -U "$user" -d "${POSTGRES_DB:-$user}" -c "$4"
+# Who is not the server's own user may not choose the language of its messages.
+options="-c statement_timeout=$3s"
+if [ "$user" = "${POSTGRES_USER:-postgres}" ]; then options="$options -c lc_messages=C"; fi
+export PGCONNECT_TIMEOUT="$3" PGOPTIONS="$options" LC_ALL=C
+exec psql -X -w -q -A -t -F ' ' -h "$1" -p "$2" -U "$user" -d "${6:-${POSTGRES_DB:-$user}}" -c "$4"
 """
 _NOT_FOUND = (126, 127)
 
@@ -43,10 +48,15 @@ def sign_in_and_query(subject: Subject) -> ProbeResult:
 
     host = next(filter(None, subject.container.networks.values()), "127.0.0.1")
     seconds = str(max(2, math.ceil(subject.timeout_seconds)))
-    script = ("sh", "-c", _SCRIPT, "sh", host, str(subject.probe.port), seconds, _QUERY)
+    login = subject.login or Credentials("", "")
+    where = (host, str(subject.probe.port), seconds, _QUERY, login.user, login.database)
     try:
         ended = run(
-            subject.engine, subject.container.id, script, timeout_seconds=subject.timeout_seconds
+            subject.engine,
+            subject.container.id,
+            ("sh", "-c", _SCRIPT, "sh", *where),
+            environment={"OWCTL_PASSWORD": login.password},
+            timeout_seconds=subject.timeout_seconds,
         )
     except TimedOut:
         return ProbeResult(

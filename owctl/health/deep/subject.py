@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from owctl.compose.model import Probe, Service
 from owctl.health.result import ServiceHealth
 from owctl.health.target import Address, container_environment
+from owctl.postgres.place import Credentials
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
@@ -58,6 +59,7 @@ class Subject:
     """A running container to check. ``timeout_seconds`` bounds each check.
 
     ``rows`` and ``containers`` are those of the whole report, for telling why something fails.
+    ``login`` is how the application signs in to this database, None where nothing says.
     """
 
     engine: "Engine"
@@ -68,6 +70,7 @@ class Subject:
     rows: Sequence[ServiceHealth]
     containers: "Sequence[Container]"
     timeout_seconds: float
+    login: Credentials | None = None
 
     @property
     def address(self) -> Address:

@@ -14,13 +14,13 @@ from owctl.migrate.export.form import (
     Write,
     Written,
 )
-from owctl.postgres.place import require_database, running_container, server_in
+from owctl.postgres.place import find_database
 from owctl.postgres.psql import STRICT_PSQL, SnapshotSession, Table, last_lines, quoted_name
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
     from owctl.engine.connection import Engine
-    from owctl.engine.containers import Container
+    from owctl.postgres.psql import Server
 
 _OPTIONS = "-c statement_timeout=0 -c lock_timeout=300000 -c DateStyle=ISO"
 _COLUMNS = """
@@ -31,20 +31,19 @@ WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attreli
 """
 
 
-def find_postgres(engine: "Engine", stack: "Stack") -> "Container":
-    """Return the running container of the stack's PostgreSQL; raises OwctlError."""
+def find_postgres(engine: "Engine", stack: "Stack") -> "Server":
+    """Return the application's database on its running server; raises OwctlError."""
     hint = "owctl export TABLE --from webui.db"
-    place = require_database(stack, "to export from", hint=hint)
-    return running_container(engine, stack, place.name, "Cannot export")
+    return find_database(engine, stack, "to export from", cannot="Cannot export", hint=hint)
 
 
 class PostgresOrigin:
-    """The database of a running container; a context manager that holds the snapshot."""
+    """The database of a running server; a context manager that holds the snapshot."""
 
-    def __init__(self, engine: "Engine", container: "Container") -> None:
-        self.name = f"the database in {container.name}"
+    def __init__(self, server: "Server") -> None:
+        self.name = f"the database in {server.container.name}"
         self.tables: dict[str, tuple[Column, ...]] = {}
-        self._server = server_in(engine, container)
+        self._server = server
         self._session = SnapshotSession(self._server)
         try:
             self._found = {_label(table): table for table in self._session.tables()}

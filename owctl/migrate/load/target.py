@@ -108,9 +108,10 @@ def find_target(engine: "Engine", stack: Stack) -> Target:
     from owctl.engine.containers import list_containers
     from owctl.postgres.place import connection_environment
 
-    place = require_database(stack, "to migrate to", hint="owctl config")
-    containers = list_containers(engine, stack.project, services=[place.name])
-    container = next((each for each in containers if each.is_running), None)
+    containers = list_containers(engine, stack.project)
+    place = require_database(stack, "to migrate to", hint="owctl config", containers=containers)
+    mine = (each for each in containers if each.service == place.name)
+    container = next((each for each in mine if each.is_running), None)
     if container is None:
         raise OwctlError(f"{place.name} is not running.", hint=f"owctl start {place.name}")
     port = choose_probe(place.service).port or _PORT
@@ -120,7 +121,7 @@ def find_target(engine: "Engine", stack: Stack) -> Target:
             f"PostgreSQL in the container {container.name} cannot be reached from this machine.",
             hint=f"owctl on the engine's own machine, or publish port {port} of {place.name}",
         )
-    login = connection_environment(engine, container)
+    login = connection_environment(engine, container, place.database)
     return Target(
         address,
         login["PGUSER"],
