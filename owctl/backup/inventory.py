@@ -207,7 +207,9 @@ def _key(name: str, points: tuple[MountPoint, ...], keys: Mapping[str, str]) -> 
     key = keys.get(name, name)
     if _ANONYMOUS.fullmatch(key) and points:
         # Its name says nothing and changes; where it is mounted stays.
-        key = points[0].container.service + points[0].destination
+        container = points[0].container
+        number = f"-{container.number}" if container.number > 1 else ""
+        key = f"{container.service}{number}{points[0].destination}"
     return re.sub(r"[^A-Za-z0-9._-]+", "-", key).lstrip(".-") or "volume"
 
 

@@ -15,6 +15,7 @@ from owctl.engine.naming import (
     SPEC_HASH,
     WORKING_DIR,
 )
+from owctl.engine.volumes import is_unnamed
 
 _NEVER = "0001-01-01T00:00:00Z"
 _WITH_OFFSET = re.compile(
@@ -95,6 +96,15 @@ class Container:
     def spec_hash(self) -> str | None:
         """owctl's hash of the create body, None when owctl did not make it."""
         return self.labels.get(SPEC_HASH)
+
+    @property
+    def unnamed_volumes(self) -> dict[str, str]:
+        """The volumes without a name that it has, by where: nothing but it knows whose they are."""
+        return {
+            each.destination: each.name
+            for each in self.mounts
+            if each.type == "volume" and is_unnamed(each.name)
+        }
 
     @property
     def is_running(self) -> bool:

@@ -11,11 +11,10 @@ from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_stop, run
 from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
+from owctl.lifecycle.stop_plan import AT_WORK
 from owctl.postgres.place import database_of, find_server, require_database
 from owctl.postgres.psql import Server
 from owctl.progress import Receiver
-
-_AT_WORK = ("running", "restarting", "paused")
 
 
 class Services:
@@ -47,7 +46,7 @@ class Services:
     def running(self) -> tuple[str, ...]:
         """Return the names of the services that run, in the order of the files."""
         containers = list_containers(self.engine, self.stack.project)
-        at_work = {each.service for each in containers if each.state in _AT_WORK}
+        at_work = {each.service for each in containers if each.state in AT_WORK}
         return tuple(name for name in self.stack.services if name in at_work)
 
     def undisturbed(self, parts: Collection[str]) -> set[str]:
@@ -64,13 +63,14 @@ class Services:
     def stop(self, *, keep: Collection[str] = ()) -> None:
         """Stop what runs, but for ``keep``; the containers stay, as far as they stay stopped.
 
-        One that the engine starts again by itself after a restart of its own is removed.
+        One that the engine starts again by itself after a restart of its own is removed; or loses
+        that policy till ``start``, where its data is in a volume without a name.
         """
         names = [name for name in self.running() if name not in keep]
         prepared = prepare_stop(self.engine, self.stack, names)
         always = {c.id for c in prepared.observed.containers if c.restart_policy == "always"}
-        at_work = {c.id for c in prepared.observed.containers if c.state in _AT_WORK}
-        wanted = {"stop": at_work, "remove": always}
+        at_work = {c.id for c in prepared.observed.containers if c.state in AT_WORK}
+        wanted = {"stop": at_work, "remove": always, "keep": always}
         steps = [s for s in prepared.plan.steps if s.container_id in wanted.get(s.kind, ())]
         kept = {step.key for step in steps}
         plan = Plan(tuple(replace(step, requires=step.requires & kept) for step in steps))

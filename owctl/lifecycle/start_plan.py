@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from owctl.compose.model import Port, Service, Stack
 from owctl.errors import UsageError
-from owctl.lifecycle.observed import Observed
-from owctl.lifecycle.plan import Plan, Step, StepKind, keys
+from owctl.lifecycle.observed import Observed, final_name
+from owctl.lifecycle.plan import SCALED_DOWN, Plan, Step, StepKind, keys
 from owctl.lifecycle.proxy import reach_steps
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class _StartPlanner:
 
     def plan(self, selected: Sequence[str]) -> Plan:
         services = [self.stack.services[name] for name in selected]
-        self._remove_leftovers(selected)
+        self._settle_leftovers(selected)
         for service in services:
             self._prepare_image(service)
         # Nothing is made until the images are here: what cannot be had leaves nothing behind.
@@ -165,7 +165,7 @@ class _StartPlanner:
         steps = [*self.prepare, *self.clears, *self.creates, *self._gated(selected)]
         return Plan((*steps, *reach_steps(self.stack, self.observed, steps)))
 
-    def _remove_leftovers(self, selected: Sequence[str]) -> None:
+    def _settle_leftovers(self, selected: Sequence[str]) -> None:
         self.clears += [
             Step(
                 kind="remove",
@@ -178,6 +178,17 @@ class _StartPlanner:
             )
             for container in self.observed.successors
             if container.service in selected
+        ]
+        self.clears += [
+            self._step(
+                "rename",
+                self.stack.services[container.service],
+                container.number,
+                container,
+                "its replacement was interrupted",
+            )
+            for container in self.observed.containers
+            if container.service in selected and container.name != final_name(container)
         ]
 
     def _prepare_networks(self, services: Sequence[Service], after: frozenset[str]) -> None:
@@ -232,7 +243,7 @@ class _StartPlanner:
         numbers += [next(free) for _ in range(wanted - len(numbers))]
         for number, container in existing.items():
             if number not in numbers:
-                self.clears.append(self._step("remove", service, number, container, "scaled down"))
+                self.clears.append(self._step("remove", service, number, container, SCALED_DOWN))
         for number in sorted(numbers):
             self._container(service, number, existing.get(number))
 
