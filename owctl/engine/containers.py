@@ -191,9 +191,7 @@ def set_restart_policy(engine: "Engine", container_id: str, name: Literal["alway
     if engine.is_podman:
         return
     with engine.translate(f"change the restart policy of the container {container_id[:12]}"):
-        engine.api.update_container(
-            container_id, restart_policy={"Name": name, "MaximumRetryCount": 0}
-        )
+        engine.api.update_container(container_id, restart_policy={"Name": name})  # type: ignore[arg-type]
 
 
 def rename_container(engine: "Engine", container_id: str, name: str) -> None:

@@ -7,6 +7,7 @@ from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
+from owctl.errors import Interrupted, OwctlError
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_stop, run
@@ -81,14 +82,29 @@ class Services:
 
         Containers that are there are started as they are, as many as there are.
         """
-        if not names:
-            return
+        if names:
+            self._run(self._prepare_start(names))
+
+    def fetch_images(self, names: Collection[str]) -> None:
+        """Pull or build the images that ``start`` of these services would; raises ImageMissing, OwctlError."""
+        prepared = self._prepare_start(names)
+        for step in prepared.plan.steps:
+            if step.kind not in ("pull", "build"):
+                continue
+            try:
+                self._run(Prepared(Plan((step,)), prepared.observed))
+            except OwctlError as error:
+                if not isinstance(error, Interrupted):
+                    error.message = f"{step.service} could not be started again: {error.message}"
+                raise
+
+    def _prepare_start(self, names: Collection[str]) -> Prepared:
         observed = observe(self.engine, self.stack)
         scale = Scale({name: len(observed.of(name)) or 1 for name in names})
-        options = StartOptions(scale=scale)
         ordered = [name for name in self.stack.services if name in names]
+        options = StartOptions(scale=scale)
         plan = plan_start(self.stack, observed, ordered, options, lambda *_: ())
-        self._run(Prepared(plan, observed))
+        return Prepared(plan, observed)
 
     def remove_all(self) -> None:
         """Remove every container and network of the stack: as it was before its first start."""

@@ -29,7 +29,10 @@ class ConfigFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journal(AnyJournal):
-    """One restore. ``wants_…``, ``timeout_seconds`` are what it was told, for whoever goes on with it."""
+    """One restore. ``wants_…``, ``timeout_seconds`` are what it was told, for whoever goes on with it.
+
+    ``anew``: into an empty folder; nothing ran before, and ``running`` is what is to run.
+    """
 
     kind: ClassVar[Kind] = RESTORE
 
@@ -45,6 +48,7 @@ class Journal(AnyJournal):
     wants_safety_backup: bool = True
     wants_start: bool = True
     timeout_seconds: float | None = None
+    anew: bool = False
 
     @classmethod
     def typed(cls, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,10 +65,10 @@ class Journal(AnyJournal):
         return found
 
     @classmethod
-    def remove(cls, working_dir: Path) -> None:
-        """Remove the journal, durably: the restore is over. Raises OwctlError."""
-        # One that a kill left beside the journal would say that nothing was restored yet.
-        remove_begun_note(working_dir)
+    def remove(cls, working_dir: Path, *, begun: bool = False) -> None:
+        """Remove the journal, durably: the restore is over, or has only ``begun``. Raises OwctlError."""
+        # A note that a kill left beside the journal would say that nothing was restored yet.
+        (write_begun_note if begun else remove_begun_note)(working_dir)
         # The slots make another class of this one, which a plain super() does not know.
         super(Journal, cls).remove(working_dir)
 

@@ -33,6 +33,7 @@ from owctl.engine.containers import list_containers
 from owctl.engine.images import inspect_image
 from owctl.errors import BackupInvalid, ImageMissing, OwctlError
 from owctl.figures import readable
+from owctl.lifecycle.services import Services
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
@@ -64,14 +65,17 @@ def run_restore(
     receive: Receiver = ignore,
     *,
     safety_backup: Path | None = None,
+    anew: bool = False,
 ) -> RestoreOutcome:
     """Do what ``plan`` says. The caller holds the project's lock.
 
-    ``safety_backup`` is one that an interrupted run has made already. An error before the swap,
+    ``safety_backup`` is one that an interrupted run has made already; ``anew`` is for a stack that was
+    never here. Images of what is to be started are got first: without them nothing is begun. An error before the swap,
     or in it, is raised when everything is as it was before; one after it (a service does not start)
     leaves the restored data in place. If going back fails, too, the journal says where it stands.
     """
-    journal = _begin(engine, stack, plan, request, safety_backup)
+    _have_images(Services(engine, stack, receive, request.timeout_seconds), plan)
+    journal = _begin(engine, stack, plan, request, safety_backup, anew)
     restore = Restore(engine, stack, journal, receive, request.timeout_seconds)
     rows = restore.run(_Staging(restore, plan, receive).stage)
     return RestoreOutcome(
@@ -115,7 +119,7 @@ def resume_restore(
     for text in plan.warnings:
         receive(warning(text))
     made = None if journal.safety_backup is None else Path(journal.safety_backup)
-    return run_restore(engine, stack, plan, request, receive, safety_backup=made)
+    return run_restore(engine, stack, plan, request, receive, safety_backup=made, anew=journal.anew)
 
 
 def undo_restore(
@@ -189,6 +193,16 @@ class Restore(Changeover[Journal]):
             DatabaseSwap(self.services.start_database(), self.journal.database).drop_kept()
         self._discard_files()
         self.services.back_to(self.journal.running, had_containers=self.journal.had_containers)
+
+    def close(self) -> None:
+        """Remove the journal; the same command goes on with one that went back to an empty folder."""
+        goes_on = self.journal.anew and self.journal.phase != "finishing"
+        self.journal.remove(self.stack.working_dir, begun=goes_on)
+
+    @property
+    def ran_before(self) -> tuple[str, ...]:
+        """The services that ran before it: none, where nothing was there."""
+        return () if self.journal.anew else self.journal.running
 
     def look(self) -> None:
         """See how much room the previous database takes."""
@@ -341,6 +355,7 @@ def _begin(
     plan: RestorePlan,
     request: RestoreRequest,
     safety_backup: Path | None,
+    anew: bool,
 ) -> Journal:
     """Write the journal down before anything is made that it names."""
     journal = Journal(
@@ -362,10 +377,21 @@ def _begin(
         wants_safety_backup=request.safety_backup,
         wants_start=request.start,
         timeout_seconds=request.timeout_seconds,
+        anew=anew,
     )
     journal.write(stack.working_dir)
     remove_begun_note(stack.working_dir)
     return journal
+
+
+def _have_images(services: Services, plan: RestorePlan) -> None:
+    """Get the images of what is to be started in the course of a restore, as ``start`` does."""
+    database = services.database if plan.database is not None else None
+    try:
+        services.fetch_images({*plan.running, *filter(None, [database])})
+    except OwctlError as error:
+        error.details = (*error.details, "Nothing was restored, and nothing stopped.")
+        raise
 
 
 def _to_the_end(content: Content) -> Iterator[bytes]:
