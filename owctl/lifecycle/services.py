@@ -7,6 +7,7 @@ from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
+from owctl.engine.images import inspect_image
 from owctl.errors import Interrupted, OwctlError
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
@@ -93,10 +94,19 @@ class Services:
                 continue
             try:
                 self._run(Prepared(Plan((step,)), prepared.observed))
-            except OwctlError as error:
-                if not isinstance(error, Interrupted):
-                    error.message = f"{step.service} could not be started again: {error.message}"
+            except Interrupted:
                 raise
+            except OwctlError as error:
+                held = prepared.observed.of(step.service or "")
+                hints = [error.hint or "owctl start, which shows what is wrong"]
+                if held and inspect_image(self.engine, held[0].image_id) is not None:
+                    tag = f"docker tag {held[0].image_id} {step.name}"
+                    hints.insert(0, f"{tag}, as its container has that image")
+                raise type(error)(
+                    f"{step.service} could not be started again: {error.message}",
+                    hint="; or ".join(hints),
+                    details=error.details,
+                ) from error
 
     def _prepare_start(self, names: Collection[str]) -> Prepared:
         observed = observe(self.engine, self.stack)
