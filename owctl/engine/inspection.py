@@ -4,8 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
+from owctl.engine.drift_forms import mount_table
 from owctl.engine.naming import (
     CONFIG_FILES,
     CONFIG_HASH,
@@ -105,6 +107,16 @@ class Container:
             for each in self.mounts
             if each.type == "volume" and is_unnamed(each.name)
         }
+
+    @property
+    def own_data_folder(self) -> str | None:
+        """PostgreSQL's data folder where it is in no volume: then the data goes with the container."""
+        folder = self.environment.get("PGDATA")
+        mounted = {mount.destination for mount in self.mounts}
+        mounted |= mount_table(self.raw.get("HostConfig") or {}).keys()
+        if not folder or any(PurePosixPath(folder).is_relative_to(each) for each in mounted):
+            return None
+        return folder
 
     @property
     def is_running(self) -> bool:

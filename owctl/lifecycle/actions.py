@@ -9,7 +9,7 @@ from owctl.compose.model import Service, Stack
 from owctl.errors import ContainerLost, ImageMissing, OwctlError, ServiceFailed, TimedOut
 from owctl.lifecycle.execute import Cancelled
 from owctl.lifecycle.observed import final_name
-from owctl.lifecycle.plan import SCALED_DOWN, Plan, Step
+from owctl.lifecycle.plan import ASKED_FOR, SCALED_DOWN, Plan, Step
 from owctl.lifecycle.readiness import wait_until_ready
 
 if TYPE_CHECKING:
@@ -171,6 +171,8 @@ class Actions:
         predecessor = (
             inspect_container(self.engine, step.container_id) if step.container_id else None
         )
+        if predecessor is not None and step.reason != ASKED_FOR:
+            _check_data_stays(step, predecessor)
         prefix = f"{step.container_id[:12]}_" if step.container_id else ""
         self._make(step, f"{prefix}{step.name}", predecessor)
         return "created"
@@ -338,6 +340,18 @@ class Actions:
             # Another project's container may be attached: that is no reason to fail a stop.
             return f"kept: {error.message}"
         return "removed"
+
+
+def _check_data_stays(step: Step, predecessor: "Container") -> None:
+    """Raise OwctlError where a container's successor could not have its data."""
+    folder = predecessor.own_data_folder
+    if folder is not None:
+        raise OwctlError(
+            f"{step.subject} keeps PostgreSQL's data in its container itself, as {folder} is in no "
+            "volume: another container would begin without it. It was not replaced.",
+            hint=f"owctl backup; then a volume at {folder} in the compose file, owctl start "
+            f"--recreate {step.subject}, and owctl restore latest",
+        )
 
 
 def _left_behind(container: "Container", handed_on: Collection[str | None]) -> list[str]:

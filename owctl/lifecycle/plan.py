@@ -24,8 +24,8 @@ StepKind = Literal[
     "remove-image",
 ]
 
-# Why a container of a service is removed that keeps others.
-SCALED_DOWN = "scaled down"
+# Reasons that mean something: a service keeps other containers; the user wants a new one, or image.
+SCALED_DOWN, ASKED_FOR = "scaled down", "asked for"
 # How a step reads in --dry-run and in the history.
 VERBS: dict[StepKind, str] = {
     "pull": "pull image",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from owctl.compose.model import Port, Service, Stack
 from owctl.errors import UsageError
 from owctl.lifecycle.observed import Observed, final_name
-from owctl.lifecycle.plan import SCALED_DOWN, Plan, Step, StepKind, keys
+from owctl.lifecycle.plan import ASKED_FOR, SCALED_DOWN, Plan, Step, StepKind, keys
 from owctl.lifecycle.proxy import reach_steps
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class _StartPlanner:
         kind = self._image_step(service, present=name in self.observed.images)
         if kind is None:
             return
-        reason = "asked for" if name in self.observed.images else "not on this machine"
+        reason = ASKED_FOR if name in self.observed.images else "not on this machine"
         step = Step(kind=kind, subject=service.name, service=service.name, reason=reason)
         # Services that share an image share the step's work, too.
         same = [s for s in self.prepare if s.kind == kind and s.name == name]
@@ -283,7 +283,7 @@ class _StartPlanner:
     ) -> str:
         image = service.image_name(self.stack.project)
         if self.options.recreate:
-            return "asked for"
+            return ASKED_FOR
         if existing.state in ("dead", "removing"):
             return f"container is {existing.state}"
         if any(step.name == image for step in image_steps):

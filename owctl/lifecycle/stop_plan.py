@@ -25,7 +25,7 @@ def plan_stop(
 
     Dependants stop before what they depend on. With every service named, those go, too, that a
     profile had started, and the networks, unless containers that stay still use them. A container
-    with data in a volume without a name stays, stopped: without it nobody knew whose the volume is.
+    with data in itself, or in a volume without a name, stays, stopped: nobody else knows of that.
     """
     chosen = [
         container
@@ -36,7 +36,9 @@ def plan_stop(
         chosen += [c for c in observed.orphans if c not in chosen]
     whole = set(names) >= set(stack.services)
     chosen += observed.inactive if whole else ()
-    kept = [container for container in chosen if container.unnamed_volumes]
+    kept = [
+        container for container in chosen if container.unnamed_volumes or container.own_data_folder
+    ]
     chosen = [c for c in chosen if c not in kept or may_run(c)]
     stops = {container.id: _step("stop", container) for container in chosen}
     steps: list[Step] = []
@@ -60,7 +62,9 @@ def may_run(container: "Container") -> bool:
 
 
 def in_words(container: "Container") -> str:
-    """Return what a container's unnamed volumes are called in a sentence."""
+    """Return where a container's data is that nobody else knows of, in a sentence."""
+    if container.own_data_folder:
+        return "the container itself"
     names = [name[:12] for name in dict.fromkeys(container.unnamed_volumes.values())]
     return f"the unnamed volume{'s' if len(names) > 1 else ''} {', '.join(names)}"
 

@@ -15,6 +15,7 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, list_containers, remove_container, rename_container
 from owctl.engine.execution import run as execute
 from owctl.engine.volumes import remove_volume
+from owctl.errors import OwctlError
 from owctl.lifecycle.clean import CleanOptions, prepare_clean
 from owctl.lifecycle.run import prepare_start, prepare_stop, run
 from owctl.lifecycle.services import Services
@@ -37,7 +38,7 @@ services:
     restart: always
     scale: 2
     stop_grace_period: 1s
-    environment: {LEVEL: "${LEVEL:-1}"}
+    environment: {LEVEL: "${LEVEL:-1}", PGDATA: "${FOLDER:-}"}
     volumes: [/keep]
 """
 
@@ -117,7 +118,6 @@ def test_they_are_handed_on_by_whatever_replaces_a_container(engine: Engine, sta
     assert start(engine, changed) == ["environment LEVEL changed"] * 2
     assert data_is_there(engine, changed)
     assert start(engine, changed) == []
-    assert start(engine, changed, recreate=True) == ["asked for"] * 2
 
     newer = stack_of(LEVEL="2", TAG="two")
     roll(engine, newer, ["keeper"], ignore, timeout_seconds=30)
@@ -162,6 +162,25 @@ def test_services_that_stand_still_for_a_while_have_them_again(engine: Engine, s
     services.start(["keeper"])
     assert {each.restart_policy for each in containers(engine, stack)} == {"always"}
     assert data_is_there(engine, stack)
+
+
+def test_a_database_in_the_container_itself_is_not_replaced(engine: Engine, stack_of: StackOf):
+    stack = stack_of(FOLDER="/in-itself")
+    start(engine, stack)
+    before = [each.id for each in containers(engine, stack)]
+    changed = stack_of(FOLDER="/in-itself", LEVEL="2")
+    for replace in (
+        lambda: start(engine, changed),
+        lambda: roll(engine, stack_of(TAG="two"), ["keeper"], ignore, timeout_seconds=30),
+    ):
+        with pytest.raises(OwctlError, match="/in-itself is in no volume") as caught:
+            replace()
+        assert "owctl start --recreate keeper" in (caught.value.hint or "")
+        found = containers(engine, stack)
+        assert [each.id for each in found if each.is_running] == before
+    assert "in the container itself" in stop(engine, stack)[0]
+    assert [each.id for each in containers(engine, stack)] == before
+    assert start(engine, changed, recreate=True) == ["asked for"] * 2
 
 
 def test_a_lone_successor_is_the_services_container(engine: Engine, stack_of: StackOf):
