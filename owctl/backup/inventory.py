@@ -17,12 +17,11 @@ from owctl.engine.containers import Container, list_containers
 from owctl.engine.execution import run
 from owctl.engine.volumes import inspect_volume, list_volumes
 from owctl.errors import TimedOut
+from owctl.lifecycle.stop_plan import AT_WORK
 from owctl.postgres.files import DEFAULT_FOLDER
 from owctl.postgres.place import DatabasePlace, Elsewhere, find_place
 
 VolumePart = Literal["files", "redis"]
-# A paused container has its files open, too.
-AT_WORK = ("running", "restarting", "paused")
 _DU_SECONDS = 10
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
@@ -232,7 +231,9 @@ def _key(name: str, points: tuple[MountPoint, ...], keys: Mapping[str, str]) -> 
     key = keys.get(name, name)
     if _ANONYMOUS.fullmatch(key) and points:
         # Its name says nothing and changes; where it is mounted stays.
-        key = points[0].container.service + points[0].destination
+        container = points[0].container
+        number = f"-{container.number}" if container.number > 1 else ""
+        key = f"{container.service}{number}{points[0].destination}"
     return re.sub(r"[^A-Za-z0-9._-]+", "-", key).lstrip(".-") or "volume"
 
 

@@ -82,6 +82,11 @@ class Changeover(ABC, Generic[_J]):
         """The services to be started on the new data."""
         return self.journal.running
 
+    @property
+    def ran_before(self) -> tuple[str, ...]:
+        """The services that run again once everything is as it was before."""
+        return self.journal.running
+
     def advance(self, phase: Phase, **changes: Any) -> None:  # noqa: ANN401
         """Write down that a phase has come, or that more is known."""
         self.journal = self.journal.advance(self.stack.working_dir, phase, **changes)
@@ -173,8 +178,7 @@ class Changeover(ABC, Generic[_J]):
             self._start_as_before()
             return
         # Everything ran on meanwhile.
-        journal = self.journal
-        self.services.back_to(journal.running, had_containers=journal.had_containers)
+        self.services.back_to(self.ran_before, had_containers=self.journal.had_containers)
         self.close()
 
     def finish(self) -> None:
@@ -228,7 +232,7 @@ class Changeover(ABC, Generic[_J]):
         """Start what ran before. The data is back by now, so a service that fails is only told."""
         journal, kind = self.journal, self.journal.kind
         try:
-            self.services.start(journal.running)
+            self.services.start(self.ran_before)
         except OwctlError as error:
             self.close()
             raise type(error)(
@@ -237,7 +241,7 @@ class Changeover(ABC, Generic[_J]):
                 details=error.details,
             ) from error
         with suppress(OwctlError):
-            self.services.back_to(journal.running, had_containers=journal.had_containers)
+            self.services.back_to(self.ran_before, had_containers=journal.had_containers)
         self.close()
 
     def _go_back(self, error: BaseException) -> OwctlError | None:

@@ -21,6 +21,7 @@ _INTERNAL = (
     "engine_id",
     "had_containers",
     "started",
+    "anew",
     "wants_safety_backup",
     "wants_start",
     "timeout_seconds",

@@ -58,6 +58,7 @@ def start(
     Starts the services that are named, with all that they depend on; without names, all. A
     service starts when its dependencies are ready. What runs unchanged is left alone.
     """
+    from owctl.backup.restore.journal import remove_begun_note
     from owctl.commands.mutation import mutation, show_plan, tell_held
     from owctl.compose.services import resolve_services
     from owctl.lifecycle.run import check_before_start, prepare_start, run
@@ -81,6 +82,8 @@ def start(
         tell_held(context)
         for found in check_before_start(engine, stack, prepared, stack.working_dir, ignore):
             context.console.warn(f"{found.detail}. {found.hint or ''}".strip())
+        # From here on it is a stack in use: a restore that was begun in an empty folder is over.
+        remove_begun_note(stack.working_dir)
         with context.console.progress(f"Starting {stack.project}") as progress:
             made = run(
                 engine,

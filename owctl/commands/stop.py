@@ -29,7 +29,8 @@ def stop(
 ) -> None:
     """Remove the containers and the network; keep the data.
 
-    Volumes, images and backups stay: `owctl start` continues where this left off.
+    Volumes, images and backups stay: `owctl start` continues where this left off. A container whose
+    data is in an unnamed volume is stopped and kept, as the volume would be lost without it.
     """
     from owctl.commands.mutation import mutation, show_plan
     from owctl.compose.services import resolve_services
@@ -56,6 +57,8 @@ def stop(
             f"{', '.join(prepared.orphans)}: left running, no compose file describes them; "
             "--remove-orphans removes them, too"
         )
+    for line in prepared.kept_data:
+        context.console.info(line)
     context.console.info(
         f"Stopped {', '.join(names)}; the data is kept."
         if services

@@ -1,20 +1,25 @@
 """Where the data really is: a SQLite file in a volume beside a PostgreSQL that nobody uses."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from owctl.compose.services import choose_probe
 from owctl.doctor.finding import Finding, Situation
 from owctl.health.parallel import at_once
+from owctl.postgres.files import data_folder
 from owctl.postgres.place import DatabasePlace, Elsewhere, find_place
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
     from owctl.engine.containers import Container
 
+# How a volume may be called that is not there yet.
+_WORDS = ("data", "files", "data2")
 _MAGIC = b"SQLite format 3\0"
 _SECONDS = 5
 # Tried by name where no command can be run to look: the container is stopped, or has no find.
@@ -72,9 +77,13 @@ def check_data(situation: Situation) -> tuple[Finding, ...]:
         rows = _application_rows(situation)
 
     at_once([look_for_files, count_rows])
+    return (_of_application(files, rows), *_unnamed(situation))
+
+
+def _of_application(files: list[SqliteFile], rows: dict[str, int] | None) -> Finding:
     in_postgres = None if rows is None else sum(rows.values())
     if not files:
-        return (Finding("data", *_without_sqlite(rows)),)
+        return Finding("data", *_without_sqlite(rows))
     file = max(files, key=lambda each: each.modified_at)
     when = file.modified_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
     what = (
@@ -84,17 +93,51 @@ def check_data(situation: Situation) -> tuple[Finding, ...]:
     if in_postgres:
         detail = f"{what}; PostgreSQL has data too ({_counts(rows)})"
         hint = "find out which of them the backend uses before you rely on either"
-        return (Finding("data", "warning", detail, hint, subject=file.service),)
+        return Finding("data", "warning", detail, hint, subject=file.service)
     state = "cannot be asked now" if rows is None else "has no application data"
-    return (
-        Finding(
+    return Finding(
+        "data",
+        "warning",
+        f"{what}; PostgreSQL {state}",
+        "the data is in that file: owctl backup covers it; a dump of PostgreSQL alone does not",
+        subject=file.service,
+    )
+
+
+def _unnamed(situation: Situation) -> Iterator[Finding]:
+    """Yield a warning for each database whose data is in no volume that has a name."""
+    for service in situation.stack.services.values():
+        image = situation.image(service)
+        folders = {"postgres": data_folder(service, image), "redis": PurePosixPath("/data")}
+        folder = folders.get(choose_probe(service).type)
+        if folder is None or image is None:
+            continue
+        of_image = (image.raw.get("Config") or {}).get("Volumes") or {}
+        # True for one that has a name; the files' have the last word.
+        places = dict.fromkeys((target.rstrip("/") for target in of_image), False)
+        places |= {m.target: bool(m.source) or m.type == "tmpfs" for m in service.mounts}
+        around = [target for target in places if folder.is_relative_to(target)]
+        deepest = max(around, key=len, default=None)
+        if deepest is None and choose_probe(service).type == "postgres":
+            where = "in its container itself: whatever replaces that takes the data away"
+        elif deepest is not None and not places[deepest]:
+            where = (
+                f"in a volume without a name, at {deepest}: with its container gone (docker compose "
+                "down) nobody knows whose it is"
+            )
+        else:
+            continue
+        taken = {mount.source for mount in service.mounts}
+        key = next(k for k in (f"{service.name}_{w}" for w in _WORDS) if k not in taken)
+        yield Finding(
             "data",
             "warning",
-            f"{what}; PostgreSQL {state}",
-            "the data is in that file: owctl backup covers it; a dump of PostgreSQL alone does not",
-            subject=file.service,
-        ),
-    )
+            f"{service.name} keeps its data ({folder}) {where}",
+            f"owctl backup; then write `- {key}:{folder}` under the volumes of {service.name}, and "
+            f"`{key}:` under the top-level volumes; owctl start --recreate {service.name}; owctl "
+            "restore latest",
+            subject=service.name,
+        )
 
 
 def _without_sqlite(rows: dict[str, int] | None) -> tuple[Literal["ok", "skipped"], str]:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from owctl.engine.inspection import (
     Container,
@@ -37,6 +37,7 @@ __all__ = [
     "remove_container",
     "rename_container",
     "restart_container",
+    "set_restart_policy",
     "start_container",
     "stop_and_remove",
     "stop_container",
@@ -180,6 +181,17 @@ def stop_and_remove(
     with contextlib.suppress(EngineError):
         stop_container(engine, container_id, timeout_seconds)
     remove_container(engine, container_id, force=True)
+
+
+def set_restart_policy(engine: "Engine", container_id: str, name: Literal["always", "no"]) -> None:
+    """Have the engine start a container by itself from now on ("always"), or not ("no").
+
+    Podman cannot change it, and starts none by itself.
+    """
+    if engine.is_podman:
+        return
+    with engine.translate(f"change the restart policy of the container {container_id[:12]}"):
+        engine.api.update_container(container_id, restart_policy={"Name": name})  # type: ignore[arg-type]
 
 
 def rename_container(engine: "Engine", container_id: str, name: str) -> None:

@@ -18,6 +18,8 @@ from owctl.compose.model import (
     Stack,
 )
 from owctl.engine.connection import version_key
+from owctl.engine.drift_forms import mount_table, plain_path
+from owctl.engine.inspection import Container
 from owctl.engine.naming import SPEC_HASH, container_labels, container_name, spec_hash
 
 NANOSECONDS = 1_000_000_000
@@ -61,6 +63,38 @@ def container_config(
     labels = container_labels(stack, service, number, image_id)
     body["Labels"] = {**labels, SPEC_HASH: spec_hash(body)}
     return body
+
+
+def with_volumes_of(
+    body: Mapping[str, Any], predecessor: Container, image: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the body with the predecessor's volumes where it would get new ones without a name.
+
+    That is where the files or the image (``image``: its configuration) want a volume, and name none;
+    as compose does it. The body's hash stays that of the files.
+    """
+    host = dict(body.get("HostConfig") or {})
+    held = {
+        plain_path(mount.destination): mount.name
+        for mount in predecessor.mounts
+        if mount.type == "volume"
+    }
+    taken = mount_table(host).keys()
+    of_image = {plain_path(target) for target in image.get("Volumes") or ()} - taken
+    wanted = [
+        *(host.get("Mounts") or ()),
+        *({"Type": "volume", "Target": t} for t in sorted(of_image)),
+    ]
+    mounts = []
+    for mount in wanted:
+        name = held.get(plain_path(mount["Target"]))
+        if mount["Type"] != "volume" or mount.get("Source"):
+            mounts.append(mount)
+        elif name is not None:
+            mounts.append({**mount, "Source": name})
+        elif plain_path(mount["Target"]) not in of_image:
+            mounts.append(mount)
+    return {**body, "HostConfig": {**host, "Mounts": mounts} if mounts else host}
 
 
 def environment_list(environment: Mapping[str, str | None]) -> list[str]:

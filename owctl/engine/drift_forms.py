@@ -117,9 +117,9 @@ def mount_table(host: Mapping[str, Any]) -> dict[str, MountForm]:
     """Return the mounts of a ``HostConfig`` by target, whichever of three forms they came in."""
     table = dict(_bind(entry) for entry in host.get("Binds") or ())
     for target, options in (host.get("Tmpfs") or {}).items():
-        table[_path(target)] = MountForm("tmpfs", "", False, "", _tmpfs_options(options))
+        table[plain_path(target)] = MountForm("tmpfs", "", False, "", _tmpfs_options(options))
     for entry in host.get("Mounts") or ():
-        table[_path(entry["Target"])] = _mount(entry)
+        table[plain_path(entry["Target"])] = _mount(entry)
     return table
 
 
@@ -129,8 +129,8 @@ def _bind(entry: str) -> tuple[str, MountForm]:
     flags = set(mode.split(","))
     kind = "bind" if source.startswith("/") else "volume"
     propagation = next((flag for flag in flags if flag.endswith(("shared", "slave"))), "")
-    form = MountForm(kind, _path(source), "ro" in flags, propagation, (0, 0))
-    return _path(target), form
+    form = MountForm(kind, plain_path(source), "ro" in flags, propagation, (0, 0))
+    return plain_path(target), form
 
 
 def _mount(entry: Mapping[str, Any]) -> MountForm:
@@ -138,7 +138,7 @@ def _mount(entry: Mapping[str, Any]) -> MountForm:
     options = entry.get("TmpfsOptions") or {}
     return MountForm(
         str(entry.get("Type") or ""),
-        _path(str(entry.get("Source") or "")),
+        plain_path(str(entry.get("Source") or "")),
         bool(entry.get("ReadOnly")),
         "" if propagation == "rprivate" else propagation,
         (int(options.get("SizeBytes") or 0), int(options.get("Mode") or 0)),
@@ -158,7 +158,8 @@ def _tmpfs_options(text: str) -> tuple[int, int]:
     )
 
 
-def _path(path: str) -> str:
+def plain_path(path: str) -> str:
+    """Return a path in one spelling."""
     return path.rstrip("/") or path
 
 

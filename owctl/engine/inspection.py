@@ -4,8 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
+from owctl.engine.drift_forms import mount_table
 from owctl.engine.naming import (
     CONFIG_FILES,
     CONFIG_HASH,
@@ -15,6 +17,7 @@ from owctl.engine.naming import (
     SPEC_HASH,
     WORKING_DIR,
 )
+from owctl.engine.volumes import is_unnamed
 
 _NEVER = "0001-01-01T00:00:00Z"
 _WITH_OFFSET = re.compile(
@@ -95,6 +98,25 @@ class Container:
     def spec_hash(self) -> str | None:
         """owctl's hash of the create body, None when owctl did not make it."""
         return self.labels.get(SPEC_HASH)
+
+    @property
+    def unnamed_volumes(self) -> dict[str, str]:
+        """The volumes without a name that it has, by where: nothing but it knows whose they are."""
+        return {
+            each.destination: each.name
+            for each in self.mounts
+            if each.type == "volume" and is_unnamed(each.name)
+        }
+
+    @property
+    def own_data_folder(self) -> str | None:
+        """PostgreSQL's data folder where it is in no volume: then the data goes with the container."""
+        folder = self.environment.get("PGDATA")
+        mounted = {mount.destination for mount in self.mounts}
+        mounted |= mount_table(self.raw.get("HostConfig") or {}).keys()
+        if not folder or any(PurePosixPath(folder).is_relative_to(each) for each in mounted):
+            return None
+        return folder
 
     @property
     def is_running(self) -> bool:

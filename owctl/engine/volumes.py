@@ -1,5 +1,6 @@
 """The project's volumes: list, make, remove, measure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from owctl.errors import NotFound
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
+
+_UNNAMED = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class ProjectVolume:
     def working_dir(self) -> str | None:
         """The folder of the compose files that it was made from, if a label says so."""
         return self.labels.get(VOLUME_OWNER)
+
+
+def is_unnamed(name: str) -> bool:
+    """Return whether the engine made up a volume's name: an anonymous one, known by its container."""
+    return _UNNAMED.fullmatch(name) is not None
 
 
 def list_volumes(engine: "Engine", project: str) -> list[ProjectVolume]:

@@ -2,18 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Service, Stack
 from owctl.errors import ContainerLost, ImageMissing, OwctlError, ServiceFailed, TimedOut
 from owctl.lifecycle.execute import Cancelled
-from owctl.lifecycle.plan import Plan, Step
+from owctl.lifecycle.observed import final_name
+from owctl.lifecycle.plan import ASKED_FOR, SCALED_DOWN, Plan, Step
 from owctl.lifecycle.readiness import wait_until_ready
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
     from owctl.engine.images import PullProgress
 
 
@@ -46,7 +47,8 @@ class Actions:
 
     ``created`` maps (service, number) → the id of a container that this run created;
     ``ready_seconds`` maps service → how long it took from its start, or from the beginning of the
-    wait if it ran already, until it was ready.
+    wait if it ran already, until it was ready; ``left_behind`` says which data no container has any
+    more, as the files have another mount at its place.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Actions:
         self.no_cache = no_cache
         self.created: dict[tuple[str, int], str] = {}
         self.ready_seconds: dict[str, float] = {}
+        self.left_behind: list[str] = []
         self.networks: list[str] = []
         self._started: set[str] = set()
         self._began: dict[str, float] = {}
@@ -81,12 +84,14 @@ class Actions:
             "network": self._network,
             "volume": self._volume,
             "create": self._create,
+            "rename": self._rename,
             "replace": self._replace,
             "start": self._start,
             "reach": self._reach,
             "restart": self._restart,
             "stop": self._stop,
             "remove": self._remove,
+            "keep": self._keep,
             "remove-network": self._remove_network,
         }[step.kind]
         return action(step, cancel, report)
@@ -161,30 +166,52 @@ class Actions:
         return "created"
 
     def _create(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import inspect_container
+
+        predecessor = (
+            inspect_container(self.engine, step.container_id) if step.container_id else None
+        )
+        if predecessor is not None and step.reason != ASKED_FOR:
+            _check_data_stays(step, predecessor)
+        prefix = f"{step.container_id[:12]}_" if step.container_id else ""
+        self._make(step, f"{prefix}{step.name}", predecessor)
+        return "created"
+
+    def _make(self, step: Step, name: str, predecessor: "Container | None") -> None:
+        """Make the step's container, with what the one before it hands on."""
         from owctl.engine.archives import write_files
         from owctl.engine.containers import create_container
-        from owctl.engine.create_config import container_config
-        from owctl.engine.images import image_id
+        from owctl.engine.create_config import container_config, with_volumes_of
+        from owctl.engine.images import inspect_image
 
         service = self._service(step)
         reference = service.image_name(self.stack.project)
-        identity = image_id(self.engine, reference)
-        if identity is None:
+        image = inspect_image(self.engine, reference)
+        if image is None:
             raise missing_image(service, reference, self.stack.project)
-        assert step.name is not None
         body = container_config(
             self.stack,
             service,
             number=step.number,
-            image_id=identity,
+            image_id=image.id,
             api_version=self.engine.api_version,
             proxy_environment=self.engine.proxy_environment,
         )
-        name = f"{step.container_id[:12]}_{step.name}" if step.container_id else step.name
+        if predecessor is not None:
+            body = with_volumes_of(body, predecessor, image.raw.get("Config") or {})
+            mounts = body["HostConfig"].get("Mounts") or ()
+            self.left_behind += _left_behind(predecessor, [m.get("Source") for m in mounts])
         made = create_container(self.engine, name, body, platform=service.platform)
         self.created[(service.name, step.number)] = made
         write_files(self.engine, made, service)
-        return "created"
+
+    def _rename(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import rename_container
+
+        assert step.container_id is not None
+        assert step.name is not None
+        rename_container(self.engine, step.container_id, step.name)
+        return "renamed"
 
     def _replace(self, step: Step, cancel: threading.Event, report: Report) -> str:
         from owctl.engine.containers import remove_container, rename_container, stop_container
@@ -202,29 +229,26 @@ class Actions:
         return "replaced"
 
     def _start(self, step: Step, cancel: threading.Event, report: Report) -> str:
-        from owctl.engine.containers import start_container
-
         service = self._service(step)
         container_id = self.created.get((service.name, step.number), step.container_id)
         assert container_id is not None
         self._began.setdefault(service.name, time.monotonic())
         try:
-            start_container(self.engine, container_id, step.name)
+            start_again(self.engine, service, container_id, step.name)
         except ContainerLost:
-            container_id = self._make_anew(step, container_id, cancel, report)
-            start_container(self.engine, container_id, step.name)
+            container_id = self._make_anew(step, container_id, report)
+            start_again(self.engine, service, container_id, step.name)
         self._started.add(container_id)
         return "started"
 
-    def _make_anew(
-        self, step: Step, container_id: str, cancel: threading.Event, report: Report
-    ) -> str:
+    def _make_anew(self, step: Step, container_id: str, report: Report) -> str:
         """Replace a container that the engine cannot start any more; return the new one's id."""
-        from owctl.engine.containers import remove_container
+        from owctl.engine.containers import inspect_container, remove_container
 
         report("making the container anew: the engine lost track of it")
+        lost = inspect_container(self.engine, container_id)
         remove_container(self.engine, container_id, force=True)
-        self._create(replace(step, container_id=None), cancel, report)
+        self._make(step, step.name or "", lost)
         return self.created[(self._service(step).name, step.number)]
 
     def _restart(self, step: Step, cancel: threading.Event, report: Report) -> str:
@@ -260,6 +284,7 @@ class Actions:
             for step in self.plan.steps
             if step.kind == "replace" and step.service == service.name
         ]
+        lines += self.left_behind
         held_up = {
             step.service: None
             for step in self.plan.steps
@@ -288,12 +313,22 @@ class Actions:
         return "stopped"
 
     def _remove(self, step: Step, cancel: threading.Event, report: Report) -> str:
-        from owctl.engine.containers import stop_and_remove
+        from owctl.engine.containers import inspect_container, stop_and_remove
 
         assert step.container_id is not None
         service = self.stack.services.get(step.service or "")
+        container = inspect_container(self.engine, step.container_id)
+        if container is not None and step.reason == SCALED_DOWN:
+            self.left_behind += _left_behind(container, ())
         stop_and_remove(self.engine, step.container_id, grace_seconds(service))
         return "removed"
+
+    def _keep(self, step: Step, cancel: threading.Event, report: Report) -> str:
+        from owctl.engine.containers import set_restart_policy
+
+        assert step.container_id is not None
+        set_restart_policy(self.engine, step.container_id, "no")
+        return f"kept, stopped: {step.reason}"
 
     def _remove_network(self, step: Step, cancel: threading.Event, report: Report) -> str:
         from owctl.engine.networks import remove_network
@@ -305,6 +340,37 @@ class Actions:
             # Another project's container may be attached: that is no reason to fail a stop.
             return f"kept: {error.message}"
         return "removed"
+
+
+def _check_data_stays(step: Step, predecessor: "Container") -> None:
+    """Raise OwctlError where a container's successor could not have its data."""
+    folder = predecessor.own_data_folder
+    if folder is not None:
+        raise OwctlError(
+            f"{step.subject} keeps PostgreSQL's data in its container itself, as {folder} is in no "
+            "volume: another container would begin without it. It was not replaced.",
+            hint=f"owctl backup; then a volume at {folder} in the compose file, owctl start "
+            f"--recreate {step.subject}, and owctl restore latest",
+        )
+
+
+def _left_behind(container: "Container", handed_on: Collection[str | None]) -> list[str]:
+    """Say which unnamed volumes of a container that goes nothing mounts any more."""
+    return [
+        f"{final_name(container)}: what it had in {folder} is in the unnamed volume {name}, which is "
+        "kept, and which nothing mounts any more."
+        for folder, name in container.unnamed_volumes.items()
+        if name not in handed_on
+    ]
+
+
+def start_again(engine: "Engine", service: Service, container_id: str, name: str | None) -> None:
+    """Start a container; one from which a stop took its restart policy has it back."""
+    from owctl.engine.containers import set_restart_policy, start_container
+
+    if service.restart == "always":
+        set_restart_policy(engine, container_id, "always")
+    start_container(engine, container_id, name)
 
 
 def grace_seconds(service: Service | None) -> int | None:

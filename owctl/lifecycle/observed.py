@@ -1,7 +1,7 @@
 """What exists of a stack on the engine, seen once before a plan is made."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ SUCCESSOR_NAME = re.compile(r"^[0-9a-f]{12}_")
 class Observed:
     """Containers of the project by state of affairs, and which objects of the stack exist.
 
-    ``successors`` are containers that a replacement which was cut short left behind;
+    ``successors`` are containers that a replacement which was cut short left beside the old ones;
     ``inactive`` belong to services whose profile is not active, ``orphans`` to none that the files
     describe. ``networks`` maps names to ids, ``images`` maps references to images.
     """
@@ -40,6 +40,32 @@ class Observed:
         return sorted(found, key=lambda container: container.number)
 
 
+def set_apart(
+    containers: Sequence["Container"],
+) -> tuple[list["Container"], list["Container"]]:
+    """Return the containers that count, and the successors of those that are still there.
+
+    A replacement that is cut short before its last step leaves the successor alone, under a name for
+    the while: then it is the service's container, with all that the old one handed on to it.
+    """
+    counted = [each for each in containers if not SUCCESSOR_NAME.match(each.name)]
+    left: list[Container] = []
+    rest = [each for each in containers if SUCCESSOR_NAME.match(each.name)]
+    for each in sorted(rest, key=lambda one: not one.is_running):
+        place = (each.service, each.number)
+        taken = any(
+            final_name(other) == final_name(each) or (other.service, other.number) == place
+            for other in counted
+        )
+        (left if taken else counted).append(each)
+    return counted, left
+
+
+def final_name(container: "Container") -> str:
+    """Return a container's name without what it has for the while of a replacement."""
+    return SUCCESSOR_NAME.sub("", container.name)
+
+
 def observe(engine: "Engine", stack: Stack, *, images: bool = True) -> Observed:
     """Look at containers, networks, volumes and images at the same time."""
     from owctl.engine.containers import list_containers
@@ -52,10 +78,11 @@ def observe(engine: "Engine", stack: Stack, *, images: bool = True) -> Observed:
         volumes = pool.submit(_existing_volumes, engine, stack)
         inspected = {name: pool.submit(inspect_image, engine, name) for name in sorted(names)}
         found = containers.result()
+        counted, left = set_apart(found)
         described = {*stack.services, *stack.inactive_services}
         return Observed(
-            containers=tuple(c for c in found if _is_service(c, stack)),
-            successors=tuple(c for c in found if SUCCESSOR_NAME.match(c.name)),
+            containers=tuple(c for c in counted if c.service in stack.services),
+            successors=tuple(left),
             inactive=tuple(c for c in found if c.service in stack.inactive_services),
             orphans=tuple(c for c in found if c.service not in described),
             networks=networks.result(),
@@ -66,10 +93,6 @@ def observe(engine: "Engine", stack: Stack, *, images: bool = True) -> Observed:
                 if (image := future.result()) is not None
             },
         )
-
-
-def _is_service(container: "Container", stack: Stack) -> bool:
-    return container.service in stack.services and not SUCCESSOR_NAME.match(container.name)
 
 
 def _existing_networks(engine: "Engine", stack: Stack) -> dict[str, str]:

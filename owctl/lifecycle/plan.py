@@ -9,6 +9,7 @@ StepKind = Literal[
     "build",
     "network",
     "volume",
+    "rename",
     "create",
     "replace",
     "start",
@@ -17,17 +18,21 @@ StepKind = Literal[
     "restart",
     "stop",
     "remove",
+    "keep",
     "remove-network",
     "remove-volume",
     "remove-image",
 ]
 
+# Reasons that mean something: a service keeps other containers; the user wants a new one, or image.
+SCALED_DOWN, ASKED_FOR = "scaled down", "asked for"
 # How a step reads in --dry-run and in the history.
 VERBS: dict[StepKind, str] = {
     "pull": "pull image",
     "build": "build image",
     "network": "create network",
     "volume": "create volume",
+    "rename": "rename container to",
     "create": "create container",
     "replace": "replace container",
     "start": "start",
@@ -36,6 +41,7 @@ VERBS: dict[StepKind, str] = {
     "restart": "restart",
     "stop": "stop",
     "remove": "remove container",
+    "keep": "keep container",
     "remove-network": "remove network",
     "remove-volume": "remove volume",
     "remove-image": "remove image",

@@ -13,7 +13,7 @@ from owctl.lifecycle.observed import Observed, observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.start_plan import StartOptions, plan_start
 from owctl.lifecycle.stop_plan import plan_restart, plan_stop
-from owctl.progress import Receiver
+from owctl.progress import Receiver, warning
 
 if TYPE_CHECKING:
     from owctl.doctor.finding import Finding
@@ -35,6 +35,21 @@ class Prepared:
     def orphans(self) -> tuple[str, ...]:
         """Return the names of the project's containers that belong to no service."""
         return tuple(container.name for container in self.observed.orphans)
+
+    @property
+    def kept_data(self) -> tuple[str, ...]:
+        """Say of each container that the plan stops and does not remove why, and what comes of it."""
+        orphans = {container.id for container in self.observed.orphans}
+        return tuple(
+            f"{step.name if step.number > 1 else step.subject}: {step.reason}; kept, "
+            + (
+                f"as is its stopped container {step.name}"
+                if step.container_id in orphans
+                else "and mounted again by the next start"
+            )
+            for step in self.plan.steps
+            if step.kind == "keep"
+        )
 
 
 def prepare_start(
@@ -117,6 +132,8 @@ def run(
     announce(prepared.plan, receiver)
     try:
         execute(prepared.plan, actions.perform, receiver)
+        for text in actions.left_behind:
+            receiver(warning(text))
     except (KeyboardInterrupt, Interrupted) as error:
         actions.discard_unstarted()
         raise Interrupted(

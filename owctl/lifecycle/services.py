@@ -7,15 +7,16 @@ from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Usage, list_containers, list_usage
+from owctl.engine.images import inspect_image
+from owctl.errors import Interrupted, OwctlError
 from owctl.lifecycle.observed import observe
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_stop, run
 from owctl.lifecycle.start_plan import Scale, StartOptions, plan_start
+from owctl.lifecycle.stop_plan import AT_WORK
 from owctl.postgres.place import DatabasePlace, database_of, find_server, require_database
 from owctl.postgres.psql import Server
 from owctl.progress import Receiver
-
-_AT_WORK = ("running", "restarting", "paused")
 
 
 class Services:
@@ -64,7 +65,7 @@ class Services:
     def running(self) -> tuple[str, ...]:
         """Return the names of the services that run, in the order of the files."""
         containers = list_containers(self.engine, self.stack.project)
-        at_work = {each.service for each in containers if each.state in _AT_WORK}
+        at_work = {each.service for each in containers if each.state in AT_WORK}
         return tuple(name for name in self.stack.with_inactive().services if name in at_work)
 
     def undisturbed(self, parts: Collection[str], volumes: Collection[str] = ()) -> set[str]:
@@ -109,13 +110,14 @@ class Services:
     def stop(self, *, keep: Collection[str] = ()) -> None:
         """Stop what runs, but for ``keep``; the containers stay, as far as they stay stopped.
 
-        One that the engine starts again by itself after a restart of its own is removed.
+        One that the engine starts again by itself after a restart of its own is removed; or loses
+        that policy till ``start``, where its data is in a volume without a name.
         """
         names = [name for name in self.running() if name not in keep]
         prepared = prepare_stop(self.engine, self._present(), names)
         always = {c.id for c in prepared.observed.containers if c.restart_policy == "always"}
-        at_work = {c.id for c in prepared.observed.containers if c.state in _AT_WORK}
-        wanted = {"stop": at_work, "remove": always}
+        at_work = {c.id for c in prepared.observed.containers if c.state in AT_WORK}
+        wanted = {"stop": at_work, "remove": always, "keep": always}
         steps = [s for s in prepared.plan.steps if s.container_id in wanted.get(s.kind, ())]
         kept = {step.key for step in steps}
         plan = Plan(tuple(replace(step, requires=step.requires & kept) for step in steps))
@@ -126,15 +128,39 @@ class Services:
 
         Containers that are there are started as they are, as many as there are.
         """
-        if not names:
-            return
+        if names:
+            self._run(self._prepare_start(names))
+
+    def fetch_images(self, names: Collection[str]) -> None:
+        """Pull or build the images that ``start`` of these services would; raises ImageMissing, OwctlError."""
+        prepared = self._prepare_start(names)
+        for step in prepared.plan.steps:
+            if step.kind not in ("pull", "build"):
+                continue
+            try:
+                self._run(Prepared(Plan((step,)), prepared.observed))
+            except Interrupted:
+                raise
+            except OwctlError as error:
+                held = prepared.observed.of(step.service or "")
+                hints = [error.hint or "owctl start, which shows what is wrong"]
+                if held and inspect_image(self.engine, held[0].image_id) is not None:
+                    tag = f"docker tag {held[0].image_id} {step.name}"
+                    hints.insert(0, f"{tag}, as its container has that image")
+                raise type(error)(
+                    f"{step.service} could not be started again: {error.message}",
+                    hint="; or ".join(hints),
+                    details=error.details,
+                ) from error
+
+    def _prepare_start(self, names: Collection[str]) -> Prepared:
         stack = self._present()
         observed = observe(self.engine, stack)
         scale = Scale({name: len(observed.of(name)) or 1 for name in names})
-        options = StartOptions(scale=scale)
         ordered = [name for name in stack.services if name in names]
+        options = StartOptions(scale=scale)
         plan = plan_start(stack, observed, ordered, options, lambda *_: ())
-        self._run(Prepared(plan, observed))
+        return Prepared(plan, observed)
 
     def remove_all(self) -> None:
         """Remove every container and network of the stack: as it was before its first start."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from owctl.compose.model import Port, Service, Stack
 from owctl.errors import UsageError
-from owctl.lifecycle.observed import Observed
-from owctl.lifecycle.plan import Plan, Step, StepKind, keys
+from owctl.lifecycle.observed import Observed, final_name
+from owctl.lifecycle.plan import ASKED_FOR, SCALED_DOWN, Plan, Step, StepKind, keys
 from owctl.lifecycle.proxy import reach_steps
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class _StartPlanner:
 
     def plan(self, selected: Sequence[str]) -> Plan:
         services = [self.stack.services[name] for name in selected]
-        self._remove_leftovers(selected)
+        self._settle_leftovers(selected)
         for service in services:
             self._prepare_image(service)
         # Nothing is made until the images are here: what cannot be had leaves nothing behind.
@@ -165,7 +165,7 @@ class _StartPlanner:
         steps = [*self.prepare, *self.clears, *self.creates, *self._gated(selected)]
         return Plan((*steps, *reach_steps(self.stack, self.observed, steps)))
 
-    def _remove_leftovers(self, selected: Sequence[str]) -> None:
+    def _settle_leftovers(self, selected: Sequence[str]) -> None:
         self.clears += [
             Step(
                 kind="remove",
@@ -178,6 +178,17 @@ class _StartPlanner:
             )
             for container in self.observed.successors
             if container.service in selected
+        ]
+        self.clears += [
+            self._step(
+                "rename",
+                self.stack.services[container.service],
+                container.number,
+                container,
+                "its replacement was interrupted",
+            )
+            for container in self.observed.containers
+            if container.service in selected and container.name != final_name(container)
         ]
 
     def _prepare_networks(self, services: Sequence[Service], after: frozenset[str]) -> None:
@@ -201,7 +212,7 @@ class _StartPlanner:
         kind = self._image_step(service, present=name in self.observed.images)
         if kind is None:
             return
-        reason = "asked for" if name in self.observed.images else "not on this machine"
+        reason = ASKED_FOR if name in self.observed.images else "not on this machine"
         step = Step(kind=kind, subject=service.name, service=service.name, reason=reason)
         # Services that share an image share the step's work, too.
         same = [s for s in self.prepare if s.kind == kind and s.name == name]
@@ -232,7 +243,7 @@ class _StartPlanner:
         numbers += [next(free) for _ in range(wanted - len(numbers))]
         for number, container in existing.items():
             if number not in numbers:
-                self.clears.append(self._step("remove", service, number, container, "scaled down"))
+                self.clears.append(self._step("remove", service, number, container, SCALED_DOWN))
         for number in sorted(numbers):
             self._container(service, number, existing.get(number))
 
@@ -272,7 +283,7 @@ class _StartPlanner:
     ) -> str:
         image = service.image_name(self.stack.project)
         if self.options.recreate:
-            return "asked for"
+            return ASKED_FOR
         if existing.state in ("dead", "removing"):
             return f"container is {existing.state}"
         if any(step.name == image for step in image_steps):

@@ -1,6 +1,7 @@
 """Plans that stop: the whole stack or a part of it, and a standstill of services for a while."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from owctl.compose.model import Stack
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # -- What exists → the steps that `stop` and `restart` take.
 
+AT_WORK = ("running", "restarting", "paused")
+
 
 def plan_stop(
     stack: Stack, observed: Observed, names: Sequence[str], *, orphans: bool = False
@@ -21,7 +24,8 @@ def plan_stop(
     """Return the steps that stop and remove the named services' containers.
 
     Dependants stop before what they depend on. With every service named, those go, too, that a
-    profile had started, and the networks, unless containers that stay still use them.
+    profile had started, and the networks, unless containers that stay still use them. A container
+    with data in itself, or in a volume without a name, stays, stopped: nobody else knows of that.
     """
     chosen = [
         container
@@ -32,17 +36,37 @@ def plan_stop(
         chosen += [c for c in observed.orphans if c not in chosen]
     whole = set(names) >= set(stack.services)
     chosen += observed.inactive if whole else ()
+    kept = [
+        container for container in chosen if container.unnamed_volumes or container.own_data_folder
+    ]
+    chosen = [c for c in chosen if c not in kept or may_run(c)]
     stops = {container.id: _step("stop", container) for container in chosen}
     steps: list[Step] = []
     for container in chosen:
         dependants = [c for c in chosen if stack.depends(c.service, container.service)]
         requires = keys(stops[dependant.id] for dependant in dependants)
         steps.append(_step("stop", container, requires))
-        steps.append(_step("remove", container, keys([stops[container.id]])))
-    staying = [c for c in observed.orphans if not orphans]
+        end = _step("remove", container, keys([stops[container.id]]))
+        if container in kept:
+            end = replace(end, kind="keep", reason=f"its data is in {in_words(container)}")
+        steps.append(end)
+    staying = [c for c in observed.orphans if not orphans] + kept
     if whole and not staying:
         steps += _network_steps(stack, observed, keys(s for s in steps if s.kind == "remove"))
     return Plan(_ordered(steps))
+
+
+def may_run(container: "Container") -> bool:
+    """Return whether a container runs, or would after the engine's next start."""
+    return container.state in AT_WORK or container.restart_policy == "always"
+
+
+def in_words(container: "Container") -> str:
+    """Return where a container's data is that nobody else knows of, in a sentence."""
+    if container.own_data_folder:
+        return "the container itself"
+    names = [name[:12] for name in dict.fromkeys(container.unnamed_volumes.values())]
+    return f"the unnamed volume{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def plan_restart(stack: Stack, observed: Observed, names: Sequence[str]) -> Plan:

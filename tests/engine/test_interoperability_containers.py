@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine_helpers import body_of, create, free_port, inspected
+from engine_helpers import body_of, create, free_port, inspected, write_compose_file
 
 from owctl.compose.loader import load
 from owctl.compose.model import Stack
@@ -17,6 +17,11 @@ from owctl.engine.drift import differences
 from owctl.engine.images import inspect_image
 from owctl.engine.networks import list_networks
 from owctl.engine.volumes import list_volumes
+from owctl.lifecycle.plan import Step
+from owctl.lifecycle.run import prepare_start, prepare_stop
+from owctl.lifecycle.run import run as carry_out
+from owctl.lifecycle.start_plan import StartOptions
+from owctl.progress import ignore
 from owctl.settings import Flags, Settings
 
 pytestmark = pytest.mark.engine
@@ -162,3 +167,42 @@ def test_a_network_that_was_made_anew_is_found(engine, stack, project):
     assert differences(body, raw, image.raw, network_ids=current) == ()
     renewed = dict.fromkeys(current, "0" * 64)
     assert differences(body, raw, image.raw, network_ids=renewed) == (f"network {project}_default",)
+
+
+def test_a_volume_without_a_name_goes_from_one_to_the_other_and_back(
+    engine, compose, project, base_image, tmp_path
+):
+    text = (
+        f"name: {project}\nservices:\n  keeper:\n    image: {base_image}\n    command: sleep 3600\n"
+        "    init: true\n    environment: {LEVEL: '@'}\n    volumes: [/keep]\n"
+    )
+
+    def files(level: str) -> Stack:
+        write_compose_file(tmp_path, text.replace("@", level))
+        return load(Settings.load(Flags(), os.environ, tmp_path))
+
+    def start(stack: Stack) -> tuple[Step, ...]:
+        prepared = prepare_start(engine, stack, ["keeper"], StartOptions())
+        carry_out(engine, stack, prepared, ignore)
+        return prepared.plan.changes
+
+    def kept() -> str:
+        (found,) = list_containers(engine, project)
+        return compose("exec", "-T", "keeper", "cat", "/keep/a") + found.name
+
+    files("1")
+    compose("up", "-d")
+    compose("exec", "-T", "keeper", "sh", "-c", "echo mine > /keep/a")
+    expected = f"mine\n{project}-keeper-1"
+    assert start(files("2"))
+    assert kept() == expected
+    before = identities(engine, project)
+    compose("up", "-d")
+    assert identities(engine, project) == before
+    carry_out(engine, files("2"), prepare_stop(engine, files("2"), ["keeper"]), ignore)
+    compose("up", "-d")
+    assert kept() == expected
+    stack = files("3")
+    compose("up", "-d")
+    assert start(stack) == ()
+    assert kept() == expected

@@ -1,10 +1,15 @@
 """A restore into nothing: what is written, what is missing, and what is in the way."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import remove_everything
+from engine_helpers import write_compose_file
 
+from owctl.backup.catalogue import look_at
+from owctl.backup.create.run import BackupRequest, create_backup
 from owctl.backup.restore.empty_machine import (
     check_files,
     is_new,
@@ -13,11 +18,16 @@ from owctl.backup.restore.empty_machine import (
     write_configuration,
 )
 from owctl.backup.restore.plan import RestoreRequest
-from owctl.backup.restore.source import ConfigContent
+from owctl.backup.restore.source import BackupSource, ConfigContent
+from owctl.compose.loader import load
 from owctl.compose.model import Build, Service, Stack, Volume
 from owctl.engine.connection import Engine
+from owctl.engine.execution import run
 from owctl.engine.volumes import ensure_volume
-from owctl.errors import BackupInvalid, ImageMissing, OwctlError, UsageError
+from owctl.errors import BackupInvalid, ImageMissing, Interrupted, OwctlError, UsageError
+from owctl.lifecycle.services import Services
+from owctl.progress import Event, ignore
+from owctl.settings import Flags, Settings
 
 pytestmark = pytest.mark.engine
 REQUEST = RestoreRequest(timeout_seconds=30)
@@ -104,3 +114,77 @@ def test_what_is_new(engine: Engine, make_stack, sleeper, project: str, tmp_path
     assert not is_new(engine, stack)
     write_configuration(tmp_path, Configured(tmp_path, **{"compose.yaml": ""}))
     assert is_new(engine, stack)
+
+
+OLD = """
+name: @PROJECT@
+services:
+  postgres:
+    image: owctl-demo-postgres:latest
+    environment: {POSTGRES_PASSWORD: correct-horse, POSTGRES_INITDB_ARGS: --no-sync}
+    # A level too high: the data lies in the image's own volume.
+    volumes: ["postgres_data:/var/lib/postgresql"]
+  keeper:
+    image: @IMAGE@
+    command: sleep 3600
+    init: true
+    network_mode: none
+    stop_grace_period: 1s
+    volumes: [/keep]
+volumes: {postgres_data: }
+"""
+
+
+@pytest.fixture
+def gone(engine: Engine, project: str, base_image: str, tmp_path: Path) -> tuple[Stack, Path]:
+    """A stack of which its files and a backup are left."""
+    text = OLD.replace("@PROJECT@", project).replace("@IMAGE@", base_image)
+    write_compose_file(tmp_path, text)
+    stack = load(Settings.load(Flags(), os.environ, tmp_path))
+    services = Services(engine, stack, ignore, 60)
+    services.start(stack.services)
+    said = run(engine, f"{project}-keeper-1", ["sh", "-c", "echo mine > /keep/a"])
+    assert said.exit_code == 0
+    services.server().ask("CREATE TABLE t AS SELECT generate_series(1, 500)")
+    made = create_backup(engine, stack, BackupRequest())
+    volumes = [each.name for each in made.manifest.members if each.kind == "volume"]
+    # The database's own volumes are not archived: it is dumped.
+    assert volumes == ["volumes/keeper-keep.tar.zst"]
+    remove_everything(engine, project)
+    return stack, made.path
+
+
+def test_the_same_again_after_an_interrupt(engine: Engine, gone: tuple[Stack, Path]):
+    stack, backup = gone
+    services = Services(engine, stack, ignore, 60)
+
+    def restore(moment: str = "") -> None:
+        def receive(event: Event) -> None:
+            if moment and (event.kind == moment or event.text.startswith(moment)):
+                raise KeyboardInterrupt
+
+        restore_anew(engine, stack, BackupSource(look_at(backup)), REQUEST, receive)
+
+    # While the database starts, is loaded, and put in place.
+    for moment in ("ready", "loading", "putting the restored one"):
+        with pytest.raises(Interrupted) as caught:
+            restore(moment)
+        assert any("The same command goes on" in line for line in caught.value.details), moment
+        assert services.running() == ()
+        assert is_new(engine, stack)
+    restore()
+    assert services.running() == ("postgres", "keeper")
+    assert services.server().ask("SELECT count(*) FROM t") == [["500"]]
+    kept = run(engine, f"{stack.project}-keeper-1", ["cat", "/keep/a"])
+    assert kept.stdout == b"mine\n"
+    assert not was_begun(stack.working_dir)
+
+
+def test_what_was_started_since_is_not_replaced_unasked(
+    engine: Engine, make_stack, sleeper, tmp_path: Path
+):
+    write_configuration(tmp_path, Configured(tmp_path, **{"compose.yaml": ""}))
+    stack: Stack = make_stack(sleeper())
+    assert is_new(engine, stack)
+    Services(engine, stack, ignore, 30).start(["web"])
+    assert not is_new(engine, stack)

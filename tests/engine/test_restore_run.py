@@ -29,7 +29,7 @@ from owctl.backup.restore.source import BackupSource
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container, remove_container
 from owctl.engine.execution import open_exec
-from owctl.errors import BackupInvalid, Interrupted, OwctlError
+from owctl.errors import BackupInvalid, ImageMissing, Interrupted, OwctlError
 from owctl.lifecycle.services import Services
 from owctl.progress import Event, Receiver, ignore
 
@@ -274,6 +274,29 @@ def test_what_the_engine_would_start_again_is_removed(engine: Engine, project: P
         remove_container(engine, identity, force=True)
     assert states == {"unless-stopped": "exited", "always": None}
     assert services.running() == ("postgres",)
+
+
+def test_an_image_without_which_the_stack_would_stay_down(engine: Engine, project: Project) -> None:
+    """Its tag is gone; the container is there, and runs."""
+    identity = project.start("rust-backend")
+    before = project.stack
+    reference = f"localhost:1/{project.name}:gone"
+    backend = replace(before.services["rust-backend"], image=reference)
+    stack = replace(before, services={**before.services, "rust-backend": backend})
+    source = BackupSource(look_at(project.backup))
+    plan = plan_restore(engine, stack, source, REQUEST)
+    with pytest.raises(ImageMissing, match="rust-backend could not be started again") as caught:
+        run_restore(engine, stack, plan, REQUEST)
+    assert reference in caught.value.message
+    container = inspect_container(engine, identity)
+    assert container is not None
+    assert f"docker tag {container.image_id} {reference}" in str(caught.value.hint)
+    assert caught.value.details[-1] == "Nothing was restored, and nothing stopped."
+    container = inspect_container(engine, identity)
+    assert container is not None
+    assert container.is_running
+    remove_container(engine, identity, force=True)
+    assert_untouched(project)
 
 
 @pytest.mark.parametrize("moment", ["loading", "counting", "putting the restored one"])

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from owctl.compose.model import Port, Service, Stack
+from owctl.compose.model import Mount, Port, Service, Stack
+from owctl.doctor.data import check_data
 from owctl.doctor.engine import is_pinned
 from owctl.doctor.environment import check_environment
 from owctl.doctor.examine import examine, run_checks
-from owctl.doctor.finding import CHECKS, START_CHECKS, Finding, Report, in_order
+from owctl.doctor.finding import CHECKS, START_CHECKS, Finding, Report, Situation, in_order
 from owctl.doctor.ports import check_exposure
 from owctl.doctor.resources import MEGABYTE, check_disk, judge_disk, judge_memory
 from owctl.engine.images import Image
@@ -229,3 +230,34 @@ def test_every_check_is_in_the_report_whatever_is_missing():
     assert {finding.status for finding in report.findings} == {"skipped"}
     ignored = next(finding for finding in report.findings if finding.check == "disk")
     assert ignored.detail == "ignored"
+
+
+PGDATA = "/var/lib/postgresql/data"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "environment", "words"),
+    [
+        ((), {}, f"at {PGDATA}: with its container gone"),
+        ((Mount("volume", "/var/lib/postgresql", "data"),), {}, f"at {PGDATA}: with its container"),
+        ((Mount("volume", PGDATA),), {}, f"at {PGDATA}: with its container gone"),
+        ((), {"PGDATA": "/elsewhere"}, "in its container itself"),
+        ((Mount("volume", PGDATA, "data"),), {}, ""),
+        ((Mount("bind", PGDATA, "/srv/data"),), {"PGDATA": f"{PGDATA}/below"}, ""),
+        ((Mount("volume", "/elsewhere", "data"),), {"PGDATA": "/elsewhere/below"}, ""),
+    ],
+)
+def test_data_that_is_in_no_volume_with_a_name(
+    tmp_path: Path, mounts: tuple[Mount, ...], environment: dict[str, str], words: str
+):
+    raw = {"Config": {"Volumes": {PGDATA: {}}, "Env": [f"PGDATA={PGDATA}"]}}
+    image = Image("sha256:1", ("postgres:16",), (), 0, "", {}, raw)
+    service = Service("postgres", image="postgres:16", mounts=mounts, environment=environment)
+    stack = stack_of(tmp_path, service)
+    found = check_data(Situation(None, stack, images={"postgres:16": image}))
+    warnings = [each for each in found if each.status == "warning"]
+    assert bool(warnings) == bool(words)
+    for warning in warnings:
+        assert words in warning.detail
+        folder = environment.get("PGDATA", PGDATA)
+        assert f"`- postgres_data:{folder}` under the volumes of postgres" in (warning.hint or "")

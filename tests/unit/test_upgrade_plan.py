@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from owctl.compose.model import Attachment, Build, Mount, Port, Probe, Service
+from owctl.engine.containers import ContainerMount
 from owctl.engine.images import Image, kept_name
 from owctl.lifecycle.start_plan import StartOptions, plan_start
 from owctl.postgres.compare import compare_columns
@@ -44,6 +45,18 @@ def test_what_cannot_run_twice_is_replaced_in_place_and_says_why(changes: dict, 
     (found,) = one(replace(service("web", probe=WEB), **changes))
     assert found.mode == "in place"
     assert why in found.gap
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_handed_on_is_never_written_to_by_two(count: int):
+    mount = ContainerMount("volume", "0" * 64, "", "/cache", True)
+    web = service("web", probe=WEB)
+    containers = [
+        replace(container("web", number=number), mounts=(mount,)) for number in range(1, count + 1)
+    ]
+    found = plan_replacements(stack(web), {"web": containers}, ["web"])
+    assert {each.mode for each in found} == {"in place"}
+    assert found[0].gap == ("only one at a time may write to /cache" if count == 1 else "")
 
 
 def test_a_mount_that_is_only_read_is_no_obstacle():

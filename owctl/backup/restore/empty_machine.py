@@ -15,7 +15,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
 from owctl.engine.volumes import list_volumes
-from owctl.errors import BackupInvalid, OwctlError, UsageError
+from owctl.errors import BackupInvalid, Interrupted, OwctlError, UsageError
 from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_start, run
 from owctl.lifecycle.start_plan import StartOptions
@@ -100,7 +100,8 @@ def check_files(stack: Stack, source: Source) -> None:
 def is_new(engine: Engine, stack: Stack) -> bool:
     """Return whether the engine has nothing of the project, or only what was begun here."""
     if was_begun(stack.working_dir):
-        return True
+        # What runs was started by somebody else: it may have data of its own by now.
+        return not any(each.is_running for each in list_containers(engine, stack.project))
     return not list_containers(engine, stack.project) and not list_volumes(engine, stack.project)
 
 
@@ -124,13 +125,18 @@ def restore_anew(
     check_files(stack, source)
     source.verify(receive)
     _tell(stack, source, project_before, receive)
-    _prepare(engine, stack, request.timeout_seconds, receive)
+    _prepare(engine, stack, source, request.timeout_seconds, receive)
     request = replace(request, safety_backup=False)
     plan = plan_restore(engine, stack, source, request, receive, verified=True)
     for text in plan.warnings:
         receive(warning(text))
-    running = tuple(stack.services) if request.start else ()
-    outcome = run_restore(engine, stack, replace(plan, running=running), request, receive)
+    plan = replace(plan, running=tuple(stack.services) if request.start else ())
+    try:
+        outcome = run_restore(engine, stack, plan, request, receive, anew=True)
+    except OwctlError as error:
+        if was_begun(stack.working_dir):
+            error.details = (*error.details, _GOES_ON)
+        raise
     finish_restore(engine, stack, outcome.journal, receive, timeout_seconds=request.timeout_seconds)
     return outcome
 
@@ -153,10 +159,20 @@ def _tell(stack: Stack, source: Source, project_before: str | None, receive: Rec
         )
 
 
-def _prepare(engine: Engine, stack: Stack, timeout_seconds: float, receive: Receiver) -> None:
+def _prepare(
+    engine: Engine, stack: Stack, source: Source, timeout_seconds: float, receive: Receiver
+) -> None:
     """Get the images, and make the volumes that data goes into."""
     prepared = prepare_start(engine, stack, list(stack.services), StartOptions())
-    steps = [step for step in prepared.plan.steps if step.kind in _FIRST]
+    # A volume without a name comes with its container.
+    unnamed = [content for content in source.volumes if content.key not in stack.volumes]
+    services = {service for content in unnamed for service, _ in content.mounted_at}
+    kinds = (*_FIRST, "network") if services else _FIRST
+    steps = [
+        step
+        for step in prepared.plan.steps
+        if step.kind in kinds or (step.kind == "create" and step.service in services)
+    ]
     _check_builds(stack, [step.service or "" for step in steps if step.kind == "build"])
     kept = {step.key for step in steps}
     plan = Plan(tuple(replace(step, requires=step.requires & kept) for step in steps))
@@ -167,6 +183,8 @@ def _prepare(engine: Engine, stack: Stack, timeout_seconds: float, receive: Rece
         )  # fmt: skip
     except OwctlError as error:
         error.details = (*error.details, _GOES_ON)
+        if isinstance(error, Interrupted):
+            error.hint = None
         raise
 
 

@@ -32,6 +32,7 @@ class Journal(AnyJournal):
     """One restore. ``wants_…``, ``timeout_seconds`` are what it was told, for whoever goes on with it.
 
     ``halted`` are the ids of containers that are stopped for it and of no service.
+    ``anew``: into an empty folder; nothing ran before, and ``running`` is what is to run.
     """
 
     kind: ClassVar[Kind] = RESTORE
@@ -49,6 +50,7 @@ class Journal(AnyJournal):
     wants_start: bool = True
     timeout_seconds: float | None = None
     halted: tuple[str, ...] = ()
+    anew: bool = False
 
     @classmethod
     def typed(cls, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,10 +68,10 @@ class Journal(AnyJournal):
         return found
 
     @classmethod
-    def remove(cls, working_dir: Path) -> None:
-        """Remove the journal, durably: the restore is over. Raises OwctlError."""
-        # One that a kill left beside the journal would say that nothing was restored yet.
-        remove_begun_note(working_dir)
+    def remove(cls, working_dir: Path, *, begun: bool = False) -> None:
+        """Remove the journal, durably: the restore is over, or has only ``begun``. Raises OwctlError."""
+        # A note that a kill left beside the journal would say that nothing was restored yet.
+        (write_begun_note if begun else remove_begun_note)(working_dir)
         # The slots make another class of this one, which a plain super() does not know.
         super(Journal, cls).remove(working_dir)
 

@@ -220,24 +220,29 @@ def _targets(
     for content in source.volumes:
         if ("redis" if _is_redis(content, redis) else "files") not in parts:
             continue
-        volume = _volume_for(content, volumes)
+        volume = _volume_for(content, volumes, others={each.key for each in source.volumes})
         if volume is None:
             warnings.append(
                 f"The backup's volume {content.key} is not restored: this stack has no such "
-                "volume on the engine."
+                "volume on the engine (owctl start makes what the compose files name)."
             )
         else:
             found.append(VolumeTarget(content, volume))
     return tuple(found), warnings
 
 
-def _volume_for(content: VolumeContent, volumes: Collection[VolumeSource]) -> VolumeSource | None:
+def _volume_for(
+    content: VolumeContent, volumes: Collection[VolumeSource], others: Collection[str]
+) -> VolumeSource | None:
+    """Return the volume of that key; else the one at that place, unless it is another content's."""
     for volume in volumes:
         if volume.key == content.key:
             return volume
     places = set(content.mounted_at)
     for volume in volumes:
-        if places & {(p.container.service, p.destination) for p in volume.mount_points}:
+        if volume.key not in others and places & {
+            (p.container.service, p.destination) for p in volume.mount_points
+        }:
             return volume
     return None
 

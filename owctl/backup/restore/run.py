@@ -34,6 +34,7 @@ from owctl.engine.containers import list_containers, start_container, stop_conta
 from owctl.engine.images import inspect_image
 from owctl.errors import ImageMissing, NotFound, OwctlError
 from owctl.figures import readable
+from owctl.lifecycle.services import Services
 from owctl.postgres.load import count_rows, load_dump
 from owctl.postgres.login import hand_over, make_application_database, make_missing_roles
 from owctl.postgres.psql import Server
@@ -66,14 +67,17 @@ def run_restore(
     receive: Receiver = ignore,
     *,
     safety_backup: Path | None = None,
+    anew: bool = False,
 ) -> RestoreOutcome:
     """Do what ``plan`` says. The caller holds the project's lock.
 
-    ``safety_backup`` is one that an interrupted run has made already. An error before the swap,
+    ``safety_backup`` is one that an interrupted run has made already; ``anew`` is for a stack that was
+    never here. Images of what is to be started are got first: without them nothing is begun. An error before the swap,
     or in it, is raised when everything is as it was before; one after it (a service does not start)
     leaves the restored data in place. If going back fails, too, the journal says where it stands.
     """
-    journal = _begin(engine, stack, plan, request, safety_backup)
+    _have_images(Services(engine, stack, receive, request.timeout_seconds), plan)
+    journal = _begin(engine, stack, plan, request, safety_backup, anew)
     restore = Restore(engine, stack, journal, receive, request.timeout_seconds)
     rows = restore.run(_Staging(restore, plan, receive).stage)
     return RestoreOutcome(
@@ -117,7 +121,7 @@ def resume_restore(
     for text in plan.warnings:
         receive(warning(text))
     made = None if journal.safety_backup is None else Path(journal.safety_backup)
-    return run_restore(engine, stack, plan, request, receive, safety_backup=made)
+    return run_restore(engine, stack, plan, request, receive, safety_backup=made, anew=journal.anew)
 
 
 def undo_restore(
@@ -164,10 +168,14 @@ class Restore(Changeover[Journal]):
         self.services.stop(keep=self.services.undisturbed(self.journal.parts, volumes))
 
     def close(self) -> None:
-        """Start what was stopped and is of no service, where all is as before; remove the journal."""
+        """Start what was stopped and is of no service, where all is as before; remove the journal.
+
+        The same command goes on with a restore that went back to an empty folder.
+        """
         if self.journal.phase not in ("swapped", "finishing"):
             self._start_halted()
-        super().close()
+        goes_on = self.journal.anew and self.journal.phase != "finishing"
+        self.journal.remove(self.stack.working_dir, begun=goes_on)
 
     def _start_halted(self) -> None:
         for container_id in self.journal.halted:
@@ -210,6 +218,11 @@ class Restore(Changeover[Journal]):
             DatabaseSwap(self.services.start_database(), self.journal.database).drop_kept()
         self._discard_files()
         self.services.back_to(self.journal.running, had_containers=self.journal.had_containers)
+
+    @property
+    def ran_before(self) -> tuple[str, ...]:
+        """The services that ran before it: none, where nothing was there."""
+        return () if self.journal.anew else self.journal.running
 
     def look(self) -> None:
         """Start what is of no service, and see how much room the previous database takes."""
@@ -383,6 +396,7 @@ def _begin(
     plan: RestorePlan,
     request: RestoreRequest,
     safety_backup: Path | None,
+    anew: bool,
 ) -> Journal:
     """Write the journal down before anything is made that it names."""
     journal = Journal(
@@ -404,10 +418,21 @@ def _begin(
         wants_safety_backup=request.safety_backup,
         wants_start=request.start,
         timeout_seconds=request.timeout_seconds,
+        anew=anew,
     )
     journal.write(stack.working_dir)
     remove_begun_note(stack.working_dir)
     return journal
+
+
+def _have_images(services: Services, plan: RestorePlan) -> None:
+    """Get the images of what is to be started in the course of a restore, as ``start`` does."""
+    database = services.database if plan.database is not None else None
+    try:
+        services.fetch_images({*plan.running, *filter(None, [database])})
+    except OwctlError as error:
+        error.details = (*error.details, "Nothing was restored, and nothing stopped.")
+        raise
 
 
 def _to_the_end(content: Content) -> Iterator[bytes]:

@@ -21,13 +21,13 @@ from owctl.engine.containers import (
 from owctl.engine.drift import is_made_from
 from owctl.engine.images import Image, inspect_image
 from owctl.errors import OwctlError, ServiceFailed
-from owctl.lifecycle.actions import Actions, grace_seconds, missing_image
-from owctl.lifecycle.observed import SUCCESSOR_NAME, Observed, observe
+from owctl.lifecycle.actions import Actions, grace_seconds, missing_image, start_again
+from owctl.lifecycle.observed import Observed, final_name, observe, set_apart
 from owctl.lifecycle.plan import Plan, Step
 from owctl.lifecycle.proxy import reload_gracefully, web_servers
 from owctl.lifecycle.readiness import wait_until_ready
 from owctl.lifecycle.start_plan import host_ports
-from owctl.progress import Event, Receiver, State
+from owctl.progress import Event, Receiver, State, warning
 
 # -- What a replacement that was cut short leaves: one container too many, or one with a wrong name.
 
@@ -39,19 +39,15 @@ def tidy(engine: Engine, stack: Stack) -> set[str]:
     have fewer containers now. Raises OwctlError.
     """
     fewer = set[str]()
-    containers = list_containers(engine, stack.project)
-    taken = {each.name for each in containers}
-    for container in containers:
-        if container.service not in stack.services or not SUCCESSOR_NAME.match(container.name):
-            continue
-        name = SUCCESSOR_NAME.sub("", container.name)
-        if name in taken:
+    counted, left = set_apart(list_containers(engine, stack.project))
+    for container in left:
+        if container.service in stack.services:
             # It may serve already.
             stop_and_remove(engine, container.id, grace_seconds(stack.services[container.service]))
             fewer.add(container.service)
-        else:
-            rename_container(engine, container.id, name)
-            taken.add(name)
+    for container in counted:
+        if container.service in stack.services and container.name != final_name(container):
+            rename_container(engine, container.id, final_name(container))
     return fewer
 
 
@@ -95,7 +91,7 @@ def plan_replacements(
 
 
 def _replacement(service: Service, container: Container, count: int) -> Replacement:
-    obstacle = _why_not_beside(service, count)
+    obstacle = _why_not_beside(service, container, count)
     return Replacement(
         service=service.name,
         number=container.number,
@@ -106,8 +102,8 @@ def _replacement(service: Service, container: Container, count: int) -> Replacem
     )
 
 
-def _why_not_beside(service: Service, count: int) -> str:
-    """Return why the service cannot have one container more for a while; "" if it can."""
+def _why_not_beside(service: Service, container: Container, count: int) -> str:
+    """Return why a container cannot have another one beside it for a while; "" if it can."""
     from owctl.compose.services import choose_probe
 
     if choose_probe(service).type not in _SERVING:
@@ -126,7 +122,9 @@ def _why_not_beside(service: Service, count: int) -> str:
     if count == 1 and written:
         # Whoever scales a service has said that several may use what they share.
         return f"only one at a time may write to {written[0].target}"
-    return ""
+    # Its successor has the very same, and it is no other container's.
+    alone = next(iter(container.unnamed_volumes), None)
+    return f"only one at a time may write to {alone}" if alone else ""
 
 
 def _is_written(mount: Mount) -> bool:
@@ -221,7 +219,8 @@ class _Roll:
             self._replace(planned, subject, observed)
         elif not container.is_running and not self.stack.is_one_shot(container.service):
             self._tell(subject, "starting the container of before")
-            start_container(self.engine, container.id, container.name)
+            service = self.stack.services[container.service]
+            start_again(self.engine, service, container.id, container.name)
             self._wait(container.service, container.id, subject)
             self._refresh(container.service, observed)
             self._tell(subject, "runs again", "done")
@@ -263,6 +262,8 @@ class _Roll:
             container_id=planned.container_id,
         )
         self.actions.perform(step, self.cancel, lambda _: None)
+        while self.actions.left_behind:
+            self.receive(warning(self.actions.left_behind.pop()))
         return self.actions.created[(planned.service, planned.number)]
 
     def _start(self, planned: Replacement, successor: str, subject: str) -> None:
