@@ -12,7 +12,7 @@ from typing import Literal
 from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
-from owctl.engine.containers import Container, list_containers
+from owctl.engine.containers import Container, ContainerMount, list_containers
 from owctl.engine.execution import run
 from owctl.engine.volumes import inspect_volume, list_volumes
 from owctl.errors import TimedOut
@@ -26,10 +26,11 @@ _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class MountPoint:
-    """Where a container sees a volume."""
+    """Where a container sees a volume, and below it something else, by paths in the volume."""
 
     container: Container
     destination: str
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Inventory:
     database_service: str | None
     volumes: tuple[VolumeSource, ...]
     bind_mounts: tuple[tuple[str, str], ...] = ()
+    overlays: tuple[tuple[str, str], ...] = ()
     database_volumes: frozenset[str] = frozenset()
     redis_services: frozenset[str] = frozenset()
     helper_image_id: str | None = None
@@ -87,7 +89,8 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
     for container in containers:
         for mount in container.mounts:
             if mount.type == "volume":
-                mounted.setdefault(mount.name, []).append(MountPoint(container, mount.destination))
+                point = MountPoint(container, mount.destination, _below(container, mount))
+                mounted.setdefault(mount.name, []).append(point)
     names = [*mounted, *sorted(labels.keys() - mounted.keys())]
     excluded = _database_volumes(stack, database, mounted)
     redis = frozenset(n for n, each in stack.services.items() if choose_probe(each).type == "redis")
@@ -105,11 +108,18 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
         for mount in container.mounts
         if mount.type == "bind" and mount.read_write and mount.source != "/var/run/docker.sock"
     }
+    overlays = {
+        (container.service, mount.source)
+        for container in containers
+        for mount in container.mounts
+        if mount.type == "bind" and not mount.read_write and _is_below_volume(container, mount)
+    }
     return Inventory(
         containers,
         database,
         tuple(sources),
         tuple(sorted(binds)),
+        tuple(sorted(overlays)),
         database_volumes=frozenset(excluded),
         redis_services=redis,
         helper_image_id=containers[0].image_id if containers else _any_image(engine, stack),
@@ -121,7 +131,8 @@ def volume_bytes(engine: Engine, source: VolumeSource, folder: str = "") -> int:
 
     ``du`` in the container that mounts it reads names and sizes only.
     """
-    running = [point for point in source.mount_points if point.container.is_running]
+    # With something mounted below, more would be counted than the volume's own.
+    running = [p for p in source.mount_points if p.container.is_running and not p.below]
     if not running:
         return 0
     try:
@@ -175,6 +186,23 @@ def _database_volumes(
             if volume is not None and _overlap(pgdata, mount.target):
                 excluded.add(volume.name)
     return excluded
+
+
+def _below(container: Container, volume: ContainerMount) -> tuple[str, ...]:
+    """Return what is mounted below a volume, from its root."""
+    root = volume.destination.rstrip("/") + "/"
+    return tuple(
+        sorted(
+            mount.destination[len(root) :].strip("/")
+            for mount in container.mounts
+            if mount.destination.startswith(root) and mount.destination != root
+        )
+    )
+
+
+def _is_below_volume(container: Container, mount: ContainerMount) -> bool:
+    volumes = (each for each in container.mounts if each.type == "volume")
+    return any(mount.destination.startswith(each.destination.rstrip("/") + "/") for each in volumes)
 
 
 def _overlap(pgdata: str, destination: str) -> bool:

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,12 +39,13 @@ _NO_SHELL = "no program sh"
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """A helper container; ``path`` is where it has the volume."""
+    """A helper container; ``path`` is where it has the volume, ``is_running`` whether it was started."""
 
     engine: Engine
     id: str
     path: str
     mount_name: str
+    is_running: bool = True
 
     def run(self, script: str, arguments: Sequence[str] = ()) -> str:
         """Run a shell script as root in a helper that was started, and return its output.
@@ -95,7 +96,7 @@ def volume_helper(
     purpose: Purpose,
     *,
     writable: bool = False,
-    running: bool = False,
+    running: bool | Literal["if possible"] = False,
     source_name: str | None = None,
 ) -> Iterator[Helper]:
     """Yield a helper container with a volume; afterwards it is removed.
@@ -104,8 +105,9 @@ def volume_helper(
 
     There is one for each volume and purpose: a leftover of a killed owctl is removed first, which
     also ends what it still ran. The caller holds the project's lock. It is never started unless
-    ``running``. Raises NotFound if there is no such volume, OwctlError if a shell is wanted and
-    the image has none, and the engine's errors.
+    ``running``, and need not start where that is only wanted "if possible". Raises NotFound if
+    there is no such volume, OwctlError if a shell is wanted and the image has none, and the
+    engine's errors.
     """
     name = f"{project}-owctl-{purpose}-{volume_name}"
     left = inspect_container(engine, name)
@@ -115,14 +117,17 @@ def volume_helper(
         # The engine would make one, without the labels by which it is found again.
         raise NotFound(f"There is no volume {volume_name}", hint="owctl start, which creates it")
     mount = {"Type": "volume", "Source": volume_name}
-    body = _body(project, image_id, mount, purpose, writable=writable, running=running)
+    body = _body(project, image_id, mount, purpose, writable=writable, running=bool(running))
     if source_name is not None:
         source = {"Type": "volume", "Source": source_name, "Target": SOURCE_PATH, "ReadOnly": True}
         body["HostConfig"]["Mounts"].append(source)
     with _container(engine, name, body) as container_id:
+        is_running = False
         if running:
-            _start(engine, container_id, image_id, volume_name)
-        yield Helper(engine, container_id, MOUNT_PATH, f"the volume {volume_name}")
+            with suppress(*((OwctlError,) if running == "if possible" else ())):
+                _start(engine, container_id, image_id, volume_name)
+                is_running = True
+        yield Helper(engine, container_id, MOUNT_PATH, f"the volume {volume_name}", is_running)
 
 
 def remove_helpers(engine: Engine, project: str, purpose: Purpose) -> None:

@@ -12,7 +12,14 @@ from owctl import __version__
 from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
 from owctl.backup.create.origin import describe_services, store_configuration
 from owctl.backup.create.redis import write_out
-from owctl.backup.create.volumes import NamedFiles, archive_volume, copy_sqlite, reachable
+from owctl.backup.create.volumes import (
+    NamedFiles,
+    Place,
+    archive_volume,
+    can_be_copied,
+    copy_sqlite,
+    reachable,
+)
 from owctl.backup.encryption import Encryption, Identity, stored_name
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Manifest, Member, Part
@@ -27,6 +34,7 @@ from owctl.postgres.dump import DatabaseSnapshot
 from owctl.postgres.place import find_server, wait_for_answer
 from owctl.postgres.psql import Server, last_lines
 from owctl.progress import Event, Receiver, warning
+from owctl.volumes.losses import printable, told
 from owctl.volumes.space import check_estimate
 
 # -- The database in a backup: what pg_dump writes becomes a member, which pg_restore is shown.
@@ -215,6 +223,8 @@ class Capture:
             self._warn(missing)
         for service, path in inventory.bind_mounts if with_files else ():
             self._warn(f"{path}, which {service} writes to, is not in the backup: no volume.")
+        for service, path in inventory.overlays if with_files else ():
+            self._warn(f"{path}, which {service} mounts below a volume, is not in the backup.")
 
     def _configuration(self, verifier: Verifier) -> None:
         if "config" in self.request.parts:
@@ -240,14 +250,21 @@ class Capture:
                 self.encryption,
             )
             self._done(archived.member, verifier)
+            if archived.losses:
+                self._warn(told(source.key, archived.losses))
             for path in archived.sqlite_files:
                 self._sqlite(place, path, source, verifier)
 
-    def _sqlite(
-        self, place: tuple[str, str], path: str, source: VolumeSource, verifier: Verifier
-    ) -> None:
+    def _sqlite(self, place: Place, path: str, source: VolumeSource, verifier: Verifier) -> None:
+        where = f"The SQLite database {printable(path)} in the volume {source.key}"
+        if not can_be_copied(path, self.encryption):
+            self._warn(
+                f"{where} has a name that no file of a backup can have: no consistent copy was made. "
+                f"What volumes/{source.key} holds of it may be damaged; owctl backup --quiesce stops "
+                "what writes to it meanwhile."
+            )
+            return
         copy = copy_sqlite(self.engine, place, path, self.folder, source, self.encryption)
-        where = f"The SQLite database {path} in the volume {source.key}"
         if copy is None:
             self._warn(
                 f"{where} changed all the while: no consistent copy was had. What volumes/{source.key} "

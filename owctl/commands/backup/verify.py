@@ -131,6 +131,7 @@ def _look(
 ) -> Outcome:
     from owctl.backup.publish import in_use
     from owctl.backup.verify import read_back, write_down
+    from owctl.volumes.losses import told
 
     if backup.manifest is None:
         return Outcome(backup, (backup.problem or "its manifest cannot be read",))
@@ -142,6 +143,8 @@ def _look(
             context.console.warn(
                 f"{backup.id} has files that are no part of it: {', '.join(found.extra_files)}"
             )
+        for key, losses in found.losses.items():
+            context.console.warn(f"{backup.id}: {told(key, losses)}")
         problems, report = found.problems, None
         _, unwritten = write_down(backup.path, problems)
         if drill and found.is_sound:
@@ -261,6 +264,7 @@ def _is_newer(outcome: Outcome) -> bool:
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
+    from owctl.commands.backup.create import losses_document
     from owctl.commands.backup.list import describe
 
     found, report = outcome.found, outcome.report
@@ -269,6 +273,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "status": "failed" if outcome.problems else "ok",
         "problems": list(outcome.problems),
         "extra_files": list(found.extra_files) if found else [],
+        "not_kept": losses_document(found.losses) if found else [],
         "by_hash": outcome.by_hash,
         "content_bytes": found.content_bytes if found else None,
         "duration_ms": round(found.seconds * 1000) if found else None,

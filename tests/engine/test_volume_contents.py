@@ -1,0 +1,191 @@
+"""Everything that a volume can hold: what comes back, and what a backup, a verify and a restore name."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from backup_project import Project
+
+from owctl.backup.catalogue import look_at
+from owctl.backup.create.run import BackupRequest, create_backup
+from owctl.backup.restore.plan import RestoreRequest, plan_restore
+from owctl.backup.restore.run import finish_restore, run_restore
+from owctl.backup.restore.source import BackupSource
+from owctl.backup.verify import read_back
+from owctl.engine.connection import Engine
+from owctl.engine.execution import run
+from owctl.progress import Event
+
+pytestmark = pytest.mark.engine
+FILES = frozenset({"files"})
+LONG = "n" * 255
+CAPABILITY = "01000002000400000000000000000000 00000000".replace(" ", "")
+ACL = (
+    "02000000 01000600ffffffff 02000400d2040000 04000400ffffffff 10000400ffffffff 20000400ffffffff"
+).replace(" ", "")
+SOCKET = 'python3 -c "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])" "$1"'
+SQLITE = r"printf 'SQLite format 3\0' >"
+
+
+def attribute(name: str, value: str) -> str:
+    set_it = "import os, sys; os.setxattr(sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3]))"
+    return f'touch "$1"; python3 -c "{set_it}" "$1" {name} {value}'
+
+
+@dataclass(frozen=True)
+class Thing:
+    """How ``$1`` is made in the volume's root; whether it ``comes`` back, and what of it is named."""
+
+    name: str
+    make: str
+    what: str | None = None
+    comes: bool = True
+    shown: str | None = None
+
+
+THINGS = (
+    Thing("regular", 'echo content >"$1"'),
+    Thing("nothing", ': >"$1"'),
+    Thing("large", 'head -c 3000000 /dev/urandom >"$1"'),
+    Thing("folder", 'mkdir "$1"; chown 999:1000 "$1"; chmod 2770 "$1"'),
+    Thing("sticky", 'mkdir "$1"; chmod 1777 "$1"'),
+    Thing("closed", 'mkdir -m 0 "$1"'),
+    Thing("absolute", 'ln -s /etc/passwd "$1"'),
+    Thing("upwards", 'ln -s ../../../outside "$1"; chown -h 33:33 "$1"'),
+    Thing("dangling", 'ln -s nowhere "$1"; touch -h -d 1969-12-31 "$1"'),
+    Thing("fifo", 'mkfifo -m 640 "$1"'),
+    Thing("zz-hard-link", 'ln regular "$1"'),
+    Thing("zz-hard-link-to-symlink", 'ln dangling "$1"'),
+    Thing("setuid", 'echo x >"$1"; chmod 4755 "$1"'),
+    Thing("mode-0000", 'echo x >"$1"; chmod 0 "$1"'),
+    Thing("owner", 'echo x >"$1"; chown 4294967294:3000000 "$1"'),
+    Thing("year-1902", 'echo x >"$1"; touch -d 1902-01-01 "$1"'),
+    Thing("year-1960", 'mkdir "$1"; touch -d 1960-01-01 "$1"'),
+    Thing("year-2039", 'echo x >"$1"; touch -d 2039-01-01 "$1"'),
+    Thing("year-2107", 'echo x >"$1"; touch -d 2107-01-01 "$1"'),
+    Thing("year-2300", 'echo x >"$1"; touch -d 2300-01-01 "$1"; ln "$1" zz-year-2300'),
+    Thing("folder-of-2300", 'mkdir "$1"; echo x >"$1/f"; touch -d 2300-01-01 "$1"'),
+    Thing("fraction", 'echo x >"$1"; touch -d @1700000000.75 "$1"'),
+    Thing("-dash", 'echo x >"./$1"'),
+    Thing("space ", 'echo x >"$1"'),
+    Thing("new\nline", 'echo x >"$1"'),
+    Thing("back\\slash", 'echo x >"$1"'),
+    Thing("ü 漢", 'echo x >"$1"'),
+    Thing("bytes-\udcff\udcfe", 'echo x >"$1"'),
+    Thing(".wh.whiteout", 'echo x >"$1"'),
+    Thing(LONG, 'echo x >"$1"'),
+    Thing(f"deep/{LONG}/{LONG}", 'mkdir -p "${1%/*}"; echo x >"$1"'),
+    # No manifest can have the one name, and no file of a backup the other.
+    Thing("database-\udcff", f'{SQLITE}"$1"', "no consistent copy", shown=r"database-\xff"),
+    Thing(f"{LONG[:-3]}.db", f'{SQLITE}"$1"', "no consistent copy", shown=LONG[:100]),
+    Thing("capability", attribute("security.capability", CAPABILITY)),
+    Thing("user", attribute("user.note", "01"), "its extended attributes"),
+    Thing("list", attribute("system.posix_acl_access", ACL), "its access control list"),
+    Thing("null", 'mknod "$1" c 1 3', "a character device", comes=False),
+    Thing("disk", 'mknod "$1" b 7 0', "a block device", comes=False),
+    Thing("zz-null", 'ln null "$1"', "a hard link to 'null'", comes=False),
+    Thing("socket", SOCKET, "a socket", comes=False),
+    Thing("so\nck\udcff", SOCKET, "a socket", comes=False, shown=r"so\nck\xff"),
+    # Staged, its path would be longer than any that Linux takes.
+    Thing(
+        f"far/{f'{LONG}/' * 15}{LONG[:80]}",
+        f"mkdir far; cd far; for _ in {{1..15}}; do mkdir {LONG}; cd {LONG}; done; echo >{LONG[:80]}",
+        "a path of 3924 bytes",
+        comes=False,
+        shown=f"far/{LONG[:100]}",
+    ),
+)
+# Of every file: kind and mode, owner, whole second, link, number of names, content, attributes.
+STATE = """
+import hashlib, os, stat
+found = {}
+for base, folders, files in os.walk("."):
+    for name in (".", *folders, *files) if base == "." else (*folders, *files):
+        path = os.path.normpath(os.path.join(base, name))
+        status = os.lstat(path)
+        mode = status.st_mode
+        link = os.readlink(path) if stat.S_ISLNK(mode) else None
+        names = None if stat.S_ISDIR(mode) else status.st_nlink
+        plain = stat.S_ISREG(mode)
+        content = hashlib.sha256(open(path, "rb").read()).hexdigest() if plain else None
+        attributes = os.listxattr(path, follow_symlinks=False)
+        second = status.st_mtime_ns // 1_000_000_000
+        owner = status.st_uid, status.st_gid
+        found[path] = (mode, owner, second, link, names, content), attributes
+print(ascii(found))
+"""
+Rows = dict[str, tuple[tuple[object, ...], list[str]]]
+
+
+@pytest.fixture
+def project(engine: Engine, tmp_path: Path) -> Iterator[Project]:
+    project = Project(engine, tmp_path)
+    try:
+        project.start("rust-backend")
+        yield project
+    finally:
+        project.remove()
+
+
+def inside(project: Project, *argv: str) -> str:
+    command = ["sh", "-c", 'cd /app/data; exec "$@"', "-", *argv]
+    answer = run(project.engine, project.containers["rust-backend"], command, user="0")
+    assert answer.exit_code == 0, answer.stderr.decode()
+    return answer.stdout.decode()
+
+
+def state(project: Project) -> Rows:
+    return ast.literal_eval(inside(project, "python3", "-c", STATE))
+
+
+def bash_word(name: str) -> str:
+    """A name as a word of bash, in ASCII: the engine's API takes no other bytes."""
+    return "$'" + "".join(f"\\x{byte:02x}" for byte in name.encode(errors="surrogateescape")) + "'"
+
+
+def backed_up(project: Project) -> tuple[Path, list[str]]:
+    told: list[Event] = []
+    created = create_backup(project.engine, project.stack, BackupRequest(parts=FILES), told.append)
+    texts = [event.text for event in told if event.state == "warning"]
+    assert texts == list(created.manifest.warnings)
+    return created.path, texts
+
+
+def restored(project: Project, backup: Path) -> tuple[str, ...]:
+    """Restore into volumes that are new; return the warnings."""
+    request = RestoreRequest(parts=FILES, safety_backup=False, start=False)
+    source = BackupSource(look_at(backup))
+    plan = plan_restore(project.engine, project.stack, source, request)
+    outcome = run_restore(project.engine, project.stack, plan, request)
+    finish_restore(project.engine, project.stack, outcome.journal, timeout_seconds=60)
+    project.engine.api.start(project.containers["rust-backend"])
+    return outcome.warnings
+
+
+def test_everything_that_a_volume_can_hold(project: Project) -> None:
+    script = "".join(f"(set -- {bash_word(thing.name)}; {thing.make})\n" for thing in THINGS)
+    inside(project, "bash", "-euc", script + "touch -d 2012-12-12 .; chmod 2750 .")
+    before = state(project)
+    backup, warnings = backed_up(project)
+    said = look_at(backup).read_manifest().members[0].detail["not_kept"]
+    for thing in THINGS:
+        shown = thing.shown or thing.name
+        named = [text for text in warnings if f"{shown}" in text and (thing.what or "") in text]
+        assert thing.what is None or named, thing
+    lost = [thing for thing in THINGS if thing.what and "copy" not in thing.what]
+    assert sorted(each["what"] for each in said) == sorted(thing.what for thing in lost)
+    (found,) = read_back(backup, look_at(backup).read_manifest()).losses.values()
+    assert sorted(loss.path for loss in found) == sorted(each["path"] for each in said)
+
+    inside(project, "find", ".", "-mindepth", "1", "-delete")
+    again = restored(project, backup)
+    assert again == tuple(text for text in warnings if "does not bring back" in text)
+    after = state(project)
+    gone = {thing.name for thing in THINGS if not thing.comes}
+    bare = {thing.name for thing in lost if thing.comes}
+    assert before.keys() - after.keys() == gone
+    for name, (row, attributes) in after.items():
+        assert row == before[name][0], name
+        assert attributes == ([] if name in bare else before[name][1]), name
