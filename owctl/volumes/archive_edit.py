@@ -53,6 +53,9 @@ _WRAP = 1 << (8 * _DIGEST_BYTES)
 _KINDS = {DIRECTORY: "folder", FIFO: "fifo", SYMBOLIC_LINK: "link"}
 # The one extended attribute that the engine both writes and reads.
 _CAPABILITY = "SCHILY.xattr.security.capability"
+_CAPABILITIES = "its capabilities"
+# The lengths of its three forms.
+_CAPABILITY_BYTES = (12, 20, 24)
 # Every file system and every engine has these times: 1970 to 2038.
 _PLAIN_SECONDS = range(1 << 31)
 
@@ -110,7 +113,7 @@ class ArchiveDigest:
                 text = f"dated {_day(second)}, now {_day(found_second or 0)}"
                 yield Loss(printable(name) or ".", text)
             if capability != found_capability and capability is not None:
-                yield Loss(printable(name), "its capabilities")
+                yield Loss(printable(name), _CAPABILITIES)
 
     @property
     def _comparable(self) -> list[str]:
@@ -126,6 +129,12 @@ class ArchiveDigest:
 def has_odd_time(header: TarHeader) -> bool:
     """Whether some disk, or engine, cannot hold the time of a file."""
     return header.modified_second not in _PLAIN_SECONDS
+
+
+def _can_be_set(capability: str | None) -> bool:
+    if capability is None:
+        return True
+    return len(capability.encode("utf-8", "surrogateescape")) in _CAPABILITY_BYTES
 
 
 def _day(second: int) -> str:
@@ -209,6 +218,10 @@ class ArchiveEdit:
         if copy is not None:
             header = replace(header, size_bytes=copy.member.content_size_bytes)
             self._unused.discard(name)
+        if header.extended and not _can_be_set(header.extended.get(_CAPABILITY)):
+            # The engine would give up the whole archive.
+            self.losses.append(Loss(printable(name), _CAPABILITIES))
+            header = replace(header, extended={})
         link = self._placed(plain(header.link)) if header.type == HARD_LINK else header.link
         kind = b"0" if header.regular else header.type
         placed = replace(header, name=self._placed(name), type=kind, link=link)

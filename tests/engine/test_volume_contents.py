@@ -2,14 +2,17 @@
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from backup_project import Project
 
+from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import look_at
 from owctl.backup.create.run import BackupRequest, create_backup
+from owctl.backup.manifest import Member
+from owctl.backup.member_file import MemberContent, MemberFile
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.run import finish_restore, run_restore
 from owctl.backup.restore.source import BackupSource
@@ -17,6 +20,9 @@ from owctl.backup.verify import read_back
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.progress import Event
+from owctl.volumes.archive_check import plain
+from owctl.volumes.one_off import read_folder, volume_helper
+from owctl.volumes.tar import TarStream
 
 pytestmark = pytest.mark.engine
 FILES = frozenset({"files"})
@@ -189,3 +195,95 @@ def test_everything_that_a_volume_can_hold(project: Project) -> None:
     for name, (row, attributes) in after.items():
         assert row == before[name][0], name
         assert attributes == ([] if name in bare else before[name][1]), name
+
+
+# -- Something else is mounted below a volume.
+
+
+@pytest.fixture
+def nested(engine: Engine, project: Project, tmp_path: Path) -> Project:
+    """A volume with another one, and a folder of the host, mounted below; SQLite in both volumes."""
+    project.volume("uploads")
+    host = tmp_path / "hostdir"
+    host.mkdir()
+    (host / "model").write_text("of the host")
+    engine.api.remove_container(project.containers["rust-backend"], force=True)
+    mounts = [
+        {"Type": kind, "Source": source, "Target": target}
+        for kind, source, target in (
+            ("volume", f"{project.name}_rust_backend_data", "/app/data"),
+            ("volume", f"{project.name}_uploads", "/app/data/uploads"),
+            ("bind", str(host), "/app/data/models"),
+        )
+    ]
+    project.start("rust-backend", Mounts=mounts)
+    make = "import sqlite3; sqlite3.connect(sys.argv[1]).executescript('CREATE TABLE t (v)')"
+    for name in ("webui.db", "uploads/chroma.db"):
+        inside(project, "python3", "-c", f"import sys; {make}", name)
+    inside(project, "sh", "-c", "echo own >own; echo upload >uploads/upload")
+    return project
+
+
+def entries(folder: Path, member: Member) -> set[str]:
+    with MemberContent(folder, member) as content:
+        return {plain(header.name) for header in TarStream(content)}
+
+
+def test_a_volume_is_read_alone(nested: Project) -> None:
+    backup, warnings = backed_up(nested)
+    members = {member.name: member for member in look_at(backup).read_manifest().members}
+    assert sorted(members) == [
+        "sqlite/rust_backend_data/webui.db.zst",
+        "sqlite/uploads/chroma.db.zst",
+        "volumes/rust_backend_data.tar.zst",
+        "volumes/uploads.tar.zst",
+    ]
+    own = {"", "own", "webui.db", "uploads", "models"}
+    assert entries(backup, members["volumes/rust_backend_data.tar.zst"]) == own
+    uploads = {"", "upload", "chroma.db"}
+    assert entries(backup, members["volumes/uploads.tar.zst"]) == uploads
+    (warning,) = warnings
+    assert "hostdir, which rust-backend writes to, is not in the backup" in warning
+
+
+def test_what_an_older_backup_has_of_something_mounted_below(nested: Project) -> None:
+    backup, _ = backed_up(nested)
+    before = manifests.read(backup)
+    members = [each for each in before.members if each.name != "volumes/rust_backend_data.tar.zst"]
+    (newer,) = (each for each in before.members if each not in members)
+    (backup / newer.name).unlink()
+    with (
+        MemberFile(backup, newer.name) as file,
+        read_folder(nested.engine, nested.containers["rust-backend"], "/app/data") as pieces,
+    ):
+        for piece in pieces:
+            file.write(piece)
+        detail = {key: newer.detail[key] for key in ("volume", "mounted_at", "part")}
+        older = file.finish().member("volume", **detail)
+    assert {"models/model", "uploads/upload"} < entries(backup, older)
+    # It has copies of the databases below, too.
+    (chroma,) = (each for each in members if each.name.endswith("chroma.db.zst"))
+    moved = {**chroma.detail, "volume": "rust_backend_data", "path": "uploads/chroma.db"}
+    hidden = replace(chroma, detail=moved)
+    document = manifests.dump(replace(before, members=(*members, hidden, older)))
+    (backup / manifests.MANIFEST_NAME).write_bytes(document)
+
+    inside(nested, "sh", "-c", "rm -rf own webui.db uploads/*")
+    warnings = restored(nested, backup)
+    assert warnings == (
+        "In the volume rust_backend_data, what the backup has below models, uploads is left out: "
+        "something else is mounted there, and it was archived with the volume.",
+    )
+    assert inside(nested, "sh", "-c", "cat own uploads/upload; ls") == (
+        "own\nupload\nmodels\nown\nuploads\nwebui.db\n"
+    )
+    name = f"{nested.name}_rust_backend_data"
+    image = nested.engine.api.inspect_container(nested.containers["rust-backend"])["Image"]
+    with volume_helper(nested.engine, nested.name, image, name, "look", running=True) as alone:
+        assert alone.run("find . | sort").split() == [
+            ".",
+            "./models",
+            "./own",
+            "./uploads",
+            "./webui.db",
+        ]
