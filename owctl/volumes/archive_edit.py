@@ -167,10 +167,10 @@ class ArchiveEdit:
     """Iterate for the tar to unpack at the engine's root so that the volume's is ``target``.
 
     ``copies`` are the contents that replace files, by path from the volume's root; what lies below
-    one of the paths ``hidden`` is left out. Afterwards ``digest`` says what was passed on, ``root``
+    one of the paths ``hidden`` is left out, and files of ``sparse`` are ``emptied``. Afterwards ``digest`` says what was passed on, ``root``
     is the header of the volume's root (None if the archive had none), ``losses`` what was left out
     that ``check_archive`` does not name, and ``odd_times`` has names and times of what the engine
-    dates 1970: it knows no time before that, and none after 2262. ``aging`` has those of folders
+    dates 1970 (it knows no time before that, and none after 2262), and of ``sparse``. ``aging`` has those of folders
     and symbolic links, which Podman leaves as they come to be. Raises BackupInvalid.
     """
 
@@ -180,6 +180,7 @@ class ArchiveEdit:
         target: str,
         copies: Mapping[str, Content],
         hidden: Collection[str] = (),
+        sparse: Collection[str] = (),
     ) -> None:
         self.digest = ArchiveDigest()
         self.root: TarHeader | None = None
@@ -189,6 +190,8 @@ class ArchiveEdit:
         self._stream = TarStream(pieces)
         self.target = target.strip("/")
         self._copies = copies
+        self.emptied: set[str] = set()
+        self._sparse = frozenset(sparse) - copies.keys()
         self._hidden = frozenset(hidden)
         self._below = tuple(f"{name}/" for name in hidden)
         self._unused = {name for name in copies if not self._is_hidden(name)}
@@ -224,19 +227,24 @@ class ArchiveEdit:
             header = replace(header, extended={})
         link = self._placed(plain(header.link)) if header.type == HARD_LINK else header.link
         kind = b"0" if header.regular else header.type
-        placed = replace(header, name=self._placed(name), type=kind, link=link)
+        is_empty = header.regular and name in self._sparse
+        size = 0 if is_empty else header.size_bytes
+        placed = replace(header, name=self._placed(name), type=kind, link=link, size_bytes=size)
         yield tar.encode(placed)
         checksum = 0
         for data in self._stream.content() if copy is None else _whole(copy):
             checksum = crc32(data, checksum)
-            yield bytes(data) if isinstance(data, memoryview) else data
-        if header.size_bytes:
-            yield bytes(-header.size_bytes % tar.BLOCK_BYTES)
+            if not is_empty:
+                yield bytes(data) if isinstance(data, memoryview) else data
+        if size:
+            yield bytes(-size % tar.BLOCK_BYTES)
         odd_time = has_odd_time(header)
         self.digest.add(name, header, checksum, odd_time=odd_time)
         if header.type in (DIRECTORY, SYMBOLIC_LINK):
             self.aging.append((name, header.modified_at))
-        if odd_time and header.type != HARD_LINK:
+        if is_empty:
+            self.emptied.add(name)
+        if is_empty or (odd_time and header.type != HARD_LINK):
             self.odd_times.append((name, header.modified_at))
 
     def _placed(self, name: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +35,8 @@ _NEVER_RUN = ["/owctl-never-run"]
 # It does nothing, until it is removed.
 IDLE = ["sh", "-c", "while :; do sleep 3600; done"]
 _NO_SHELL = "no program sh"
+# Names are bytes, whatever they look like.
+_ENVIRONMENT = {"LC_ALL": "C"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +58,40 @@ class Helper:
         answer = run(
             self.engine,
             self.id,
-            ["sh", "-euc", f'cd "$0" || exit 1\n{script}', self.path, *arguments],
-            # Names are bytes, whatever they look like.
-            environment={"LC_ALL": "C"},
+            self._command(script, arguments),
+            environment=_ENVIRONMENT,
             user="0:0",
         )
         if answer.exit_code:
-            words = answer.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise OwctlError(
-                f"Cannot change the files of {self.mount_name}: "
-                f"{words[-1] if words else f'exit code {answer.exit_code}'}",
-                details=words[-5:-1],
-            )
+            raise self._failed(answer.exit_code, answer.stderr)
         return answer.stdout.decode("utf-8", "surrogateescape")
+
+    def feed(self, script: str, arguments: Sequence[str], pieces: Iterable[bytes]) -> None:
+        """Run a script as ``run`` does, with ``pieces`` as its input."""
+        command = self._command(script, arguments)
+        with open_exec(
+            self.engine, self.id, command, environment=_ENVIRONMENT, user="0:0", stdin=True
+        ) as stream:
+            # What it says when it ends early tells why.
+            with suppress(BrokenPipeError):
+                for data in pieces:
+                    stream.write(data)
+            stream.close_stdin()
+            said = b"".join(data for _, data in stream)
+            code = stream.exit_code()
+        if code:
+            raise self._failed(code, said)
+
+    def _command(self, script: str, arguments: Sequence[str]) -> list[str]:
+        return ["sh", "-euc", f'cd "$0" || exit 1\n{script}', self.path, *arguments]
+
+    def _failed(self, exit_code: int, said: bytes) -> OwctlError:
+        words = said.decode("utf-8", "replace").strip().splitlines()
+        return OwctlError(
+            f"Cannot change the files of {self.mount_name}: "
+            f"{words[-1] if words else f'exit code {exit_code}'}",
+            details=words[-5:-1],
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from owctl.volumes import tar
 from owctl.volumes.archive_edit import STAGING_PREFIX, ArchiveEdit, Content, digest_of
 from owctl.volumes.losses import Loss
 from owctl.volumes.one_off import Helper, read_folder, volume_helper
+from owctl.volumes.sparse import fill, sparse_files
 from owctl.volumes.tar import DIRECTORY, TarHeader, TarStream
 
 # -- The shell scripts that change a volume in place.
@@ -201,14 +202,17 @@ def stage_volume(
     sqlite_copies: Sequence[Content],
     receive: Callable[[int], None],
     hidden: Collection[str] = (),
+    second: Content | None = None,
 ) -> list[Loss]:
     """Unpack ``archive`` beside the volume's live files, and read back what was unpacked.
 
     ``sqlite_copies`` are the backup's copies of SQLite databases in this volume: those that
     SQLite found sound replace what the archive holds of them. ``receive`` gets the bytes of the
     archive that were read until now. What the archive has below the paths ``hidden`` is left out.
+    ``second`` is the archive once more: with it, files that its manifest calls sparse get holes.
     What was staged under ``restore_id`` before is thrown away. Returns what came back otherwise than
-    the archive has it, beyond what reading it shows. Raises BackupInvalid if the archive is damaged or hostile, and OwctlError.
+    the archive has it, beyond what reading it shows. Raises BackupInvalid if the archive is damaged
+    or hostile, and OwctlError.
     """
     folder = _folder(restore_id)
     copies = {
@@ -225,9 +229,13 @@ def stage_volume(
         live = _root(helper)
         helper.run(BEGIN, [folder])
         target = f"{helper.path}/{folder}/new"
-        edit = ArchiveEdit(_counted(archive, receive), target, copies, hidden)
+        sparse = {} if second is None else sparse_files(archive.member.detail)
+        edit = ArchiveEdit(_counted(archive, receive), target, copies, hidden, sparse)
         write_archive(engine, helper.id, "/", _gathered(_stream(edit, live)))
         archive.finish()
+        if second is not None and edit.emptied:
+            fill(helper, target, edit.emptied, second)
+            second.finish()
         if engine.is_podman:
             _age(helper, folder, edit.aging)
         _age(helper, folder, edit.odd_times)

@@ -18,7 +18,9 @@ from owctl.backup.restore.run import finish_restore, run_restore
 from owctl.backup.restore.source import BackupSource
 from owctl.backup.verify import read_back
 from owctl.engine.connection import Engine
+from owctl.engine.containers import create_container, start_container
 from owctl.engine.execution import run
+from owctl.errors import OwctlError
 from owctl.progress import Event
 from owctl.volumes.archive_check import plain
 from owctl.volumes.one_off import read_folder, volume_helper
@@ -287,3 +289,54 @@ def test_what_an_older_backup_has_of_something_mounted_below(nested: Project) ->
             "./uploads",
             "./webui.db",
         ]
+
+
+# -- Files with holes, on a disk that the zeros would not fit on.
+
+HOLES = """
+printf start >sparse; truncate -s 70001 sparse; printf middle >>sparse; truncate -s 39M sparse
+head -c 5000000 /dev/urandom >>sparse; printf end >>sparse; truncate -s 60M sparse
+chmod 4755 sparse; touch -d 2001-02-03 sparse; ln sparse zz-hard
+truncate -s 20M $'all\\nhole'; touch -d 1960-01-01 $'all\\nhole'; head -c 2000000 /dev/zero >zeros
+"""
+
+
+@pytest.fixture
+def small_disk(engine: Engine, project: Project) -> Project:
+    """The volume is a disk of 16 MB, which a container of nobody's keeps mounted."""
+    engine.api.remove_container(project.containers["rust-backend"], force=True)
+    name = f"{project.name}_rust_backend_data"
+    labels = engine.api.inspect_volume(name)["Labels"]
+    engine.api.remove_volume(name)
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "size=16m"}
+    engine.api.create_volume(name, driver="local", driver_opts=options, labels=labels)
+    project.start("rust-backend")
+    body = {
+        "Image": engine.api.inspect_container(project.containers["rust-backend"])["Image"],
+        "Entrypoint": ["sleep", "3600"],
+        "Labels": {"com.docker.compose.project": project.name, "com.docker.compose.oneoff": "True"},
+        "HostConfig": {"NetworkMode": "none", "Init": True, "Binds": [f"{name}:/keep"]},
+    }
+    start_container(engine, create_container(engine, f"{project.name}-keeper", body))
+    inside(project, "bash", "-euc", HOLES)
+    return project
+
+
+def test_holes_come_back_as_holes(small_disk: Project) -> None:
+    before = state(small_disk)
+    backup, (warning,) = backed_up(small_disk)
+    assert "80.7 MB of 85.9 MB are zeros, or holes of sparse files ('sparse' and 2 more)" in warning
+    outcome = restored(small_disk, backup)
+    assert outcome == ()
+    assert state(small_disk) == before
+    assert int(inside(small_disk, "du", "-sk", ".").split()[0]) < 8_000
+
+    # One that an older owctl made does not say what can be holes: refused before it fills the disk.
+    manifest = manifests.read(backup)
+    (member,) = manifest.members
+    detail = {key: value for key, value in member.detail.items() if key != "sparse"}
+    older = replace(manifest, members=(replace(member, detail=detail),))
+    (backup / manifests.MANIFEST_NAME).write_bytes(manifests.dump(older))
+    with pytest.raises(OwctlError, match="not enough room to restore: 85.9 MB are needed"):
+        restored(small_disk, backup)
+    assert state(small_disk) == before

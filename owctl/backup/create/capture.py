@@ -30,6 +30,7 @@ from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.figures import readable
 from owctl.postgres.dump import DatabaseSnapshot
 from owctl.postgres.place import find_server, wait_for_answer
 from owctl.postgres.psql import Server, last_lines
@@ -41,6 +42,7 @@ from owctl.volumes.space import check_estimate
 
 
 MEMBER_NAME = "postgres.dump.zst"
+_WORTH_TELLING_BYTES = 64 * 1024 * 1024
 
 
 def store_dump(
@@ -250,10 +252,24 @@ class Capture:
                 self.encryption,
             )
             self._done(archived.member, verifier)
+            self._sparse(source, archived.member)
             if archived.losses:
                 self._warn(told(source.key, archived.losses))
             for path in archived.sqlite_files:
                 self._sqlite(place, path, source, verifier)
+
+    def _sparse(self, source: VolumeSource, member: Member) -> None:
+        files = member.detail["sparse"]
+        zeros = sum(each["zero_bytes"] for each in files)
+        if zeros < _WORTH_TELLING_BYTES:
+            return
+        largest = max(files, key=lambda each: int(each["zero_bytes"]))
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        self._warn(
+            f"In the volume {source.key}, {readable(zeros)} of {readable(member.detail['files_bytes'])} "
+            f"are zeros, or holes of sparse files ('{printable(largest['path'])}'{more}). The archive "
+            f"takes {readable(member.size_bytes)}; owctl restore writes holes, another tar all of it."
+        )
 
     def _sqlite(self, place: Place, path: str, source: VolumeSource, verifier: Verifier) -> None:
         where = f"The SQLite database {printable(path)} in the volume {source.key}"

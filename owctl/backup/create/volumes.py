@@ -18,6 +18,7 @@ from owctl.volumes.archive_check import EntryCheck
 from owctl.volumes.archive_edit import STAGING_PREFIX
 from owctl.volumes.losses import Loss, looking, printable
 from owctl.volumes.one_off import read_folder
+from owctl.volumes.sparse import BLOCK_BYTES, LEAST_BYTES, zero_bytes
 from owctl.volumes.tar import TarStream
 
 # -- The files that the database names: each should turn up in an archive.
@@ -176,22 +177,16 @@ def _archive(
     on_bytes: Callable[[int], None],
     encryption: Encryption | None,
 ) -> ArchivedVolume:
-    check = EntryCheck()
-    sqlite_files: list[str] = []
-    found = named_files.in_volume(source.name)
+    contents = _Contents()
     with (
         MemberFile(folder, _member_name(source), on_bytes=on_bytes, encryption=encryption) as file,
         looking(engine, place.container_id, place.path, can_run=place.is_running) as look,
         read_folder(engine, place.container_id, place.path) as pieces,
     ):
-        stream = TarStream(_stored(pieces, file))
-        for header in stream:
-            name = check.look(header)
-            found(name)
-            if header.regular and stream.read(len(sqlite.MAGIC)) == sqlite.MAGIC:
-                sqlite_files.append(name)
+        contents.read(TarStream(_stored(pieces, file)), named_files.in_volume(source.name))
         stored = file.finish()
         beyond = look.finish()
+    check = contents.check
     losses = [
         each for each in (*check.losses, *beyond.losses) if not each.path.startswith(STAGING_PREFIX)
     ]
@@ -207,9 +202,35 @@ def _archive(
         "files_bytes": check.files_bytes,
         "alone": True,
         "attributes_looked_for": beyond.complete,
+        "sparse": contents.sparse,
         "not_kept": [asdict(each) for each in losses[:_MOST_LOSSES]],
     }
-    return ArchivedVolume(stored.member("volume", **detail), sqlite_files, tuple(losses))
+    return ArchivedVolume(stored.member("volume", **detail), contents.sqlite_files, tuple(losses))
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What an archive has, seen while it passes."""
+
+    check: EntryCheck = field(default_factory=EntryCheck)
+    sqlite_files: list[str] = field(default_factory=list)
+    sparse: list[dict[str, str | int]] = field(default_factory=list)
+
+    def read(self, stream: TarStream, found: Callable[[str], None]) -> None:
+        """Read to the end; ``found`` gets each name. Raises BackupInvalid."""
+        for header in stream:
+            name = self.check.look(header)
+            found(name)
+            if not header.regular:
+                continue
+            size = header.size_bytes
+            first = stream.read(BLOCK_BYTES if size >= LEAST_BYTES else len(sqlite.MAGIC))
+            if first.startswith(sqlite.MAGIC):
+                self.sqlite_files.append(name)
+            elif size >= LEAST_BYTES and _is_text(name):
+                zeros = zero_bytes(stream, first)
+                if zeros >= LEAST_BYTES:
+                    self.sparse.append({"path": name, "size_bytes": size, "zero_bytes": zeros})
 
 
 def _stored(pieces: Iterable[bytes], file: MemberFile) -> Iterator[bytes]:
@@ -238,12 +259,16 @@ class SqliteCopy:
     problems: tuple[str, ...]
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8, as everything in a manifest is."""
+    return all(not "\ud800" <= each <= "\udfff" for each in name)
+
+
 def can_be_copied(name: str, encryption: Encryption | None = None) -> bool:
     """Whether a backup's file, and its manifest, can be given the name of a volume's file."""
-    try:
-        raw = stored_name(f"{name}.zst", encryption).encode()
-    except UnicodeEncodeError:
+    if not _is_text(name):
         return False
+    raw = stored_name(f"{name}.zst", encryption).encode()
     return len(raw) <= _MOST_NAME_BYTES and all(
         len(part) <= _MOST_PART_BYTES for part in raw.split(b"/")
     )

@@ -44,7 +44,8 @@ def volume_need(engine: Engine, source: VolumeSource, content: VolumeContent) ->
     for point in source.mount_points:
         if point.container.is_running:
             disk = disk_of(engine, point.container, point.destination)
-            return None if disk is None else Need(content.key, content.files_bytes, disk)
+            needed_bytes = content.files_bytes - content.hole_bytes
+            return None if disk is None else Need(content.key, needed_bytes, disk)
     return None
 
 

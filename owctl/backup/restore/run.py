@@ -335,6 +335,7 @@ class _Staging:
                 [opened.enter_context(copy()) for copy in target.content.sqlite],
                 tell,
                 target.hidden,
+                opened.enter_context(target.content.open()) if target.content.hole_bytes else None,
             )
         if losses:
             self.warnings.append(told(key, losses))

@@ -19,6 +19,7 @@ from owctl.postgres.load import Form
 from owctl.progress import Event, Receiver
 from owctl.volumes.archive_edit import Content
 from owctl.volumes.losses import Loss
+from owctl.volumes.sparse import sparse_files
 
 _ELSEWHERE = "elsewhere"
 
@@ -44,7 +45,8 @@ class VolumeContent:
     """A volume's archive, and the consistent copies of the SQLite databases in it.
 
     ``part`` None: the source does not say, and where it was mounted has to tell. ``losses`` are not
-    brought back. Not ``alone``: what was mounted below it was archived, too.
+    brought back. Not ``alone``: what was mounted below it was archived, too. ``hole_bytes`` of its
+    files need no room.
     """
 
     key: str
@@ -55,6 +57,7 @@ class VolumeContent:
     part: VolumePart | None = None
     losses: tuple[Loss, ...] = ()
     alone: bool = True
+    hole_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,7 @@ class BackupSource:
                 ),
                 part=member.detail.get("part"),
                 losses=self._seen.get(member.name) or known_losses(member),
+                hole_bytes=sum(sparse_files(member.detail).values()),
                 alone=bool(member.detail.get("alone", False)),
             )
             for member in self._members("volume")
