@@ -337,6 +337,6 @@ def test_holes_come_back_as_holes(small_disk: Project) -> None:
     detail = {key: value for key, value in member.detail.items() if key != "sparse"}
     older = replace(manifest, members=(replace(member, detail=detail),))
     (backup / manifests.MANIFEST_NAME).write_bytes(manifests.dump(older))
-    with pytest.raises(OwctlError, match="not enough room to restore: 85.9 MB are needed"):
+    with pytest.raises(OwctlError, match=r"not enough room to restore: 85\.9 MB are needed"):
         restored(small_disk, backup)
     assert state(small_disk) == before
