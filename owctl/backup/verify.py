@@ -80,6 +80,14 @@ def known_losses(member: Member) -> tuple[Loss, ...]:
     return tuple(Loss(printable(str(each["path"])), printable(str(each["what"]))) for each in said)
 
 
+def losses_by_volume(manifest: Manifest) -> dict[str, tuple[Loss, ...]]:
+    """Return ``known_losses`` of each volume."""
+    volumes = (member for member in manifest.members if member.kind == "volume")
+    return {
+        str(member.detail.get("volume", member.name)): known_losses(member) for member in volumes
+    }
+
+
 def dump_head(content: Iterable[bytes]) -> bytes:
     """Return the header and table of contents of a dump: all that a listing needs."""
     scanner = DumpScanner()

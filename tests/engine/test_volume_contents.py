@@ -16,7 +16,7 @@ from owctl.backup.member_file import MemberContent, MemberFile
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.run import finish_restore, run_restore
 from owctl.backup.restore.source import BackupSource
-from owctl.backup.verify import read_back
+from owctl.backup.verify import losses_by_volume, read_back
 from owctl.engine.connection import Engine
 from owctl.engine.containers import create_container, start_container
 from owctl.engine.execution import run
@@ -85,6 +85,10 @@ THINGS = (
     Thing(".wh.whiteout", 'echo x >"$1"'),
     Thing(LONG, 'echo x >"$1"'),
     Thing(f"deep/{LONG}/{LONG}", 'mkdir -p "${1%/*}"; echo x >"$1"'),
+    Thing(
+        "webui.db",
+        """python3 -c "__import__('sqlite3').connect('$1').execute('CREATE TABLE t (v)')\"""",
+    ),
     # No manifest can have the one name, and no file of a backup the other.
     Thing("database-\udcff", f'{SQLITE}"$1"', "no consistent copy", shown=r"database-\xff"),
     Thing(f"{LONG[:-3]}.db", f'{SQLITE}"$1"', "no consistent copy", shown=LONG[:100]),
@@ -184,7 +188,10 @@ def test_everything_that_a_volume_can_hold(project: Project) -> None:
         assert thing.what is None or named, thing
     lost = [thing for thing in THINGS if thing.what and "copy" not in thing.what]
     assert sorted(each["what"] for each in said) == sorted(thing.what for thing in lost)
-    (found,) = read_back(backup, look_at(backup).read_manifest()).losses.values()
+    manifest = look_at(backup).read_manifest()
+    assert [len(each) for each in losses_by_volume(manifest).values()] == [len(said)]
+    assert "sqlite/rust_backend_data/webui.db.zst" in {member.name for member in manifest.members}
+    (found,) = read_back(backup, manifest).losses.values()
     assert sorted(loss.path for loss in found) == sorted(each["path"] for each in said)
 
     inside(project, "find", ".", "-mindepth", "1", "-delete")

@@ -296,7 +296,7 @@ def losses_document(by_volume: "Mapping[str, Sequence[Loss]]") -> list[dict[str,
 
 
 def _document(created: "CreatedBackup") -> dict[str, Any]:
-    from owctl.backup.verify import known_losses
+    from owctl.backup.verify import losses_by_volume
 
     manifest = created.manifest
     return json_document(
@@ -314,9 +314,7 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
         quiesced=list(manifest.stack["quiesced"]),
         encryption=dict(manifest.encryption) if manifest.encryption is not None else None,
         warnings=list(manifest.warnings),
-        not_kept=losses_document(
-            {str(m.detail.get("volume")): known_losses(m) for m in manifest.members}
-        ),
+        not_kept=losses_document(losses_by_volume(manifest)),
         members=[
             {
                 "name": member.name,

@@ -73,6 +73,8 @@ def backup_verify(
     compared with the manifest, and the outcome is written beside it: `owctl backup list` shows it, and
     `prune` counts only what was found sound. Exits with 7 if anything is damaged, and names all of it.
 
+    What of a volume a restore does not bring back (devices, sockets, ...) is named, and is no damage.
+
     --drill starts a PostgreSQL from the stack's own image, without a network, restores the dump into
     it, counts the rows of every table, has SQLite check its databases, and removes all that again. Only
     --drill needs the engine.
