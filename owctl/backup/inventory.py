@@ -13,7 +13,7 @@ from owctl.backup.manifest import PARTS, Part
 from owctl.compose.model import Stack
 from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
-from owctl.engine.containers import Container, list_containers
+from owctl.engine.containers import Container, ContainerMount, list_containers
 from owctl.engine.execution import run
 from owctl.engine.volumes import inspect_volume, list_volumes
 from owctl.errors import TimedOut
@@ -28,10 +28,11 @@ _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class MountPoint:
-    """Where a container sees a volume."""
+    """Where a container sees a volume, and below it something else, by paths in the volume."""
 
     container: Container
     destination: str
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Inventory:
     database_service: str | None
     volumes: tuple[VolumeSource, ...]
     bind_mounts: tuple[tuple[str, str], ...] = ()
+    overlays: tuple[tuple[str, str], ...] = ()
     database_volumes: frozenset[str] = frozenset()
     redis_services: frozenset[str] = frozenset()
     helper_image_id: str | None = None
@@ -107,7 +109,8 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
     for container in containers:
         for mount in container.mounts:
             if mount.type == "volume":
-                mounted.setdefault(mount.name, []).append(MountPoint(container, mount.destination))
+                point = MountPoint(container, mount.destination, _below(container, mount))
+                mounted.setdefault(mount.name, []).append(point)
     names = [*mounted, *sorted(labels.keys() - mounted.keys())]
     clusters = _clusters(stack, mounted)
     excluded = {name for name, service in clusters.items() if service == database}
@@ -127,11 +130,18 @@ def take_inventory(engine: Engine, stack: Stack) -> Inventory:
         for mount in container.mounts
         if mount.type == "bind" and mount.read_write and mount.source != "/var/run/docker.sock"
     }
+    overlays = {
+        (container.service, mount.source)
+        for container in containers
+        for mount in container.mounts
+        if mount.type == "bind" and not mount.read_write and _is_below_volume(container, mount)
+    }
     return Inventory(
         containers,
         database,
         tuple(sources),
         tuple(sorted(binds)),
+        tuple(sorted(overlays)),
         database_volumes=frozenset(excluded),
         redis_services=redis,
         helper_image_id=containers[0].image_id if containers else _any_image(engine, stack),
@@ -144,7 +154,8 @@ def volume_bytes(engine: Engine, source: VolumeSource, folder: str = "") -> int:
 
     ``du`` in the container that mounts it reads names and sizes only.
     """
-    running = [point for point in source.mount_points if point.container.is_running]
+    # With something mounted below, more would be counted than the volume's own.
+    running = [p for p in source.mount_points if p.container.is_running and not p.below]
     if not running:
         return 0
     try:
@@ -199,6 +210,23 @@ def _clusters(stack: Stack, mounted: Mapping[str, list[MountPoint]]) -> dict[str
             if is_server and _overlap(pgdata or DEFAULT_FOLDER, point.destination):
                 found[name] = point.container.service
     return found
+
+
+def _below(container: Container, volume: ContainerMount) -> tuple[str, ...]:
+    """Return what is mounted below a volume, from its root."""
+    root = volume.destination.rstrip("/") + "/"
+    return tuple(
+        sorted(
+            mount.destination[len(root) :].strip("/")
+            for mount in container.mounts
+            if mount.destination.startswith(root) and mount.destination != root
+        )
+    )
+
+
+def _is_below_volume(container: Container, mount: ContainerMount) -> bool:
+    volumes = (each for each in container.mounts if each.type == "volume")
+    return any(mount.destination.startswith(each.destination.rstrip("/") + "/") for each in volumes)
 
 
 def _overlap(pgdata: str, destination: str) -> bool:

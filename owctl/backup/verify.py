@@ -4,8 +4,8 @@ import queue
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,9 +21,10 @@ from owctl.postgres.dump_scan import DumpScanner
 from owctl.progress import Event, Receiver, ignore
 from owctl.volumes import sqlite
 from owctl.volumes.archive_check import check_archive
+from owctl.volumes.losses import Loss, printable
 
 _REPORT_BYTES = 8 * 1024 * 1024
-Check = Callable[[Iterator[bytes], Member], None]
+Check = Callable[[Iterator[bytes], Member], tuple[Loss, ...]]
 
 
 def verify_backup(folder: Path, manifest: Manifest, *, identities: Sequence[Identity] = ()) -> None:
@@ -42,8 +43,10 @@ def verify_member(
     identities: Sequence[Identity] = (),
     cancelled: Callable[[], bool] = lambda: False,
     on_bytes: Callable[[int], None] | None = None,
-) -> None:
+) -> tuple[Loss, ...]:
     """Read one member back and compare it with what the manifest says; a restore takes what passes.
+
+    Returns what of it a restore does not bring back: what the manifest says, and what is seen.
 
     An encrypted one is read as it is stored, its SHA-256 compared, where no ``identities`` are given.
     ``cancelled`` is asked now and then; Interrupted is raised when it says so. ``on_bytes`` is told,
@@ -54,20 +57,35 @@ def verify_member(
         with MemberContent(folder, member, identities=identities, cancelled=cancelled) as content:
             if member.name.endswith(SUFFIX) and not identities:
                 content.finish_stored()
-                return
+                return known_losses(member)
             try:
-                _CHECKS[member.kind](_reported(iter(content), on_bytes), member)
+                found = _CHECKS[member.kind](_reported(iter(content), on_bytes), member)
             except BackupInvalid:
                 # A damaged file explains whatever was found in it.
                 content.finish()
                 raise
             content.finish()
+            return tuple(dict.fromkeys((*known_losses(member), *found)))
     except BackupInvalid as error:
         named = error.message.startswith(member.name)
         raise BackupInvalid(
             error.message if named else f"{member.name}: {error.message}",
             hint=error.hint or "owctl backup, which makes a new one",
         ) from error
+
+
+def known_losses(member: Member) -> tuple[Loss, ...]:
+    """Return what the manifest says that a volume's archive does not bring back."""
+    said = member.detail.get("not_kept", ())
+    return tuple(Loss(printable(str(each["path"])), printable(str(each["what"]))) for each in said)
+
+
+def losses_by_volume(manifest: Manifest) -> dict[str, tuple[Loss, ...]]:
+    """Return ``known_losses`` of each volume."""
+    volumes = (member for member in manifest.members if member.kind == "volume")
+    return {
+        str(member.detail.get("volume", member.name)): known_losses(member) for member in volumes
+    }
 
 
 def dump_head(content: Iterable[bytes]) -> bytes:
@@ -104,7 +122,7 @@ def _check_size(path: Path, member: Member) -> None:
         raise BackupInvalid(f"it has {size} bytes, the manifest says {member.size_bytes}.")
 
 
-def _check_volume(content: Iterator[bytes], member: Member) -> None:
+def _check_volume(content: Iterator[bytes], member: Member) -> tuple[Loss, ...]:
     found = check_archive(content)
     said = member.detail.get("entries"), member.detail.get("files_bytes")
     if said not in ((None, None), (found.entries, found.files_bytes)):
@@ -112,9 +130,10 @@ def _check_volume(content: Iterator[bytes], member: Member) -> None:
             f"it unpacks to {found.entries} entries with {found.files_bytes} bytes, the "
             f"manifest says {said[0]} and {said[1]}."
         )
+    return found.losses
 
 
-def _check_database(content: Iterator[bytes], member: Member) -> None:
+def _check_database(content: Iterator[bytes], member: Member) -> tuple[Loss, ...]:
     scanner = DumpScanner()
     for data in content:
         scanner.feed(data)
@@ -125,19 +144,20 @@ def _check_database(content: Iterator[bytes], member: Member) -> None:
                 f"table {table} has {found.get(table, 'no')} rows in the dump, and had {rows} "
                 "in the database."
             )
+    return ()
 
 
-def _check_sqlite(content: Iterator[bytes], _: Member) -> None:
+def _check_sqlite(content: Iterator[bytes], member: Member) -> tuple[Loss, ...]:
     first = next(content, b"")
     if not first.startswith(sqlite.MAGIC):
         raise BackupInvalid("it is no SQLite database.")
-    for _data in content:
-        pass
+    return _check_nothing(content, member)
 
 
-def _check_nothing(content: Iterator[bytes], _: Member) -> None:
+def _check_nothing(content: Iterator[bytes], _: Member) -> tuple[Loss, ...]:
     for _data in content:
         pass
+    return ()
 
 
 _CHECKS: dict[Kind, Check] = {
@@ -244,13 +264,14 @@ class ReadBack:
     """What a look at a backup found.
 
     ``problems`` has one text for each damaged member, which it names. ``extra_files`` lie in the
-    folder and are no part of the backup, by their path in it.
+    folder and are no part of the backup, by their path in it. ``losses`` are by volume.
     """
 
     problems: tuple[str, ...]
     extra_files: tuple[str, ...]
     content_bytes: int
     seconds: float
+    losses: Mapping[str, Sequence[Loss]] = field(default_factory=dict)
 
     @property
     def is_sound(self) -> bool:
@@ -272,6 +293,7 @@ def read_back(
     """
     began = time.monotonic()
     problems = []
+    losses: dict[str, Sequence[Loss]] = {}
     for member in manifest.members:
 
         def report(done_bytes: int, name: str = member.name) -> None:
@@ -280,17 +302,20 @@ def read_back(
         report(0)
 
         try:
-            verify_member(folder, member, identities=identities, on_bytes=report)
+            found = verify_member(folder, member, identities=identities, on_bytes=report)
         except BackupInvalid as error:
             problems.append(" ".join([error.message, *error.details]))
             receive(Event(member.name, "failed", "damaged", "member"))
         else:
+            if found:
+                losses[str(member.detail.get("volume", member.name))] = found
             receive(_verified(member))
     return ReadBack(
         tuple(problems),
         _extra_files(folder, manifest),
         sum(member.content_size_bytes for member in manifest.members),
         time.monotonic() - began,
+        losses,
     )
 
 

@@ -2,7 +2,7 @@
 
 An archive is a list of instructions. What could reach beyond the folder that it is unpacked into, or
 ask for things that no backup has, makes it invalid. A symbolic link by itself is only data, wherever
-it leads; an entry behind one is not.
+it leads; an entry behind one is not. What a volume may well have, and no restore makes, is left out.
 """
 
 from collections.abc import Iterable
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from owctl.errors import BackupInvalid
 from owctl.volumes import tar
+from owctl.volumes.losses import Loss, printable, why_left_out
 from owctl.volumes.tar import DIRECTORY, FIFO, HARD_LINK, SYMBOLIC_LINK, TarHeader, TarStream
 
-_KINDS = (*tar.REGULAR, HARD_LINK, SYMBOLIC_LINK, DIRECTORY, FIFO)
-_REFUSED = {b"3": "a character device", b"4": "a block device", b"S": "a sparse file"}
+_DEVICES = (b"3", b"4")
+_KINDS = (*tar.REGULAR, HARD_LINK, SYMBOLIC_LINK, DIRECTORY, FIFO, *_DEVICES)
+_REFUSED = {b"S": "a sparse file"}
 # Linux's own limits.
 _MOST_NAME_BYTES = 4096
 _MOST_PART_BYTES = 255
@@ -22,21 +24,25 @@ _HINT = "a backup that owctl made and nobody changed"
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSummary:
-    """What an archive unpacks to: entries, and the bytes of its files."""
+    """What an archive has: entries, the bytes of its files, and which entries are not unpacked."""
 
     entries: int
     files_bytes: int
+    losses: tuple[Loss, ...] = ()
 
 
 class EntryCheck:
     """Looks at the entries of one archive in their order.
 
     Every entry's folder must have come before it, as a folder: so nothing can be behind a link.
+    ``left_out`` are the names that no restore unpacks, ``losses`` say why.
     """
 
     def __init__(self) -> None:
         self.entries = 0
         self.files_bytes = 0
+        self.left_out: set[str] = set()
+        self.losses: list[Loss] = []
         self._folders = {""}
         self._links: set[str] = set()
 
@@ -59,17 +65,27 @@ class EntryCheck:
                 raise _refused(header, "is a symbolic link to nowhere")
         elif header.type == DIRECTORY:
             self._folders.add(name)
+        if (why := why_left_out(header, name)) is not None:
+            self.leave_out(name, why)
+        elif header.type == HARD_LINK and plain(header.link) in self.left_out:
+            self.leave_out(name, f"a hard link to '{printable(plain(header.link))}'")
         self.entries += 1
         self.files_bytes += header.size_bytes
         return name
 
+    def leave_out(self, name: str, why: str) -> None:
+        """Count an entry, and hard links to it that follow, among those that are not unpacked."""
+        self.left_out.add(name)
+        self.losses.append(Loss(printable(name), why))
+
     @property
     def summary(self) -> ArchiveSummary:
         """What was seen until now."""
-        return ArchiveSummary(self.entries, self.files_bytes)
+        return ArchiveSummary(self.entries, self.files_bytes, tuple(self.losses))
 
     def _check_place(self, name: str, header: TarHeader) -> None:
-        if name in self._links or (name in self._folders and header.type != DIRECTORY):
+        known = name in self._links or name in self.left_out
+        if known or (name in self._folders and header.type != DIRECTORY):
             raise _refused(header, "comes twice, and as something else")
         self._check_folder(name.rpartition("/")[0], header)
 
@@ -127,5 +143,4 @@ def _bytes(name: str) -> bytes:
 
 
 def _refused(header: TarHeader, complaint: str) -> BackupInvalid:
-    name = header.name if len(header.name) <= 200 else header.name[:200] + "…"
-    return BackupInvalid(f"the archive's entry {name!r} {complaint}.", hint=_HINT)
+    return BackupInvalid(f"the archive's entry '{printable(header.name)}' {complaint}.", hint=_HINT)

@@ -1,14 +1,16 @@
 """A volume's archive on its way into the engine: every header written anew, and what two archives have in common."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from zlib import crc32
 
 from owctl.errors import BackupInvalid
 from owctl.volumes import tar
 from owctl.volumes.archive_check import EntryCheck, plain
+from owctl.volumes.losses import Loss, printable
 from owctl.volumes.tar import DIRECTORY, FIFO, HARD_LINK, SYMBOLIC_LINK, TarHeader, TarStream
 
 # -- What is read: a member of a backup, however it is stored.
@@ -51,6 +53,11 @@ _WRAP = 1 << (8 * _DIGEST_BYTES)
 _KINDS = {DIRECTORY: "folder", FIFO: "fifo", SYMBOLIC_LINK: "link"}
 # The one extended attribute that the engine both writes and reads.
 _CAPABILITY = "SCHILY.xattr.security.capability"
+_CAPABILITIES = "its capabilities"
+# The lengths of its three forms.
+_CAPABILITY_BYTES = (12, 20, 24)
+# Every file system and every engine has these times: 1970 to 2038.
+_PLAIN_SECONDS = range(1 << 31)
 
 
 @dataclass(slots=True)
@@ -58,23 +65,27 @@ class ArchiveDigest:
     """Sums of hashes over entries, one for each thing that can be wrong.
 
     A hard link and the file it belongs to may change places between two archives, so where there
-    are any, contents are compared without the names.
+    are any, contents are compared without the names. ``odd`` are the files with what not every disk
+    can hold, by name: a time in seconds, else None, and capabilities.
     """
 
     entries: int = 0
     files_bytes: int = 0
     hard_links: int = 0
     sums: dict[str, int] = field(default_factory=dict)
+    odd: dict[str, tuple[int | None, str | None]] = field(default_factory=dict)
 
-    def add(self, name: str, header: TarHeader, checksum: int) -> None:
+    def add(self, name: str, header: TarHeader, checksum: int, *, odd_time: bool) -> None:
         """Take an entry; ``checksum`` is that of its content (see ``checksum_of``)."""
         self.entries += 1
         self._sum("names", name, _KINDS.get(header.type, "file"))
         mode = None if header.type == SYMBOLIC_LINK else header.mode
-        owner = (header.user_id, header.group_id, mode, header.attributes.get(_CAPABILITY))
-        self._sum("owners and modes", name, owner)
-        # The engine sets no time before 1970; that is done later, where the image's touch can.
-        self._sum("times", name, max(header.modified_second, 0))
+        self._sum("owners and modes", name, (header.user_id, header.group_id, mode))
+        capability = header.attributes.get(_CAPABILITY) if header.extended else None
+        if odd_time or capability is not None:
+            self.odd[name] = (header.modified_second if odd_time else None, capability)
+        if not odd_time:
+            self._sum("times", name, header.modified_second)
         if header.type == SYMBOLIC_LINK:
             self._sum("links", name, header.link)
         elif header.type == HARD_LINK:
@@ -94,6 +105,16 @@ class ArchiveDigest:
         found += [what for what in self._comparable if self.sums.get(what) != other.sums.get(what)]
         return found
 
+    def losses(self, other: "ArchiveDigest") -> Iterator[Loss]:
+        """Yield what the disk that ``other`` was read from cannot hold: it is as near as it can be."""
+        for name, (second, capability) in sorted(self.odd.items()):
+            found_second, found_capability = other.odd.get(name, (None, None))
+            if second != found_second and second is not None:
+                text = f"dated {_day(second)}, now {_day(found_second or 0)}"
+                yield Loss(printable(name) or ".", text)
+            if capability != found_capability and capability is not None:
+                yield Loss(printable(name), _CAPABILITIES)
+
     @property
     def _comparable(self) -> list[str]:
         content = "contents" if self.hard_links else "contents by name"
@@ -103,6 +124,24 @@ class ArchiveDigest:
         data = repr(values).encode("ascii", "backslashreplace")
         digest = hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
         self.sums[what] = (self.sums.get(what, 0) + int.from_bytes(digest, "big")) % _WRAP
+
+
+def has_odd_time(header: TarHeader) -> bool:
+    """Whether some disk, or engine, cannot hold the time of a file."""
+    return header.modified_second not in _PLAIN_SECONDS
+
+
+def _can_be_set(capability: str | None) -> bool:
+    if capability is None:
+        return True
+    return len(capability.encode("utf-8", "surrogateescape")) in _CAPABILITY_BYTES
+
+
+def _day(second: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d}"
+    except (ValueError, OverflowError, OSError):
+        return f"{second} s from 1970"
 
 
 def checksum_of(pieces: Iterable[bytes | memoryview]) -> int:
@@ -127,29 +166,46 @@ _END = tar.EMPTY_BLOCK * 2
 class ArchiveEdit:
     """Iterate for the tar to unpack at the engine's root so that the volume's is ``target``.
 
-    ``copies`` are the contents that replace files, by path from the volume's root. Afterwards
-    ``digest`` says what was passed on, ``root`` is the header of the volume's root (None if the
-    archive had none), and ``ancient`` has names and times of what the engine makes younger: it
-    knows no time before 1970. ``aging`` has those of folders and symbolic links, which Podman
-    leaves as they come to be. Raises BackupInvalid.
+    ``copies`` are the contents that replace files, by path from the volume's root; what lies below
+    one of the paths ``hidden`` is left out, and files of ``sparse`` are ``emptied``. Afterwards ``digest`` says what was passed on, ``root``
+    is the header of the volume's root (None if the archive had none), ``losses`` what was left out
+    that ``check_archive`` does not name, and ``odd_times`` has names and times of what the engine
+    dates 1970 (it knows no time before that, and none after 2262), and of ``sparse``. ``aging`` has those of folders
+    and symbolic links, which Podman leaves as they come to be. Raises BackupInvalid.
     """
 
-    def __init__(self, pieces: Iterable[bytes], target: str, copies: Mapping[str, Content]) -> None:
+    def __init__(
+        self,
+        pieces: Iterable[bytes],
+        target: str,
+        copies: Mapping[str, Content],
+        hidden: Collection[str] = (),
+        sparse: Collection[str] = (),
+    ) -> None:
         self.digest = ArchiveDigest()
         self.root: TarHeader | None = None
-        self.ancient: list[tuple[str, str]] = []
+        self.losses: list[Loss] = []
+        self.odd_times: list[tuple[str, str]] = []
         self.aging: list[tuple[str, str]] = []
         self._stream = TarStream(pieces)
         self.target = target.strip("/")
         self._copies = copies
-        self._unused = set(copies)
+        self.emptied: set[str] = set()
+        self._sparse = frozenset(sparse) - copies.keys()
+        self._hidden = frozenset(hidden)
+        self._below = tuple(f"{name}/" for name in hidden)
+        self._unused = {name for name in copies if not self._is_hidden(name)}
         self._dropped = {name + suffix for name in copies for suffix in _SQLITE_COMPANIONS}
 
     def __iter__(self) -> Iterator[bytes]:
         check = EntryCheck()
         for header in self._stream:
             name = check.look(header)
-            if self._is_dropped(name):
+            if self._is_dropped(name, header) or name in check.left_out:
+                continue
+            if header.type == HARD_LINK and self._is_dropped(target := plain(header.link), header):
+                check.leave_out(name, f"a hard link to '{printable(target)}'")
+                self.losses.append(check.losses[-1])
                 continue
             if name == "":
                 self.root = header
@@ -165,46 +221,59 @@ class ArchiveEdit:
         if copy is not None:
             header = replace(header, size_bytes=copy.member.content_size_bytes)
             self._unused.discard(name)
-        link = self._linked(header) if header.type == HARD_LINK else header.link
+        if header.extended and not _can_be_set(header.extended.get(_CAPABILITY)):
+            # The engine would give up the whole archive.
+            self.losses.append(Loss(printable(name), _CAPABILITIES))
+            header = replace(header, extended={})
+        link = self._placed(plain(header.link)) if header.type == HARD_LINK else header.link
         kind = b"0" if header.regular else header.type
-        placed = replace(header, name=self._placed(name), type=kind, link=link)
+        is_empty = header.regular and name in self._sparse
+        size = 0 if is_empty else header.size_bytes
+        placed = replace(header, name=self._placed(name), type=kind, link=link, size_bytes=size)
         yield tar.encode(placed)
         checksum = 0
         for data in self._stream.content() if copy is None else _whole(copy):
             checksum = crc32(data, checksum)
-            yield bytes(data) if isinstance(data, memoryview) else data
-        if header.size_bytes:
-            yield bytes(-header.size_bytes % tar.BLOCK_BYTES)
-        self.digest.add(name, header, checksum)
+            if not is_empty:
+                yield bytes(data) if isinstance(data, memoryview) else data
+        if size:
+            yield bytes(-size % tar.BLOCK_BYTES)
+        odd_time = has_odd_time(header)
+        self.digest.add(name, header, checksum, odd_time=odd_time)
         if header.type in (DIRECTORY, SYMBOLIC_LINK):
             self.aging.append((name, header.modified_at))
-        if header.modified_second < 0 and header.type != HARD_LINK:
-            self.ancient.append((name, header.modified_at))
-
-    def _linked(self, header: TarHeader) -> str:
-        target = plain(header.link)
-        if self._is_dropped(target):
-            raise BackupInvalid(
-                f"the archive's entry {header.name!r} is a hard link to {target!r}, which is no "
-                "part of the volume."
-            )
-        return self._placed(target)
+        if is_empty:
+            self.emptied.add(name)
+        if is_empty or (odd_time and header.type != HARD_LINK):
+            self.odd_times.append((name, header.modified_at))
 
     def _placed(self, name: str) -> str:
         return f"{self.target}/{name}" if name else self.target
 
-    def _is_dropped(self, name: str) -> bool:
-        return name.startswith(STAGING_PREFIX) or name in self._dropped
+    def _is_dropped(self, name: str, header: TarHeader) -> bool:
+        if name.startswith(STAGING_PREFIX) or (name in self._dropped and header.type != DIRECTORY):
+            return True
+        # The folder that something is mounted on is the volume's own.
+        return self._is_hidden(name) and not (name in self._hidden and header.type == DIRECTORY)
+
+    def _is_hidden(self, name: str) -> bool:
+        return name in self._hidden or name.startswith(self._below)
 
 
-def digest_of(pieces: Iterable[bytes], *, with_root: bool) -> ArchiveDigest:
-    """Return the digest of an archive whose names begin at the volume's root."""
+def digest_of(
+    pieces: Iterable[bytes], *, with_root: bool, odd: Collection[str] = ()
+) -> ArchiveDigest:
+    """Return the digest of an archive whose names begin at the volume's root.
+
+    The times of those that are ``odd`` are looked at one by one.
+    """
     digest = ArchiveDigest()
     stream = TarStream(pieces)
     for header in stream:
         name = plain(header.name)
         if name or with_root:
-            digest.add(name, header, checksum_of(stream.content()))
+            checksum = checksum_of(stream.content())
+            digest.add(name, header, checksum, odd_time=name in odd)
     return digest
 
 

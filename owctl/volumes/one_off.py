@@ -2,8 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,16 +35,19 @@ _NEVER_RUN = ["/owctl-never-run"]
 # It does nothing, until it is removed.
 IDLE = ["sh", "-c", "while :; do sleep 3600; done"]
 _NO_SHELL = "no program sh"
+# Names are bytes, whatever they look like.
+_ENVIRONMENT = {"LC_ALL": "C"}
 
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """A helper container; ``path`` is where it has the volume."""
+    """A helper container; ``path`` is where it has the volume, ``is_running`` whether it was started."""
 
     engine: Engine
     id: str
     path: str
     mount_name: str
+    is_running: bool = True
 
     def run(self, script: str, arguments: Sequence[str] = ()) -> str:
         """Run a shell script as root in a helper that was started, and return its output.
@@ -55,19 +58,40 @@ class Helper:
         answer = run(
             self.engine,
             self.id,
-            ["sh", "-euc", f'cd "$0" || exit 1\n{script}', self.path, *arguments],
-            # Names are bytes, whatever they look like.
-            environment={"LC_ALL": "C"},
+            self._command(script, arguments),
+            environment=_ENVIRONMENT,
             user="0:0",
         )
         if answer.exit_code:
-            words = answer.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise OwctlError(
-                f"Cannot change the files of {self.mount_name}: "
-                f"{words[-1] if words else f'exit code {answer.exit_code}'}",
-                details=words[-5:-1],
-            )
+            raise self._failed(answer.exit_code, answer.stderr)
         return answer.stdout.decode("utf-8", "surrogateescape")
+
+    def feed(self, script: str, arguments: Sequence[str], pieces: Iterable[bytes]) -> None:
+        """Run a script as ``run`` does, with ``pieces`` as its input."""
+        command = self._command(script, arguments)
+        with open_exec(
+            self.engine, self.id, command, environment=_ENVIRONMENT, user="0:0", stdin=True
+        ) as stream:
+            # What it says when it ends early tells why.
+            with suppress(BrokenPipeError):
+                for data in pieces:
+                    stream.write(data)
+            stream.close_stdin()
+            said = b"".join(data for _, data in stream)
+            code = stream.exit_code()
+        if code:
+            raise self._failed(code, said)
+
+    def _command(self, script: str, arguments: Sequence[str]) -> list[str]:
+        return ["sh", "-euc", f'cd "$0" || exit 1\n{script}', self.path, *arguments]
+
+    def _failed(self, exit_code: int, said: bytes) -> OwctlError:
+        words = said.decode("utf-8", "replace").strip().splitlines()
+        return OwctlError(
+            f"Cannot change the files of {self.mount_name}: "
+            f"{words[-1] if words else f'exit code {exit_code}'}",
+            details=words[-5:-1],
+        )
 
 
 @contextmanager
@@ -95,7 +119,7 @@ def volume_helper(
     purpose: Purpose,
     *,
     writable: bool = False,
-    running: bool = False,
+    running: bool | Literal["if possible"] = False,
     source_name: str | None = None,
 ) -> Iterator[Helper]:
     """Yield a helper container with a volume; afterwards it is removed.
@@ -104,8 +128,9 @@ def volume_helper(
 
     There is one for each volume and purpose: a leftover of a killed owctl is removed first, which
     also ends what it still ran. The caller holds the project's lock. It is never started unless
-    ``running``. Raises NotFound if there is no such volume, OwctlError if a shell is wanted and
-    the image has none, and the engine's errors.
+    ``running``, and need not start where that is only wanted "if possible". Raises NotFound if
+    there is no such volume, OwctlError if a shell is wanted and the image has none, and the
+    engine's errors.
     """
     name = f"{project}-owctl-{purpose}-{volume_name}"
     left = inspect_container(engine, name)
@@ -115,14 +140,17 @@ def volume_helper(
         # The engine would make one, without the labels by which it is found again.
         raise NotFound(f"There is no volume {volume_name}", hint="owctl start, which creates it")
     mount = {"Type": "volume", "Source": volume_name}
-    body = _body(project, image_id, mount, purpose, writable=writable, running=running)
+    body = _body(project, image_id, mount, purpose, writable=writable, running=bool(running))
     if source_name is not None:
         source = {"Type": "volume", "Source": source_name, "Target": SOURCE_PATH, "ReadOnly": True}
         body["HostConfig"]["Mounts"].append(source)
     with _container(engine, name, body) as container_id:
+        is_running = False
         if running:
-            _start(engine, container_id, image_id, volume_name)
-        yield Helper(engine, container_id, MOUNT_PATH, f"the volume {volume_name}")
+            with suppress(*((OwctlError,) if running == "if possible" else ())):
+                _start(engine, container_id, image_id, volume_name)
+                is_running = True
+        yield Helper(engine, container_id, MOUNT_PATH, f"the volume {volume_name}", is_running)
 
 
 def remove_helpers(engine: Engine, project: str, purpose: Purpose) -> None:

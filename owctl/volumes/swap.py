@@ -1,7 +1,7 @@
 """A volume's files: unpacked beside the live ones, then put in their place by renames on the volume's own disk."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -11,7 +11,9 @@ from owctl.engine.volumes import inspect_volume
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.volumes import tar
 from owctl.volumes.archive_edit import STAGING_PREFIX, ArchiveEdit, Content, digest_of
+from owctl.volumes.losses import Loss
 from owctl.volumes.one_off import Helper, read_folder, volume_helper
+from owctl.volumes.sparse import fill, sparse_files
 from owctl.volumes.tar import DIRECTORY, TarHeader, TarStream
 
 # -- The shell scripts that change a volume in place.
@@ -199,13 +201,18 @@ def stage_volume(
     archive: Content,
     sqlite_copies: Sequence[Content],
     receive: Callable[[int], None],
-) -> None:
+    hidden: Collection[str] = (),
+    second: Content | None = None,
+) -> list[Loss]:
     """Unpack ``archive`` beside the volume's live files, and read back what was unpacked.
 
     ``sqlite_copies`` are the backup's copies of SQLite databases in this volume: those that
     SQLite found sound replace what the archive holds of them. ``receive`` gets the bytes of the
-    archive that were read until now. What was staged under ``restore_id`` before is thrown away.
-    Raises BackupInvalid if the archive is damaged or hostile, and OwctlError.
+    archive that were read until now. What the archive has below the paths ``hidden`` is left out.
+    ``second`` is the archive once more: with it, files that its manifest calls sparse get holes.
+    What was staged under ``restore_id`` before is thrown away. Returns what came back otherwise than
+    the archive has it, beyond what reading it shows. Raises BackupInvalid if the archive is damaged
+    or hostile, and OwctlError.
     """
     folder = _folder(restore_id)
     copies = {
@@ -221,14 +228,20 @@ def stage_volume(
             )
         live = _root(helper)
         helper.run(BEGIN, [folder])
-        edit = ArchiveEdit(_counted(archive, receive), f"{helper.path}/{folder}/new", copies)
+        target = f"{helper.path}/{folder}/new"
+        sparse = {} if second is None else sparse_files(archive.member.detail)
+        edit = ArchiveEdit(_counted(archive, receive), target, copies, hidden, sparse)
         write_archive(engine, helper.id, "/", _gathered(_stream(edit, live)))
         archive.finish()
+        if second is not None and edit.emptied:
+            fill(helper, target, edit.emptied, second)
+            second.finish()
         if engine.is_podman:
             _age(helper, folder, edit.aging)
-        _compare(helper, folder, edit)
-        _age(helper, folder, edit.ancient)
+        _age(helper, folder, edit.odd_times)
+        losses = [*edit.losses, *_compare(helper, folder, edit)]
         helper.run(STAGED, [folder, _owner_and_mode(edit.root or live)])
+    return losses
 
 
 def swap_volume(
@@ -359,11 +372,15 @@ def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield bytes(waiting)
 
 
-def _compare(helper: Helper, folder: str, edit: ArchiveEdit) -> None:
-    """Read back what was unpacked; raises OwctlError if it is not what the archive holds."""
+def _compare(helper: Helper, folder: str, edit: ArchiveEdit) -> Iterator[Loss]:
+    """Read back what was unpacked, and return what the disk cannot hold.
+
+    Raises OwctlError if it is otherwise not what the archive holds.
+    """
     path = f"{helper.path}/{folder}/new"
     with read_folder(helper.engine, helper.id, path) as pieces:
-        found = digest_of(pieces, with_root=edit.root is not None)
+        odd = {name for name, (second, _) in edit.digest.odd.items() if second is not None}
+        found = digest_of(pieces, with_root=edit.root is not None, odd=odd)
     different = edit.digest.differences(found)
     if different:
         raise OwctlError(
@@ -371,12 +388,13 @@ def _compare(helper: Helper, folder: str, edit: ArchiveEdit) -> None:
             f"{', '.join(different)}.",
             hint="docker info, and the engine's log: look for the volume's driver and its disk",
         )
+    return edit.digest.losses(found)
 
 
-def _age(helper: Helper, folder: str, ancient: Sequence[tuple[str, str]]) -> None:
-    for start in range(0, len(ancient), _AGED_AT_ONCE):
+def _age(helper: Helper, folder: str, times: Sequence[tuple[str, str]]) -> None:
+    for start in range(0, len(times), _AGED_AT_ONCE):
         arguments = [folder]
-        for name, modified_at in ancient[start : start + _AGED_AT_ONCE]:
+        for name, modified_at in times[start : start + _AGED_AT_ONCE]:
             # A name need not be UTF-8, which the engine's API wants.
             escaped = "".join(f"\\0{byte:03o}" for byte in name.encode(errors="surrogateescape"))
             arguments += [modified_at, escaped]

@@ -12,6 +12,7 @@ from restore_place import Given, Place, entry, listing, tar_of
 from owctl.engine.archives import write_archive
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.volumes.losses import Loss
 from owctl.volumes.swap import (
     discard_staging,
     stage_volume,
@@ -52,12 +53,13 @@ def place(engine: Engine, project: str, base_image: str) -> Iterator[Place]:
     made.remove_worker()
 
 
-def stage(place: Place, archive: bytes, *copies: Given) -> None:
+def stage(place: Place, archive: bytes, *copies: Given) -> list[Loss]:
     content = Given(archive)
     seen: list[int] = []
-    stage_volume(*place.arguments, content, copies, seen.append)
+    losses = stage_volume(*place.arguments, content, copies, seen.append)
     assert content.finished
     assert seen[-1] == len(archive)
+    return losses
 
 
 def helpers(place: Place) -> list[dict]:
@@ -154,8 +156,9 @@ def test_staging_folders_within_the_archive_are_dropped(place: Place):
         entry("link", tarfile.LNKTYPE, linkname=".owctl-restore-x/f"),
     )
     unswap_volume(*place.arguments)
-    with pytest.raises(BackupInvalid, match="'link' is a hard link to"):
-        stage(place, hard)
+    # verify takes it, so a restore does, too.
+    assert stage(place, hard) == [Loss("link", "a hard link to '.owctl-restore-x/f'")]
+    assert place.shell(f"ls -A {place.staging}/new") == ""
 
 
 def database(path: Path, rows: int) -> bytes:
@@ -223,6 +226,18 @@ def test_what_was_unpacked_wrongly_is_noticed(place: Place, monkeypatch: pytest.
         with pytest.raises(OwctlError, match=complaint):
             stage(place, archive)
         assert volume_state(*place.arguments) == "absent"
+
+
+def test_what_no_disk_can_hold_is_named_and_costs_nothing_else(place: Place):
+    late = entry("late", size=3, mtime=20_000_000_000)
+    wrong = entry("wrong", pax_headers={"SCHILY.xattr.security.capability": "none"})
+    losses = stage(place, tar_of((late, b"new"), wrong, entry("plain")))
+    swap_volume(*place.arguments)
+    assert losses[0] == Loss("wrong", "its capabilities")
+    # ext4 ends in 2446.
+    assert losses[1].path == "late"
+    assert losses[1].what.startswith("dated 2603-10-11, now ")
+    assert place.shell("cat late; stat -c %Y plain; ls") == "new1700000000\nlate\nplain\nwrong\n"
 
 
 def test_a_volume_that_is_gone(place: Place):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from owctl.backup.manifest import Member
+from owctl.backup.member_file import MemberContent
 from owctl.backup.verify import verify_member
 from owctl.errors import BackupInvalid
 from owctl.volumes.archive_check import ArchiveSummary, check_archive
@@ -59,8 +60,8 @@ def folder(name: str) -> TarHeader:
         ([link("s", "/etc"), link("s", "/")], "'s'", "comes twice"),
         ([link("s", "")], "'s'", "to nowhere"),
         ([file("no/such/folder")], "'no/such/folder'", "folder that the archive does not have"),
-        ([TarHeader("disk", b"4")], "'disk'", "a block device"),
-        ([TarHeader("null", b"3")], "'null'", "a character device"),
+        ([TarHeader("null", b"3"), file("null")], "'null'", "comes twice"),
+        ([link("s", "/dev"), TarHeader("s/null", b"3")], "'s/null'", "through a symbolic link"),
         ([TarHeader("what", b"Z")], "'what'", "of the unknown kind"),
         ([TarHeader("holes", b"S")], "'holes'", "a sparse file"),
         ([file(".")], r"'\.'", "no name"),
@@ -91,6 +92,48 @@ def test_ordinary_archives():
         file("..."),
     ]
     assert check_archive([tar(*entries)]) == ArchiveSummary(13, 703)
+
+
+def test_what_no_restore_makes_is_left_out_and_named():
+    far = f"{'d' * 250}/" * 15
+    entries = [
+        file("before"),
+        TarHeader("null", b"3"),
+        TarHeader("disk\n\udcff", b"4"),
+        link("zz", "./null", b"1"),
+        *(folder(far[: 251 * depth]) for depth in range(1, 16)),
+        file(far + "f" * 200, 7),
+        file("behind", 3),
+    ]
+    found = check_archive([tar(*entries)])
+    named = [(loss.path, loss.what) for loss in found.losses]
+    assert named[:3] == [
+        ("null", "a character device"),
+        (r"disk\n\xff", "a block device"),
+        ("zz", "a hard link to 'null'"),
+    ]
+    assert [(path[:3], what) for path, what in named[3:]] == [("ddd", "a path of 3965 bytes")]
+    edit = ArchiveEdit([tar(*entries)], "volume", {})
+    unpacked = [header.name for header in TarStream(edit)]
+    assert unpacked[:2] == ["volume", "volume/before"]
+    assert unpacked[-1] == "volume/behind"
+    assert len(unpacked) == 18
+
+
+def test_what_was_hidden_is_left_out_but_for_the_folder_it_is_mounted_on(tmp_path: Path):
+    entries = [
+        folder("up"),
+        file("up/f", 5),
+        folder("up-to"),
+        file("up-to/f"),
+        file("key"),
+        link("zz", "up/f", b"1"),
+    ]
+    with MemberContent(tmp_path, member(tmp_path, b"a copy of a database")) as copy:
+        edit = ArchiveEdit([tar(*entries)], "v", {"up/f": copy}, ("up", "key"))
+        names = [header.name for header in TarStream(edit)]
+    assert names == ["v", "v/up", "v/up-to", "v/up-to/f"]
+    assert [(loss.path, loss.what) for loss in edit.losses] == [("zz", "a hard link to 'up/f'")]
 
 
 def test_sparse_files_of_pax():

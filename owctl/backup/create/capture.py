@@ -18,7 +18,14 @@ from owctl.backup.create.interlude import (
 )
 from owctl.backup.create.origin import describe_services, store_configuration
 from owctl.backup.create.redis import write_out
-from owctl.backup.create.volumes import NamedFiles, archive_volume, copy_sqlite, reachable
+from owctl.backup.create.volumes import (
+    NamedFiles,
+    Place,
+    archive_volume,
+    can_be_copied,
+    copy_sqlite,
+    reachable,
+)
 from owctl.backup.encryption import Encryption, Identity, stored_name
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Manifest, Member, Part
@@ -30,16 +37,19 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import list_usage
 from owctl.engine.execution import run
 from owctl.errors import BackupInvalid, OwctlError
+from owctl.figures import readable
 from owctl.postgres.dump import DatabaseSnapshot
 from owctl.postgres.place import find_server, wait_for_answer
 from owctl.postgres.psql import Server, last_lines
 from owctl.progress import Event, Receiver, warning
+from owctl.volumes.losses import printable, told
 from owctl.volumes.space import check_estimate
 
 # -- The database in a backup: what pg_dump writes becomes a member, which pg_restore is shown.
 
 
 MEMBER_NAME = "postgres.dump.zst"
+_WORTH_TELLING_BYTES = 64 * 1024 * 1024
 
 
 def store_dump(
@@ -247,6 +257,8 @@ class Capture:
             self._warn(missing)
         for service, path in inventory.bind_mounts if with_files else ():
             self._warn(f"{path}, which {service} writes to, is not in the backup: no volume.")
+        for service, path in inventory.overlays if with_files else ():
+            self._warn(f"{path}, which {service} mounts below a volume, is not in the backup.")
 
     def _configuration(self, verifier: Verifier) -> None:
         if "config" in self.parts:
@@ -277,14 +289,35 @@ class Capture:
                 self._lack_cluster(source)
                 return
             self._done(archived.member, verifier)
+            self._sparse(source, archived.member)
+            if archived.losses:
+                self._warn(told(source.key, archived.losses))
             for path in archived.sqlite_files:
                 self._sqlite(place, path, source, verifier)
 
-    def _sqlite(
-        self, place: tuple[str, str], path: str, source: VolumeSource, verifier: Verifier
-    ) -> None:
+    def _sparse(self, source: VolumeSource, member: Member) -> None:
+        files = member.detail["sparse"]
+        zeros = sum(each["zero_bytes"] for each in files)
+        if zeros < _WORTH_TELLING_BYTES:
+            return
+        largest = max(files, key=lambda each: int(each["zero_bytes"]))
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        self._warn(
+            f"In the volume {source.key}, {readable(zeros)} of {readable(member.detail['files_bytes'])} "
+            f"are zeros, or holes of sparse files ('{printable(largest['path'])}'{more}). The archive "
+            f"takes {readable(member.size_bytes)}; owctl restore writes holes, another tar all of it."
+        )
+
+    def _sqlite(self, place: Place, path: str, source: VolumeSource, verifier: Verifier) -> None:
+        where = f"The SQLite database {printable(path)} in the volume {source.key}"
+        if not can_be_copied(path, self.encryption):
+            self._warn(
+                f"{where} has a name that no file of a backup can have: no consistent copy was made. "
+                f"What volumes/{source.key} holds of it may be damaged; owctl backup --quiesce stops "
+                "what writes to it meanwhile."
+            )
+            return
         copy = copy_sqlite(self.engine, place, path, self.folder, source, self.encryption)
-        where = f"The SQLite database {path} in the volume {source.key}"
         if copy is None:
             self._warn(
                 f"{where} changed all the while: no consistent copy was had. What volumes/{source.key} "

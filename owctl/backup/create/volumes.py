@@ -1,10 +1,11 @@
 """Volumes as members: the archive of each, followed while it is stored, and copies of its SQLite files."""
 
 import posixpath
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from owctl.backup.encryption import Encryption, stored_name
 from owctl.backup.inventory import Inventory, VolumeSource
@@ -13,7 +14,11 @@ from owctl.backup.member_file import MemberFile, cannot_write
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.volumes import one_off, sqlite
+from owctl.volumes.archive_check import EntryCheck
+from owctl.volumes.archive_edit import STAGING_PREFIX
+from owctl.volumes.losses import Loss, looking, printable
 from owctl.volumes.one_off import read_folder
+from owctl.volumes.sparse import BLOCK_BYTES, LEAST_BYTES, zero_bytes
 from owctl.volumes.tar import TarStream
 
 # -- The files that the database names: each should turn up in an archive.
@@ -52,7 +57,9 @@ class NamedFiles:
         )
         if not missing:
             return None
-        shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+        shown = ", ".join(printable(name) for name in missing[:_SHOWN]) + (
+            ", …" if len(missing) > _SHOWN else ""
+        )
         return (
             f"{len(missing)} of {self.total} files that the database names are not in the backup: "
             f"{shown}"
@@ -87,31 +94,42 @@ def _place(path: str, roots: list[tuple[str, str, str]]) -> tuple[str, str] | No
 _ATTEMPTS = 3
 # What a PostgreSQL has in its data folder while it runs; a cluster that was shut down has the first.
 _CLUSTER_FILES = ("global/pg_control", "postmaster.pid")
+# That are written down.
+_MOST_LOSSES = 1000
 
 
 @dataclass(slots=True)
 class ArchivedVolume:
-    """What a volume's archive holds beyond its bytes."""
+    """What a volume's archive holds beyond its bytes, and what it does not."""
 
     member: Member
     sqlite_files: list[str] = field(default_factory=list)
     # Folders of a PostgreSQL that runs, or did not end in order.
     servers: list[str] = field(default_factory=list)
+    losses: tuple[Loss, ...] = ()
+
+
+class Place(NamedTuple):
+    """A container, and the path at which it has a volume, with nothing mounted below."""
+
+    container_id: str
+    path: str
+    is_running: bool
 
 
 @contextmanager
 def reachable(
     engine: Engine, inventory: Inventory, source: VolumeSource, project: str
-) -> Iterator[tuple[str, str]]:
-    """Yield a container's id and the path at which it has the volume.
+) -> Iterator[Place]:
+    """Yield a place where a volume can be read alone.
 
-    For a volume that no container mounts, a container that is never started is made for the while
-    from an image that is there; on Podman for each, and started, because tar has to run in it.
+    Where no running container has it without something else mounted below, which the engine would
+    archive, too, a container is made for the while from an image that is there; on Podman for each.
     """
-    if source.mount_points and not engine.is_podman:
-        point = source.mount_points[0]
-        yield point.container.id, point.destination
-        return
+    for point in source.mount_points:
+        if point.container.is_running and not point.below and not engine.is_podman:
+            yield Place(point.container.id, point.destination, is_running=True)
+            return
     if inventory.helper_image_id is None:
         raise OwctlError(
             f"Cannot read the volume {source.name}: the stack has neither a container nor an image "
@@ -120,9 +138,10 @@ def reachable(
         )
     image_id = inventory.helper_image_id
     with one_off.volume_helper(
-        engine, project, image_id, source.name, "backup", running=engine.is_podman
-    ) as helper:
-        yield helper.id, helper.path
+        engine, project, image_id, source.name, "backup",
+        running=True if engine.is_podman else "if possible",
+    ) as helper:  # fmt: skip
+        yield Place(helper.id, helper.path, helper.is_running)
 
 
 def remove_helpers(engine: Engine, project: str) -> None:
@@ -133,13 +152,13 @@ def remove_helpers(engine: Engine, project: str) -> None:
 def archive_volume(
     engine: Engine,
     source: VolumeSource,
-    place: tuple[str, str],
+    place: Place,
     folder: Path,
     named_files: NamedFiles,
     on_bytes: Callable[[int], None],
     encryption: Encryption | None = None,
 ) -> ArchivedVolume:
-    """Store the volume that ``place`` (container's id, path) shows; raises OwctlError."""
+    """Store the volume that ``place`` shows; raises OwctlError."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return _archive(engine, source, place, folder, named_files, on_bytes, encryption)
@@ -156,32 +175,25 @@ def archive_volume(
 def _archive(
     engine: Engine,
     source: VolumeSource,
-    place: tuple[str, str],
+    place: Place,
     folder: Path,
     named_files: NamedFiles,
     on_bytes: Callable[[int], None],
     encryption: Encryption | None,
 ) -> ArchivedVolume:
-    container_id, path = place
-    entries, files_bytes = 0, 0
-    sqlite_files: list[str] = []
-    marks: list[str] = []
-    found = named_files.in_volume(source.name)
+    contents = _Contents()
     with (
         MemberFile(folder, _member_name(source), on_bytes=on_bytes, encryption=encryption) as file,
-        read_folder(engine, container_id, path) as pieces,
+        looking(engine, place.container_id, place.path, can_run=place.is_running) as look,
+        read_folder(engine, place.container_id, place.path) as pieces,
     ):
-        stream = TarStream(_stored(pieces, file))
-        for header in stream:
-            name = header.name.removeprefix("./").rstrip("/")
-            found(name)
-            if header.regular and stream.read(len(sqlite.MAGIC)) == sqlite.MAGIC:
-                sqlite_files.append(name)
-            if name.endswith(_CLUSTER_FILES):
-                marks.append(name)
-            entries += 1
-            files_bytes += header.size_bytes
+        contents.read(TarStream(_stored(pieces, file)), named_files.in_volume(source.name))
         stored = file.finish()
+        beyond = look.finish()
+    check = contents.check
+    losses = [
+        each for each in (*check.losses, *beyond.losses) if not each.path.startswith(STAGING_PREFIX)
+    ]
     detail = {
         "volume": source.key,
         "part": source.part,
@@ -190,17 +202,50 @@ def _archive(
             {"service": point.container.service, "path": point.destination}
             for point in source.mount_points
         ],
-        "entries": entries,
-        "files_bytes": files_bytes,
+        "entries": check.entries,
+        "files_bytes": check.files_bytes,
+        "alone": True,
+        "attributes_looked_for": beyond.complete,
+        "sparse": contents.sparse,
+        "not_kept": [asdict(each) for each in losses[:_MOST_LOSSES]],
     }
-    return ArchivedVolume(stored.member("volume", **detail), sqlite_files, _servers(marks))
+    return ArchivedVolume(
+        stored.member("volume", **detail), contents.sqlite_files, contents.servers(), tuple(losses)
+    )
 
 
-def _servers(marks: Collection[str]) -> list[str]:
-    """Return the folders, each with a slash at its end, that have all of what marks a server."""
-    control, lock = _CLUSTER_FILES
-    folders = (name.removesuffix(control) for name in marks if name.endswith(control))
-    return [folder for folder in folders if folder + lock in marks]
+@dataclass(slots=True)
+class _Contents:
+    """What an archive has, seen while it passes."""
+
+    check: EntryCheck = field(default_factory=EntryCheck)
+    sqlite_files: list[str] = field(default_factory=list)
+    sparse: list[dict[str, str | int]] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+
+    def read(self, stream: TarStream, found: Callable[[str], None]) -> None:
+        """Read to the end; ``found`` gets each name. Raises BackupInvalid."""
+        for header in stream:
+            name = self.check.look(header)
+            found(name)
+            if name.endswith(_CLUSTER_FILES):
+                self.marks.append(name)
+            if not header.regular:
+                continue
+            size = header.size_bytes
+            first = stream.read(BLOCK_BYTES if size >= LEAST_BYTES else len(sqlite.MAGIC))
+            if first.startswith(sqlite.MAGIC):
+                self.sqlite_files.append(name)
+            elif size >= LEAST_BYTES and _is_text(name):
+                zeros = zero_bytes(stream, first)
+                if zeros >= LEAST_BYTES:
+                    self.sparse.append({"path": name, "size_bytes": size, "zero_bytes": zeros})
+
+    def servers(self) -> list[str]:
+        """Return the folders, each with a slash at its end, that have all of what marks a server."""
+        control, lock = _CLUSTER_FILES
+        folders = (name.removesuffix(control) for name in self.marks if name.endswith(control))
+        return [folder for folder in folders if folder + lock in self.marks]
 
 
 def _stored(pieces: Iterable[bytes], file: MemberFile) -> Iterator[bytes]:
@@ -216,6 +261,9 @@ def _member_name(source: VolumeSource) -> str:
 # -- SQLite databases in a volume.
 
 _COPY_BYTES = 1024 * 1024
+_MOST_PART_BYTES = 255
+# Before it comes the path of the backup's folder.
+_MOST_NAME_BYTES = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +274,24 @@ class SqliteCopy:
     problems: tuple[str, ...]
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8, as everything in a manifest is."""
+    return all(not "\ud800" <= each <= "\udfff" for each in name)
+
+
+def can_be_copied(name: str, encryption: Encryption | None = None) -> bool:
+    """Whether a backup's file, and its manifest, can be given the name of a volume's file."""
+    if not _is_text(name):
+        return False
+    raw = stored_name(f"{name}.zst", encryption).encode()
+    return len(raw) <= _MOST_NAME_BYTES and all(
+        len(part) <= _MOST_PART_BYTES for part in raw.split(b"/")
+    )
+
+
 def copy_sqlite(
     engine: Engine,
-    place: tuple[str, str],
+    place: Place,
     name: str,
     folder: Path,
     source: VolumeSource,
@@ -239,14 +302,13 @@ def copy_sqlite(
     None if it was written to so much that no consistent copy could be had, or is gone. The copy
     has its log worked in: it is a single file. Raises OwctlError.
     """
-    container_id, root = place
     work = folder / ".sqlite"
     copy = work / "copy"
     try:
         work.mkdir(mode=0o700)
         try:
-            path = f"{root.rstrip('/')}/{name}"
-            if not sqlite.fetch_database(engine, container_id, path, copy):
+            path = f"{place.path.rstrip('/')}/{name}"
+            if not sqlite.fetch_database(engine, place.container_id, path, copy):
                 return None
             return _store_sqlite(copy, folder, source, name, encryption)
         finally:

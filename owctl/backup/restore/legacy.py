@@ -162,9 +162,16 @@ class LegacySource:
             return ()
         path = self._archive
         known = self._known.get(path) or _Known(_unread(path))
-        files_bytes = known.archive.files_bytes if known.archive is not None else 0
-        opener = lambda: LegacyContent(path, known.member)  # noqa: E731  # as in the manifest's
-        return (VolumeContent(VOLUME_KEY, opener, files_bytes, _MOUNTED_AT, part="files"),)
+        found = known.archive or ArchiveSummary(0, 0)
+        content = VolumeContent(
+            VOLUME_KEY,
+            lambda: LegacyContent(path, known.member),
+            found.files_bytes,
+            _MOUNTED_AT,
+            part="files",
+            losses=found.losses,
+        )
+        return (content,)
 
     @property
     def config(self) -> tuple[ConfigContent, ...]:

@@ -1,6 +1,6 @@
 """What a restore would do: which parts of which source go where, whether there is room, what is in the way."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from owctl.backup.inventory import VolumeSource, take_inventory
@@ -18,6 +18,7 @@ from owctl.lifecycle.services import Services
 from owctl.postgres.psql import Server
 from owctl.progress import Receiver, ignore
 from owctl.project.ownership import check_owner
+from owctl.volumes.losses import told
 from owctl.volumes.space import Disk, disk_of
 
 _SECONDS = 60
@@ -46,7 +47,8 @@ def volume_need(engine: Engine, source: VolumeSource, content: VolumeContent) ->
     for point in source.mount_points:
         if point.container.is_running:
             disk = disk_of(engine, point.container, point.destination)
-            return None if disk is None else Need(content.key, content.files_bytes, disk)
+            needed_bytes = content.files_bytes - content.hole_bytes
+            return None if disk is None else Need(content.key, needed_bytes, disk)
     return None
 
 
@@ -86,10 +88,14 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class VolumeTarget:
-    """A volume's archive, and the volume of this stack that it replaces."""
+    """A volume's archive, and the volume of this stack that it replaces.
+
+    What the archive has below the paths ``hidden`` is not the volume's.
+    """
 
     content: VolumeContent
     volume: VolumeSource
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +233,37 @@ def _targets(
                 "volume on the engine (owctl start makes what the compose files name)."
             )
         else:
-            found.append(VolumeTarget(content, volume))
+            hidden = () if content.alone else _hidden(content, volume, source.volumes)
+            found.append(VolumeTarget(content, volume, hidden))
+            warnings += _differences(found[-1])
     return tuple(found), warnings
+
+
+def _hidden(
+    content: VolumeContent, volume: VolumeSource, others: Collection[VolumeContent]
+) -> tuple[str, ...]:
+    """Return where something is, or was, mounted below a volume that was not archived alone."""
+    found = {path for point in volume.mount_points for path in point.below}
+    for service, root in content.mounted_at:
+        found |= {
+            path[len(root.rstrip("/")) + 1 :]
+            for other in others
+            for mounting, path in other.mounted_at
+            if mounting == service and path.startswith(root.rstrip("/") + "/")
+        }
+    return tuple(sorted(found))
+
+
+def _differences(target: VolumeTarget) -> Iterator[str]:
+    """Say what a volume's restore leaves out."""
+    key = target.content.key
+    if target.content.losses:
+        yield told(key, target.content.losses)
+    if target.hidden:
+        yield (
+            f"In the volume {key}, what the backup has below {', '.join(target.hidden)} is left "
+            "out: something else is mounted there, and it was archived with the volume."
+        )
 
 
 def _volume_for(

@@ -41,6 +41,7 @@ from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
 from owctl.progress import Receiver, ignore, warning
 from owctl.volumes.archive_edit import STAGING_PREFIX, Content
+from owctl.volumes.losses import told
 from owctl.volumes.swap import discard_staging, stage_volume, swap_volume, unswap_volume
 
 
@@ -79,14 +80,15 @@ def run_restore(
     _have_images(Services(engine, stack, receive, request.timeout_seconds), plan)
     journal = _begin(engine, stack, plan, request, safety_backup, anew)
     restore = Restore(engine, stack, journal, receive, request.timeout_seconds)
-    rows = restore.run(_Staging(restore, plan, receive).stage)
+    staging = _Staging(restore, plan, receive)
+    rows = restore.run(staging.stage)
     return RestoreOutcome(
         restore.journal,
         rows,
         {each.content.key: each.content.files_bytes for each in plan.volumes},
         restore.kept_database_bytes,
         restore.kept_files_bytes(),
-        plan.warnings,
+        (*plan.warnings, *staging.warnings),
     )
 
 
@@ -286,6 +288,7 @@ class _Staging:
         self.receive = receive
         self.engine = restore.engine
         self.stack = restore.stack
+        self.warnings: list[str] = []
 
     def stage(self) -> dict[str, int]:
         """Make everything ready; returns the rows by table."""
@@ -377,7 +380,7 @@ class _Staging:
             restore.tell(key, "working", f"unpacking beside: {readable(done_bytes)} of {whole}")
 
         with ExitStack() as opened:
-            stage_volume(
+            losses = stage_volume(
                 self.engine,
                 self.stack.project,
                 restore.image_id,
@@ -386,7 +389,12 @@ class _Staging:
                 opened.enter_context(target.content.open()),
                 [opened.enter_context(copy()) for copy in target.content.sqlite],
                 tell,
+                target.hidden,
+                opened.enter_context(target.content.open()) if target.content.hole_bytes else None,
             )
+        if losses:
+            self.warnings.append(told(key, losses))
+            self.receive(warning(self.warnings[-1]))
         restore.tell(key, "done", f"unpacked beside, {whole}")
 
 

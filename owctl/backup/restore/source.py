@@ -12,12 +12,14 @@ from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.inventory import VolumePart
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_file import MemberContent
-from owctl.backup.verify import verify_member
+from owctl.backup.verify import known_losses, verify_member
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
 from owctl.postgres.load import Form
 from owctl.progress import Event, Receiver
 from owctl.volumes.archive_edit import Content
+from owctl.volumes.losses import Loss
+from owctl.volumes.sparse import sparse_files
 
 _ELSEWHERE = "elsewhere"
 
@@ -57,7 +59,9 @@ class DatabaseContent:
 class VolumeContent:
     """A volume's archive, and the consistent copies of the SQLite databases in it.
 
-    ``part`` None: the source does not say, and where it was mounted has to tell.
+    ``part`` None: the source does not say, and where it was mounted has to tell. ``losses`` are not
+    brought back. Not ``alone``: what was mounted below it was archived, too. ``hole_bytes`` of its
+    files need no room.
     """
 
     key: str
@@ -66,6 +70,9 @@ class VolumeContent:
     mounted_at: tuple[tuple[str, str], ...] = ()
     sqlite: tuple[Opener, ...] = ()
     part: VolumePart | None = None
+    losses: tuple[Loss, ...] = ()
+    alone: bool = True
+    hole_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ class Source(Protocol):
         """The files of the configuration."""
 
     def verify(self, receive: Receiver) -> None:
-        """Read everything back; raises BackupInvalid."""
+        """Read everything back, which may show more losses; raises BackupInvalid."""
 
 
 _ANOTHER = "owctl backup list, for another one; nothing was touched"
@@ -125,6 +132,7 @@ class BackupSource:
         self.record = record
         self.manifest: Manifest = backup.read_manifest()
         self.identities = tuple(identities)
+        self._seen: dict[str, tuple[Loss, ...]] = {}
         if self.manifest.encryption is not None and not identities:
             raise identity_needed(backup.id)
 
@@ -182,6 +190,9 @@ class BackupSource:
                     if copy.detail["volume"] == member.detail["volume"]
                 ),
                 part=member.detail.get("part"),
+                losses=self._seen.get(member.name) or known_losses(member),
+                hole_bytes=sum(sparse_files(member.detail).values()),
+                alone=bool(member.detail.get("alone", False)),
             )
             for member in self._members("volume")
         )
@@ -200,7 +211,9 @@ class BackupSource:
             for member in self.manifest.members:
                 size = readable(member.content_size_bytes)
                 receive(Event(member.name, "working", f"verifying {size}"))
-                verify_member(self.backup.path, member, identities=self.identities)
+                self._seen[member.name] = verify_member(
+                    self.backup.path, member, identities=self.identities
+                )
                 receive(Event(member.name, "done", f"sound, {size}"))
         except BackupInvalid as error:
             self._record(catalogue.now("failed", problem=error.message))

@@ -18,12 +18,13 @@ from owctl.figures import readable
 from owctl.ui.console import json_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from owctl.backup.create.capture import BackupRequest, CreatedBackup
     from owctl.backup.encryption import Encryption
     from owctl.backup.manifest import Part
     from owctl.backup.retention import Rules
+    from owctl.volumes.losses import Loss
 
 
 # -- --on-failure and --ping
@@ -285,7 +286,18 @@ def raise_failures(created: "CreatedBackup") -> None:
     raise first
 
 
+def losses_document(by_volume: "Mapping[str, Sequence[Loss]]") -> list[dict[str, str]]:
+    """Return what of volumes a restore does not bring back, as ``--json`` prints it."""
+    return [
+        {"volume": key, "path": loss.path, "what": loss.what}
+        for key, losses in by_volume.items()
+        for loss in losses
+    ]
+
+
 def _document(created: "CreatedBackup") -> dict[str, Any]:
+    from owctl.backup.verify import losses_by_volume
+
     manifest = created.manifest
     return json_document(
         manifest.project,
@@ -303,6 +315,7 @@ def _document(created: "CreatedBackup") -> dict[str, Any]:
         encryption=dict(manifest.encryption) if manifest.encryption is not None else None,
         warnings=list(manifest.warnings),
         lacks=list(manifest.stack["lacks"]),
+        not_kept=losses_document(losses_by_volume(manifest)),
         members=[
             {
                 "name": member.name,

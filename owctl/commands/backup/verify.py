@@ -73,6 +73,8 @@ def backup_verify(
     compared with the manifest, and the outcome is written beside it: `owctl backup list` shows it, and
     `prune` counts only what was found sound. Exits with 7 if anything is damaged, and names all of it.
 
+    What of a volume a restore does not bring back (devices, sockets, ...) is named, and is no damage.
+
     --drill starts a PostgreSQL from the stack's own image, without a network, restores the dump into
     it, counts the rows of every table, has SQLite check its databases, and removes all that again. Only
     --drill needs the engine.
@@ -131,6 +133,7 @@ def _look(
 ) -> Outcome:
     from owctl.backup.publish import in_use
     from owctl.backup.verify import read_back, write_down
+    from owctl.volumes.losses import told
 
     if backup.manifest is None:
         return Outcome(backup, (backup.problem or "its manifest cannot be read",))
@@ -142,6 +145,8 @@ def _look(
             context.console.warn(
                 f"{backup.id} has files that are no part of it: {', '.join(found.extra_files)}"
             )
+        for key, losses in found.losses.items():
+            context.console.warn(f"{backup.id}: {told(key, losses)}")
         problems, report = found.problems, None
         _, unwritten = write_down(backup.path, problems)
         if drill and found.is_sound:
@@ -261,6 +266,7 @@ def _is_newer(outcome: Outcome) -> bool:
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
+    from owctl.commands.backup.create import losses_document
     from owctl.commands.backup.list import describe
 
     found, report = outcome.found, outcome.report
@@ -269,6 +275,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "status": "failed" if outcome.problems else "ok",
         "problems": list(outcome.problems),
         "extra_files": list(found.extra_files) if found else [],
+        "not_kept": losses_document(found.losses) if found else [],
         "by_hash": outcome.by_hash,
         "content_bytes": found.content_bytes if found else None,
         "duration_ms": round(found.seconds * 1000) if found else None,
