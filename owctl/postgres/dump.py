@@ -13,7 +13,7 @@ _KILLED = 137
 _ABOUT = """
 SELECT current_setting('server_version'), current_setting('server_version_num'),
   current_database(), current_user, pg_encoding_to_char(encoding), datcollate,
-  pg_database_size(oid)
+  pg_database_size(oid), current_setting('search_path')
 FROM pg_database WHERE datname = current_database()
 """
 _FILE_PATHS = """
@@ -57,6 +57,7 @@ class DatabaseSnapshot:
             "user": row[3],
             "encoding": row[4],
             "collation": row[5],
+            "search_path": row[7],
         }
         self.size_bytes = int(row[6])
 

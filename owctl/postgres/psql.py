@@ -19,6 +19,25 @@ _SECONDS = 600.0
 _SEPARATOR = "\x1f"
 _COMPLAINT_BYTES = 8192
 _SHOWN_LINES = 5
+# A role or a database may give its sessions settings that would cut ours short. What is asked for at the
+# sign-in goes before these; what older servers do not know can only be set once one is signed in.
+_OWN_SETTINGS = (
+    "statement_timeout=0",
+    "lock_timeout=0",
+    "idle_in_transaction_session_timeout=0",
+    "default_transaction_read_only=off",
+)
+_NEWER_SETTINGS = (
+    "SELECT count(set_config(name, '0', false)) AS owctl_set FROM pg_settings "
+    "WHERE name IN ('transaction_timeout', 'idle_session_timeout') \\gset\n"
+)
+
+
+def session_environment(environment: Mapping[str, str], *settings: str) -> dict[str, str]:
+    """Return libpq's variables for a session of ours; ``settings`` are ``name=value``."""
+    options = " ".join(f"-c {each}" for each in (*_OWN_SETTINGS, *settings))
+    given = environment.get("PGOPTIONS", "")
+    return {**environment, "PGOPTIONS": f"{options} {given}".rstrip()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +61,8 @@ class Server:
             self.engine,
             self.container.id,
             [*STRICT_PSQL, *options, "-f", "-"],
-            environment={"PGCLIENTENCODING": "UTF8", **self.environment},
-            stdin=statements.encode(),
+            environment={"PGCLIENTENCODING": "UTF8", **session_environment(self.environment)},
+            stdin=(_NEWER_SETTINGS + statements).encode(),
             timeout_seconds=timeout_seconds,
         )
 
@@ -76,9 +95,8 @@ class Server:
         Raises what ``failed`` makes of an exit code other than 0 and the end of its complaints.
         """
         complaints = b""
-        with open_exec(
-            self.engine, self.container.id, argv, environment=self.environment
-        ) as stream:
+        environment = session_environment(self.environment)
+        with open_exec(self.engine, self.container.id, argv, environment=environment) as stream:
             for name, data in stream:
                 if name == "stdout":
                     yield data
@@ -157,7 +175,7 @@ class SnapshotSession:
             server.engine,
             server.container.id,
             [*PSQL, "-f", "-", "-c", "ROLLBACK", "-c", end_sessions],
-            environment=server.environment,
+            environment=session_environment(server.environment),
             stdin=True,
         )
         self._output = iter(self._stream)
@@ -165,8 +183,8 @@ class SnapshotSession:
         self._complaints = b""
         try:
             self.send(
-                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot();"
+                f"{_NEWER_SETTINGS}BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                "SELECT pg_export_snapshot();"
             )
             # To its end: the answer's mark must not be left for the next one.
             (self.snapshot_id,) = (row[0] for row in self.answer())

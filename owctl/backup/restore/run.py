@@ -1,6 +1,6 @@
 """A restore: a safety backup, everything staged beside what is there, one swap, services again; the way back, the end."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,11 +33,12 @@ from owctl.engine.containers import list_containers
 from owctl.engine.images import inspect_image
 from owctl.errors import BackupInvalid, ImageMissing, OwctlError
 from owctl.figures import readable
-from owctl.postgres.load import count_rows, load_dump
+from owctl.postgres.load import Loaded, count_rows, load_dump
+from owctl.postgres.not_made import NotMade
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
 from owctl.progress import Receiver, ignore, warning
-from owctl.volumes.archive_edit import STAGING_PREFIX, Content
+from owctl.volumes.archive_edit import STAGING_PREFIX
 from owctl.volumes.swap import discard_staging, stage_volume, swap_volume, unswap_volume
 
 
@@ -45,7 +46,8 @@ from owctl.volumes.swap import discard_staging, stage_volume, swap_volume, unswa
 class RestoreOutcome:
     """A restore that is done, and not finished: ``rows`` by table, ``files_bytes`` by volume.
 
-    ``kept_…`` is the room that what was there before takes, where it is known.
+    ``kept_…`` is the room that what was there before takes, where it is known. ``not_made`` are
+    objects of the dump, no rows, that PostgreSQL refused.
     """
 
     journal: Journal
@@ -54,6 +56,7 @@ class RestoreOutcome:
     kept_database_bytes: int | None
     kept_files_bytes: dict[str, int]
     warnings: tuple[str, ...] = ()
+    not_made: tuple[NotMade, ...] = ()
 
 
 def run_restore(
@@ -73,7 +76,8 @@ def run_restore(
     """
     journal = _begin(engine, stack, plan, request, safety_backup)
     restore = Restore(engine, stack, journal, receive, request.timeout_seconds)
-    rows = restore.run(_Staging(restore, plan, receive).stage)
+    staging = _Staging(restore, plan, receive)
+    rows = restore.run(staging.stage)
     return RestoreOutcome(
         restore.journal,
         rows,
@@ -81,6 +85,7 @@ def run_restore(
         restore.kept_database_bytes,
         restore.kept_files_bytes(),
         plan.warnings,
+        staging.not_made,
     )
 
 
@@ -250,6 +255,7 @@ class _Staging:
         self.receive = receive
         self.engine = restore.engine
         self.stack = restore.stack
+        self.not_made: tuple[NotMade, ...] = ()
 
     def stage(self) -> dict[str, int]:
         """Make everything ready; returns the rows by table."""
@@ -297,22 +303,36 @@ class _Staging:
 
         tell(0)
         container, environment = server.container, server.environment
-        with content.open() as opened:
-            load_dump(
-                self.engine,
-                container,
-                environment,
-                names.staged,
-                _to_the_end(opened),
-                form=content.form,
-                on_bytes=tell,
-            )
+        loaded = load_dump(
+            self.engine,
+            container,
+            environment,
+            names.staged,
+            content.pieces,
+            form=content.form,
+            search_path=content.search_path,
+            user=content.user,
+            on_bytes=tell,
+        )
+        self._report(loaded)
         restore.tell("database", "working", "counting rows")
         rows = count_rows(self.engine, container, environment, names.staged)
         _compare(rows, content)
         total = f"{sum(rows.values())} rows in {len(rows)} tables"
         restore.tell("database", "done", f"loaded beside, {total}")
         return rows
+
+    def _report(self, loaded: Loaded) -> None:
+        self.not_made = loaded.not_made
+        for each in loaded.not_made:
+            self.receive(warning(each.in_words()))
+        for name in loaded.roles:
+            self.receive(
+                warning(
+                    f"The role {name}, which the backup names, was not there: it was made, and "
+                    "nobody can sign in as it. Try: owctl shell db, ALTER ROLE … LOGIN PASSWORD …"
+                )
+            )
 
     def _volume(self, target: VolumeTarget) -> None:
         restore, key = self.restore, target.content.key
@@ -366,12 +386,6 @@ def _begin(
     journal.write(stack.working_dir)
     remove_begun_note(stack.working_dir)
     return journal
-
-
-def _to_the_end(content: Content) -> Iterator[bytes]:
-    """Yield the content and end well only if it was what was stored."""
-    yield from content
-    content.finish()
 
 
 def _compare(rows: dict[str, int], content: DatabaseContent) -> None:

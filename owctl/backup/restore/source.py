@@ -1,6 +1,6 @@
 """Where a restore takes the data from: what any source offers, and a backup of ours as one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -36,6 +36,14 @@ class DatabaseContent:
     server_version_number: int | None = None
     encoding: str | None = None
     collation: str | None = None
+    user: str | None = None
+    search_path: str | None = None
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the dump, and end well only if it was what was stored."""
+        with self.open() as opened:
+            yield from opened
+            opened.finish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,8 @@ class BackupSource:
             server_version_number=detail.get("server_version_number"),
             encoding=detail.get("encoding"),
             collation=detail.get("collation"),
+            user=detail.get("user"),
+            search_path=detail.get("search_path"),
         )
 
     @property
