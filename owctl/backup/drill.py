@@ -258,7 +258,7 @@ def _drill_dump(
         _name(image),
         version,
         tuple(problems),
-        loaded.not_made,
+        loaded.of_extensions + loaded.not_made,
     )
 
 

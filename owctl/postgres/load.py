@@ -117,11 +117,13 @@ class RowsRefused(OwctlError):
 class Loaded:
     """A dump that was loaded. All rows are there but for those of ``extension_tables``.
 
-    ``not_made`` could not be made; ``roles`` were made for it, and nobody can sign in as them.
-    ``write_script`` hands over the SQL that makes what was not made, for a database that takes it.
+    ``not_made`` could not be made, and so could not ``of_extensions``: extensions, and what they
+    alone can hold. ``write_script`` hands over the SQL that makes the latter, for a database that
+    takes it. ``roles`` were made for the dump, and nobody can sign in as them.
     """
 
     not_made: tuple[NotMade, ...] = ()
+    of_extensions: tuple[NotMade, ...] = ()
     extension_tables: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     write_script: Callable[[Callable[[bytes], object]], None] = lambda _: None
@@ -176,6 +178,23 @@ def _load_text(
         raise _failed(server, _PSQL[0], code, _words(complaints.data))
 
 
+def run_script(server: Server, script: bytes) -> None:
+    """Run SQL that pg_restore wrote, in one transaction; raises OwctlError with psql's words."""
+    complaints = _Tail()
+    environment = session_environment({**server.environment, "LC_ALL": "C"})
+    code = feed(
+        server.engine,
+        server.container,
+        [*_PSQL, "--single-transaction"],
+        environment,
+        [script],
+        lambda _: None,
+        complaints.feed,
+    )
+    if code:
+        raise _failed(server, _PSQL[0], code, _words(complaints.data))
+
+
 class _Tail:
     """The end of what a program writes."""
 
@@ -223,12 +242,13 @@ class _Archive:
             self._refuse_loss(lost, failures)
         argv = [*_PG_RESTORE, *self.options, *_REST, "-d", self.database]
         failures += self._again(self._run(argv, [self.head]))
-        tables = of_extensions(failures, self.entries)
+        late = of_extensions(failures, self.entries)
         return Loaded(
-            tuple(each.not_made() for each in failures),
-            tuple(each.name for each in tables),
+            tuple(each.not_made() for each in failures if each not in late),
+            tuple(each.not_made() for each in late),
+            tuple(each.name for each in late if each.loses_rows),
             tuple(self.roles),
-            lambda write: self._script(failures, write),
+            lambda write: self._script(late, write),
         )
 
     def _owners(self, user: str | None) -> None:

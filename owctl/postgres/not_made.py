@@ -104,14 +104,15 @@ class Failure:
 
 
 def of_extensions(failures: Sequence[Failure], entries: Mapping[int, DumpEntry]) -> list[Failure]:
-    """Return those that are rows of tables which CREATE EXTENSION would have made."""
+    """Return the extensions among them, and the rows of tables that only these would have made."""
     made = {(e.schema, e.name) for e in entries.values() if e.kind in ("TABLE", "SEQUENCE")}
-    return [
-        each
-        for each in failures
-        if each.entry.kind in ("TABLE DATA", "SEQUENCE SET")
-        and (each.entry.schema, each.entry.name) not in made
-    ]
+
+    def belongs(entry: DumpEntry) -> bool:
+        if entry.kind in ("TABLE DATA", "SEQUENCE SET"):
+            return (entry.schema, entry.name) not in made
+        return entry.kind == "EXTENSION" or entry.name.startswith("EXTENSION ")
+
+    return [each for each in failures if belongs(each.entry)]
 
 
 class Complaints:

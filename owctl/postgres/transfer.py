@@ -247,9 +247,9 @@ def _move_database(
         raise OwctlError(
             f"The new PostgreSQL did not take the rows of {', '.join(loaded.extension_tables)}.",
             hint="what it says below; the database is as it was",
-            details=[f"{each.kind} {each.name}: {each.reason}" for each in loaded.not_made],
+            details=[f"{each.kind} {each.name}: {each.reason}" for each in loaded.of_extensions],
         )
-    return loaded.not_made
+    return loaded.of_extensions + loaded.not_made
 
 
 def move_settings(old: Server, target: Server) -> tuple[list[str], list[str]]:

@@ -4,19 +4,21 @@ import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from backup_project import Project
 
+from owctl.backup.catalogue import look_at
 from owctl.backup.create.capture import BackupRequest, CreatedBackup
 from owctl.backup.create.run import create_backup
 from owctl.backup.drill import DrillReport, drill
+from owctl.backup.restore.plan import RestoreRequest, plan_restore
+from owctl.backup.restore.run import run_restore, undo_restore
+from owctl.backup.restore.source import BackupSource
 from owctl.engine.archives import write_archive
 from owctl.engine.connection import Engine
 from owctl.engine.containers import inspect_container
 from owctl.engine.execution import run
-from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.load import Loaded, RowsRefused, count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.progress import ignore
@@ -51,7 +53,6 @@ CREATE USER MAPPING FOR grafana SERVER elsewhere OPTIONS (user 'x', password 'y'
 CREATE PUBLICATION everything FOR ALL TABLES;
 CREATE EVENT TRIGGER no_ddl ON ddl_command_start EXECUTE FUNCTION no_ddl();
 """
-ROLES = ("grafana", "other", "the owner")
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +121,131 @@ def test_what_a_load_brings_back(server: Server, dump: bytes) -> None:
     assert counts(server) == ROWS
     seen = """
     SELECT obj_description('chat_search'::regclass), (SELECT count(*) FROM found),
-      convert_from(lo_get(4711), 'UTF8'), pg_get_userbyid('file'::regclass::oid::regclass::oid) IS NULL,
+      convert_from(lo_get(4711), 'UTF8'),
       (SELECT tableowner FROM pg_tables WHERE tablename = 'file'),
       has_table_privilege('grafana', 'chat', 'SELECT'),
       (SELECT evtname FROM pg_event_trigger), (SELECT pubname FROM pg_publication),
       (SELECT usename FROM pg_user_mappings), (SELECT count(*) FROM pg_default_acl);
     """
-    seen = seen.replace("pg_get_userbyid('file'::regclass::oid::regclass::oid) IS NULL,", "")
     row = ["kept", "2", "large", "the owner", "t", "no_ddl", "everything", "grafana", "1"]
     assert server.ask(seen, database="empty") == [row]
+
+
+def test_what_cannot_be_made_is_named_with_what_to_do(server: Server) -> None:
+    server.ask("DROP DATABASE IF EXISTS odd; CREATE DATABASE odd;")
+    server.ask(
+        """
+        CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int REFERENCES parent);
+        INSERT INTO parent VALUES (1), (2);
+        SET session_replication_role = replica; INSERT INTO child VALUES (3);
+        SET session_replication_role = origin;
+        CREATE FUNCTION picky(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+          IF current_setting('app.mood', true) IS DISTINCT FROM 'good' THEN
+            RAISE EXCEPTION 'not in the mood'; END IF; RETURN $1; END $$;
+        SET app.mood = 'good'; CREATE INDEX picky_one ON parent (picky(id));
+        COMMENT ON INDEX picky_one IS 'goes with it';
+        """,
+        database="odd",
+    )
+    loaded = load(server, dumped(server, "odd"))
+    assert counts(server) == {"public.parent": 2, "public.child": 1}
+    found = {(each.kind, each.name): each for each in loaded.not_made}
+    assert list(found) == [
+        ("index", "public.picky_one"),
+        ("comment", "public.INDEX picky_one"),
+        ("fk constraint", "public.child child_id_fkey"),
+    ]
+    index, _, key = found.values()
+    assert index.reason == "not in the mood"
+    assert index.hint.endswith(
+        "CREATE INDEX picky_one ON public.parent USING btree (public.picky(id));"
+    )
+    assert "Key (id)=(3) is not present" in key.reason
+    assert "correct those" in key.hint
+    assert "ADD CONSTRAINT" in key.hint
+
+
+def test_rows_that_cannot_be_loaded_stay_an_error(server: Server) -> None:
+    server.ask("DROP DATABASE IF EXISTS odd; CREATE DATABASE odd;")
+    server.ask(
+        "CREATE TABLE fine (id int); CREATE TABLE aged (id int CHECK (id < 10));"
+        "INSERT INTO fine VALUES (1); INSERT INTO aged VALUES (5);",
+        database="odd",
+    )
+    # As a check that was true when the row was written.
+    data = dumped(server, "odd").replace(b"id < 10", b"id < 01")
+    with pytest.raises(RowsRefused, match="rows are missing") as caught:
+        load(server, data)
+    assert "table data public.aged" in caught.value.details[0]
+
+
+# An extension that insists on the name of its database, and has rows of its own, as pg_cron.
+
+CONTROL = "comment = 'insists'\ndefault_version = '1.0'\n"
+SCRIPT = """
+DO $$ BEGIN IF current_database() <> 'chats' THEN
+  RAISE EXCEPTION 'can only create extension in database chats'; END IF; END $$;
+CREATE SCHEMA cron; CREATE TABLE cron.job (id serial, cmd text);
+SELECT pg_catalog.pg_extension_config_dump('cron.job', '');
+"""
+
+
+@pytest.fixture(scope="module")
+def with_extension(engine: Engine, stack: Project, server: Server) -> CreatedBackup:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in (("insists.control", CONTROL), ("insists--1.0.sql", SCRIPT)):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    folder = "/usr/share/postgresql/15/extension"
+    write_archive(engine, server.container.id, folder, buffer.getvalue())
+    server.ask(
+        "DROP EVENT TRIGGER no_ddl; CREATE EXTENSION insists; INSERT INTO cron.job (cmd) VALUES ('x');"
+    )
+    return create_backup(engine, stack.stack, BackupRequest(parts=frozenset({"db"})))
+
+
+def test_an_extension_that_the_drills_image_lacks_is_not_the_backups_fault(
+    engine, stack, with_extension
+) -> None:
+    report = drilled(engine, stack, with_extension)
+    assert report.problems == ()
+    names = [(each.kind, each.name) for each in report.not_made]
+    assert ("extension", "insists") in names
+    assert ("table data", "cron.job") in names
+    assert "an image of PostgreSQL that has the extension" in report.not_made[0].hint
+    assert report.rows == sum(ROWS.values())
+
+
+def test_an_extension_that_insists_on_the_databases_name_is_made_in_the_drill(
+    engine, stack, server, with_extension
+) -> None:
+    image = engine.api.commit(server.container.id)["Id"]
+    try:
+        services = {"postgres": {"image_id": image}}
+        manifest = replace(with_extension.manifest, services=services)
+        report = drill(engine, stack.name, with_extension.path, manifest, ignore)
+        assert (report.problems, report.not_made) == ((), ())
+    finally:
+        engine.api.remove_image(image, force=True)
+
+
+def test_and_in_a_restore_as_soon_as_the_database_has_its_name(
+    engine, stack, server, with_extension
+) -> None:
+    server.ask("INSERT INTO cron.job (cmd) VALUES ('later');")
+    request = RestoreRequest(
+        parts=frozenset({"db"}), safety_backup=False, start=False, timeout_seconds=60
+    )
+    source = BackupSource(look_at(with_extension.path))
+    plan = plan_restore(engine, stack.stack, source, request)
+    outcome = run_restore(engine, stack.stack, plan, request)
+    try:
+        assert outcome.not_made == ()
+        assert server.ask("SELECT cmd FROM cron.job;") == [["x"]]
+        left = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'owctl%';"
+        assert server.ask(left) == []
+    finally:
+        undo_restore(engine, stack.stack, outcome.journal, timeout_seconds=60)
+    assert server.ask("SELECT count(*) FROM cron.job;") == [["2"]]

@@ -17,6 +17,7 @@ from owctl.backup.restore.configuration import (
     swap_files_back,
 )
 from owctl.backup.restore.journal import Journal, VolumeName, remove_begun_note
+from owctl.backup.restore.late_objects import LateObjects
 from owctl.backup.restore.plan import (
     RestorePlan,
     RestoreRequest,
@@ -76,8 +77,7 @@ def run_restore(
     """
     journal = _begin(engine, stack, plan, request, safety_backup)
     restore = Restore(engine, stack, journal, receive, request.timeout_seconds)
-    staging = _Staging(restore, plan, receive)
-    rows = restore.run(staging.stage)
+    rows = restore.run(_Staging(restore, plan, receive).stage)
     return RestoreOutcome(
         restore.journal,
         rows,
@@ -85,7 +85,7 @@ def run_restore(
         restore.kept_database_bytes,
         restore.kept_files_bytes(),
         plan.warnings,
-        staging.not_made,
+        restore.late + restore.not_made,
     )
 
 
@@ -151,6 +151,8 @@ class Restore(Changeover[Journal]):
     """A restore as a changeover: a database, volumes and files of the configuration."""
 
     kept_database_bytes: int | None = None
+    not_made: tuple[NotMade, ...] = ()
+    late: tuple[NotMade, ...] = ()
 
     def stop_users(self) -> None:
         """Stop what uses the data; the database runs, to be renamed."""
@@ -166,9 +168,22 @@ class Restore(Changeover[Journal]):
             self.tell(volume.key, "done", "in place")
         if self.journal.database is not None:
             self.tell("database", "working", "putting the restored one in place")
-            DatabaseSwap(self.services.server(), self.journal.database).swap()
+            server = self.services.server()
+            DatabaseSwap(server, self.journal.database).swap()
+            self._make_late(server)
             self.tell("database", "done", "in place")
         swap_files(self.stack.working_dir, self.journal.id, self.journal.config)
+
+    def _make_late(self, server: Server) -> None:
+        """Make what an extension makes in the database of this name alone."""
+        problems = LateObjects(self.stack.working_dir, self.journal.id).make(server)
+        if problems:
+            # After a kill it is not known any more what they are, one by one.
+            lines = [each.in_words() for each in self.late]
+            for text in lines or [f"An extension was not made: {' '.join(problems)}"]:
+                self.receive(warning(text))
+        elif problems == []:
+            self.late = ()
 
     def swap_back(self) -> None:
         """Put everything back that was in place before."""
@@ -255,7 +270,6 @@ class _Staging:
         self.receive = receive
         self.engine = restore.engine
         self.stack = restore.stack
-        self.not_made: tuple[NotMade, ...] = ()
 
     def stage(self) -> dict[str, int]:
         """Make everything ready; returns the rows by table."""
@@ -314,7 +328,7 @@ class _Staging:
             user=content.user,
             on_bytes=tell,
         )
-        self._report(loaded)
+        self._report(server, loaded)
         restore.tell("database", "working", "counting rows")
         rows = count_rows(self.engine, container, environment, names.staged)
         _compare(rows, content)
@@ -322,9 +336,11 @@ class _Staging:
         restore.tell("database", "done", f"loaded beside, {total}")
         return rows
 
-    def _report(self, loaded: Loaded) -> None:
-        self.not_made = loaded.not_made
-        for each in loaded.not_made:
+    def _report(self, server: Server, loaded: Loaded) -> None:
+        restore = self.restore
+        restore.late, restore.not_made = loaded.of_extensions, loaded.not_made
+        late = LateObjects(self.stack.working_dir, restore.journal.id).write(server, loaded)
+        for each in (*(() if late else loaded.of_extensions), *loaded.not_made):
             self.receive(warning(each.in_words()))
         for name in loaded.roles:
             self.receive(
