@@ -16,6 +16,7 @@ from owctl.engine.containers import inspect_container
 from owctl.engine.images import Image, inspect_image, pull_image
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
+from owctl.postgres.dump_scan import read_head
 from owctl.postgres.load import (
     Loaded,
     RowsRefused,
@@ -24,7 +25,8 @@ from owctl.postgres.load import (
     load_dump,
 )
 from owctl.postgres.not_made import NotMade
-from owctl.postgres.psql import Server
+from owctl.postgres.properties import like_libc, options_of, properties_of, without_tablespace
+from owctl.postgres.psql import Server, StatementRefused
 from owctl.postgres.server import DRILL, empty_server
 from owctl.progress import Event, Receiver
 from owctl.scratch_folder import ScratchFolder, remove_abandoned
@@ -108,8 +110,7 @@ _VERSIONS_PER_MAJOR = 10_000
 _TEMPLATES = ("template1", "template0")
 _CREATE = """
 DROP DATABASE IF EXISTS :"name";
-CREATE DATABASE :"name" TEMPLATE template0 ENCODING :'encoding'
-LC_COLLATE :'collation' LC_CTYPE :'collation';
+CREATE DATABASE :"name" TEMPLATE template0 {};
 """
 
 
@@ -237,12 +238,12 @@ def _drill_dump(
     user = str(member.detail.get("user") or "postgres")
     with empty_server(engine, project, image, user=user) as server:
         version = _check_version(server, member, image)
-        server = server.with_variables(PGDATABASE=_make_database(server, member))
+        database = _make_database(server, folder, member, identities)
+        server = server.with_variables(PGDATABASE=database)
         problems, loaded = _load(server, folder, member, receive, identities)
         found: dict[str, int] = {}
         if not problems:
             receive(Event(member.name, "working", "counting the rows", "drill"))
-            database = server.environment["PGDATABASE"]
             found = count_rows(engine, server.container, server.environment, database)
             problems = _differences(member, found)
     done = f"restored, {sum(found.values())} rows in {len(found)} tables"
@@ -276,17 +277,22 @@ def _check_version(server: Server, member: Member, image: Image) -> str:
     return version
 
 
-def _make_database(server: Server, member: Member) -> str:
+def _make_database(
+    server: Server, folder: Path, member: Member, identities: Sequence[Identity]
+) -> str:
     """Make the database by the name that it had, which an extension may insist on; returns it."""
     name = str(member.detail.get("database") or "")
     name = _DATABASE if name in ("", *_TEMPLATES) else name
-    values = {"name": name, "encoding": str(member.detail.get("encoding") or "UTF8")}
-    collation = str(member.detail.get("collation") or "C")
+    with MemberContent(folder, member, identities=identities) as content:
+        properties = properties_of(read_head(content)[0])
+    # An image without that locale holds the same rows, sorted in another order.
+    encoding = str(member.detail.get("encoding") or "UTF8")
+    plain = like_libc(encoding, "C", options_of(server, _TEMPLATES[0]))
+    wanted = plain if properties is None else without_tablespace(properties.options)
     try:
-        server.ask(_CREATE, database=_TEMPLATES[0], collation=collation, **values)
-    except OwctlError:
-        # An image without that locale holds the same rows, sorted in another order.
-        server.ask(_CREATE, database=_TEMPLATES[0], collation="C", **values)
+        server.ask(_CREATE.format(wanted), database=_TEMPLATES[0], name=name)
+    except StatementRefused:
+        server.ask(_CREATE.format(plain), database=_TEMPLATES[0], name=name)
     return name
 
 

@@ -119,7 +119,8 @@ class Loaded:
 
     ``not_made`` could not be made, and so could not ``of_extensions``: extensions, and what they
     alone can hold. ``write_script`` hands over the SQL that makes the latter, for a database that
-    takes it. ``roles`` were made for the dump, and nobody can sign in as them.
+    takes it. ``roles`` were made for the dump, and nobody can sign in as them. ``with_owners``:
+    whether what it holds belongs to whom it belonged.
     """
 
     not_made: tuple[NotMade, ...] = ()
@@ -127,6 +128,7 @@ class Loaded:
     extension_tables: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     write_script: Callable[[Callable[[bytes], object]], None] = lambda _: None
+    with_owners: bool = False
 
 
 def load_dump(
@@ -249,6 +251,7 @@ class _Archive:
             tuple(each.name for each in late if each.loses_rows),
             tuple(self.roles),
             lambda write: self._script(late, write),
+            not self.options,
         )
 
     def _owners(self, user: str | None) -> None:

@@ -1,5 +1,6 @@
 """SQL through the psql in the database's container: one statement at a time, or a session that holds a snapshot."""
 
+import re
 import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,17 @@ def session_environment(environment: Mapping[str, str], *settings: str) -> dict[
     return {**environment, "PGOPTIONS": f"{options} {given}".rstrip()}
 
 
+# What psql writes with VERBOSITY=verbose, in whichever language: where it is, how bad, SQLSTATE, words.
+_COMPLAINT = re.compile(r"((?:psql:\S+ )?\S+:  )([0-9A-Z]{5}): ")
+_WHERE_IN_THE_SOURCE = "LOCATION:"
+
+
+class StatementRefused(OwctlError):
+    """PostgreSQL refused a statement; ``sqlstate`` says why in any language, "" where that is not told."""
+
+    sqlstate = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """The PostgreSQL of a running container; ``environment`` are libpq's variables for it."""
@@ -72,20 +84,32 @@ class Server:
         """Run statements and return the rows they print, as text; the first error ends them.
 
         ``database`` None is the application's own. ``values`` are psql's variables: ``:"name"`` in
-        the statements is a quoted identifier, ``:'name'`` a quoted text. Raises OwctlError with the
-        words of the server.
+        the statements is a quoted identifier, ``:'name'`` a quoted text. Raises StatementRefused with
+        the words of the server.
         """
         server = self if database is None else self.with_variables(PGDATABASE=database)
         options = [word for name, value in values.items() for word in ("-v", f"{name}={value}")]
-        answer = server.run(statements, "-F", _SEPARATOR, *options)
+        verbose = ("-v", "VERBOSITY=verbose")
+        answer = server.run(statements, "-F", _SEPARATOR, *verbose, *options)
         if answer.exit_code:
-            raise OwctlError(
-                f"PostgreSQL in {self.container.name} refused what owctl asked of it.",
-                hint=f"owctl logs {self.container.service}",
-                details=last_lines(answer.stderr),
-            )
+            raise self._refused(answer.stderr)
         text = answer.stdout.decode("utf-8", "replace")
         return [line.split(_SEPARATOR) for line in text.splitlines() if line]
+
+    def _refused(self, complaints: bytes) -> StatementRefused:
+        lines, state = [], ""
+        for line in complaints.decode("utf-8", "replace").splitlines():
+            if found := _COMPLAINT.match(line):
+                state = found[2]
+            if not line.startswith(_WHERE_IN_THE_SOURCE):
+                lines.append(_COMPLAINT.sub(r"\1", line, count=1))
+        error = StatementRefused(
+            f"PostgreSQL in {self.container.name} refused what owctl asked of it.",
+            hint=f"owctl logs {self.container.service}",
+            details=lines[-_SHOWN_LINES:],
+        )
+        error.sqlstate = state
+        return error
 
     def output(
         self, argv: Sequence[str], failed: Callable[[int, bytes], OwctlError]

@@ -9,7 +9,8 @@ from owctl.errors import OwctlError
 from owctl.postgres.dump import dump
 from owctl.postgres.load import load_dump
 from owctl.postgres.not_made import NotMade
-from owctl.postgres.psql import Server, last_lines
+from owctl.postgres.properties import UNKNOWN_OPTIONS
+from owctl.postgres.psql import Server, StatementRefused, last_lines
 from owctl.volumes.space import disk_of
 
 # -- What a server has that the next one must have, too: databases, roles, extensions, locales.
@@ -153,8 +154,8 @@ def _lacking_locales(server: Server, databases: Sequence[DatabaseFacts]) -> list
     for (encoding, collation, character_type), database in wanted.items():
         try:
             server.ask(_TRY_LOCALE, encoding=encoding, collation=collation, type=character_type)
-        except OwctlError as error:
-            if not any("locale" in line for line in error.details):
+        except StatementRefused as error:
+            if error.sqlstate not in UNKNOWN_OPTIONS:
                 raise
             lacking.append(f"the locale {collation} of the database {database.name}")
     return lacking

@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from owctl.backup.create.capture import BackupRequest, CreatedBackup
 from owctl.backup.create.run import create_backup
 from owctl.backup.drill import DrillReport, drill
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
-from owctl.backup.restore.run import run_restore, undo_restore
+from owctl.backup.restore.run import RestoreOutcome, run_restore, undo_restore
 from owctl.backup.restore.source import BackupSource
 from owctl.engine.archives import write_archive
 from owctl.engine.connection import Engine
@@ -106,6 +107,20 @@ def drilled(engine: Engine, project: Project, created: CreatedBackup) -> DrillRe
     return drill(engine, project.name, created.path, created.manifest, ignore)
 
 
+@contextmanager
+def restored(engine: Engine, project: Project, created: CreatedBackup) -> Iterator[RestoreOutcome]:
+    """Restore a backup for the while."""
+    request = RestoreRequest(
+        parts=frozenset({"db"}), safety_backup=False, start=False, timeout_seconds=60
+    )
+    plan = plan_restore(engine, project.stack, BackupSource(look_at(created.path)), request)
+    outcome = run_restore(engine, project.stack, plan, request)
+    try:
+        yield outcome
+    finally:
+        undo_restore(engine, project.stack, outcome.journal, timeout_seconds=60)
+
+
 def test_everything_is_made_in_a_throwaway_server_that_has_none_of_the_roles(
     engine, stack, created
 ) -> None:
@@ -179,6 +194,59 @@ def test_rows_that_cannot_be_loaded_stay_an_error(server: Server) -> None:
     assert "table data public.aged" in caught.value.details[0]
 
 
+def test_settings_of_the_role_and_the_database_do_not_cut_a_dump_or_a_load_short(
+    engine, stack, server: Server
+) -> None:
+    hasty = {
+        "statement_timeout": "1ms",
+        "lock_timeout": "1ms",
+        "idle_in_transaction_session_timeout": "1ms",
+        "default_transaction_read_only": "on",
+        "search_path": "nowhere",
+    }
+    for name, value in hasty.items():
+        server.ask(
+            f"ALTER ROLE web SET {name} = '{value}'; ALTER DATABASE chats SET {name} = '{value}';"
+        )
+    try:
+        made = create_backup(engine, stack.stack, BackupRequest(parts=frozenset({"db"})))
+        (member,) = made.manifest.members
+        assert (member.detail["rows"], member.detail["search_path"]) == (ROWS, "nowhere")
+        with restored(engine, stack, made) as outcome:
+            assert (outcome.rows, outcome.not_made) == (ROWS, ())
+            assert server.ask("SHOW search_path;") == [["nowhere"]]
+    finally:
+        server.ask("ALTER ROLE web RESET ALL; ALTER DATABASE chats RESET ALL;")
+
+
+def test_the_databases_own_properties_come_back(engine, stack, server: Server) -> None:
+    of_its_own = """
+    SELECT datconnlimit, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'),
+      datlocprovider, daticulocale, pg_encoding_to_char(encoding), (SELECT string_agg(s, ' ')
+      FROM pg_db_role_setting, unnest(setconfig) s WHERE setdatabase = d.oid), datacl IS NULL
+    FROM pg_database d WHERE datname = 'chats';
+    """
+    other = "CREATE DATABASE chats TEMPLATE template0 "
+    away = "ALTER DATABASE chats RENAME TO away;"
+    icu = f"{other} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8' CONNECTION LIMIT 7;"
+    server.ask(away + icu, database="postgres")
+    try:
+        server.ask(
+            "ALTER DATABASE chats SET work_mem = '9MB'; COMMENT ON DATABASE chats IS 'it''s ours';"
+            'ALTER DATABASE chats OWNER TO "the owner"; CREATE TABLE t (a text);'
+            "REVOKE CONNECT ON DATABASE chats FROM PUBLIC;"
+        )
+        before = server.ask(of_its_own)
+        made = create_backup(engine, stack.stack, BackupRequest(parts=frozenset({"db"})))
+        # As on a new server, where nothing was set.
+        server.ask(f"DROP DATABASE chats; {other};", database="postgres")
+        assert server.ask(of_its_own) != before
+        with restored(engine, stack, made):
+            assert server.ask(of_its_own) == before
+    finally:
+        server.ask("DROP DATABASE chats; ALTER DATABASE away RENAME TO chats;", database="postgres")
+
+
 # An extension that insists on the name of its database, and has rows of its own, as pg_cron.
 
 CONTROL = "comment = 'insists'\ndefault_version = '1.0'\n"
@@ -235,17 +303,9 @@ def test_and_in_a_restore_as_soon_as_the_database_has_its_name(
     engine, stack, server, with_extension
 ) -> None:
     server.ask("INSERT INTO cron.job (cmd) VALUES ('later');")
-    request = RestoreRequest(
-        parts=frozenset({"db"}), safety_backup=False, start=False, timeout_seconds=60
-    )
-    source = BackupSource(look_at(with_extension.path))
-    plan = plan_restore(engine, stack.stack, source, request)
-    outcome = run_restore(engine, stack.stack, plan, request)
-    try:
+    with restored(engine, stack, with_extension) as outcome:
         assert outcome.not_made == ()
         assert server.ask("SELECT cmd FROM cron.job;") == [["x"]]
         left = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'owctl%';"
         assert server.ask(left) == []
-    finally:
-        undo_restore(engine, stack.stack, outcome.journal, timeout_seconds=60)
     assert server.ask("SELECT count(*) FROM cron.job;") == [["2"]]

@@ -308,7 +308,8 @@ class _Staging:
     def _database(self, server: Server, content: DatabaseContent) -> dict[str, int]:
         restore, names = self.restore, self.restore.journal.database
         assert names is not None
-        for text in DatabaseSwap(server, names).create(content.encoding, content.collation):
+        swap, properties = DatabaseSwap(server, names), content.properties()
+        for text in swap.create(content.encoding, content.collation, properties):
             self.receive(warning(text))
         whole = readable(content.content_bytes)
 
@@ -329,6 +330,8 @@ class _Staging:
             on_bytes=tell,
         )
         self._report(server, loaded)
+        for text in swap.give(properties, with_owner=loaded.with_owners) if properties else ():
+            self.receive(warning(text))
         restore.tell("database", "working", "counting rows")
         rows = count_rows(self.engine, container, environment, names.staged)
         _compare(rows, content)
