@@ -13,7 +13,7 @@ _KILLED = 137
 _ABOUT = """
 SELECT current_setting('server_version'), current_setting('server_version_num'),
   current_database(), current_user, pg_encoding_to_char(encoding), datcollate,
-  pg_database_size(oid), current_setting('search_path')
+  pg_database_size(oid), (SELECT reset_val FROM pg_settings WHERE name = 'search_path')
 FROM pg_database WHERE datname = current_database()
 """
 _FILE_PATHS = """

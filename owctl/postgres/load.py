@@ -12,7 +12,13 @@ from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.dump_scan import DumpEntry, read_head, with_search_path
 from owctl.postgres.feed import counted, feed
 from owctl.postgres.not_made import Complaints, Failure, NotMade, of_extensions, roles_in
-from owctl.postgres.psql import STRICT_PSQL, Server, SnapshotSession, session_environment
+from owctl.postgres.psql import (
+    ALL_SCHEMAS,
+    STRICT_PSQL,
+    Server,
+    SnapshotSession,
+    session_environment,
+)
 
 # -- A dump in SQL text, as ``pg_dump`` writes it without ``-F``: made one transaction, or none.
 
@@ -88,10 +94,6 @@ _ABOUT = """
 SELECT EXISTS (SELECT FROM pg_settings
   WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)), rolsuper
 FROM pg_roles WHERE rolname = current_user;
-"""
-_SCHEMAS = """
-SELECT string_agg(quote_ident(nspname), ', ' ORDER BY nspname <> 'public', nspname)
-FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema';
 """
 _OWN_PATH: Final = '"$user", public'
 # What fails for these says nothing about the dump.
@@ -283,7 +285,7 @@ class _Archive:
 
     def _pieces(self, failures: Sequence[Failure]) -> Iterable[bytes]:
         """Return what pg_restore has to read for these: all of the dump only where rows are wanted."""
-        path = self.server.ask(_SCHEMAS, database=self.database)[0][0]
+        path = self.server.ask(f"SELECT {ALL_SCHEMAS};", database=self.database)[0][0]
         head = with_search_path(self.head, f"{self.search_path}, {path}")
         if not any(each.entry.has_data for each in failures):
             return [head]

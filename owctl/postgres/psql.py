@@ -173,6 +173,16 @@ class Table:
 # -- A psql session in the database's container that holds one snapshot while others use it.
 
 
+# What is planned for a table looks at its indexes, and the functions that these call may rely on a
+# search_path that other sessions have, such as the application's: so every schema is in ours.
+ALL_SCHEMAS = r"""
+(SELECT string_agg(quote_ident(nspname), ', ' ORDER BY nspname <> 'public', nspname)
+FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+"""
+_REACH_ALL = f"""
+SELECT count(set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''),
+{ALL_SCHEMAS}), false)) AS owctl_set \\gset
+"""
 # psql sets ERROR after each statement.
 _MARK = "owctl: end of the answer, failed: "
 _END_SESSIONS = (
@@ -207,7 +217,7 @@ class SnapshotSession:
         self._complaints = b""
         try:
             self.send(
-                f"{_NEWER_SETTINGS}BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                f"{_NEWER_SETTINGS}{_REACH_ALL}BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
                 "SELECT pg_export_snapshot();"
             )
             # To its end: the answer's mark must not be left for the next one.
