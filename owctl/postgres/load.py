@@ -82,7 +82,9 @@ _COMPLAINT_BYTES = 8192
 _SHOWN_LINES = 5
 _PSQL = (*STRICT_PSQL, "-f", "-")
 # The entry that an error belongs to is told with --verbose alone.
-_PG_RESTORE = ("pg_restore", "--verbose", "--no-password")
+# Two databases with one subscription would take each other's changes from its slot.
+_PG_RESTORE = ("pg_restore", "--verbose", "--no-password", "--no-subscriptions")
+_SUBSCRIPTION = "it was left out: the database from before has its place at the publisher"
 _ROWS: Final = ("--section=pre-data", "--section=data")
 _REST: Final = ("--section=post-data",)
 # The database itself is in it: for a server with nothing but the roles.
@@ -246,6 +248,11 @@ class _Archive:
             self._refuse_loss(lost, failures)
         argv = [*_PG_RESTORE, *self.options, *_REST, "-d", self.database]
         failures += self._again(self._run(argv, [self.head]))
+        failures += [
+            Failure(entry, _SUBSCRIPTION)
+            for entry in self.entries.values()
+            if entry.kind == "SUBSCRIPTION"
+        ]
         late = of_extensions(failures, self.entries)
         return Loaded(
             tuple(each.not_made() for each in failures if each not in late),

@@ -24,6 +24,14 @@ _END_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname IN (:'first', :'second') AND pid <> pg_backend_pid();
 """
+# One with a subscription cannot be dropped. Its place at the publisher stays, which is another server's.
+_END_SUBSCRIPTIONS = r"""
+SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname),
+  format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname),
+  format('DROP SUBSCRIPTION %I', subname)
+FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+WHERE datname = current_database() \gexec
+"""
 _RENAME = """
 BEGIN;
 ALTER DATABASE :"first" RENAME TO :"aside";
@@ -211,6 +219,7 @@ class DatabaseSwap:
     def _drop(self, name: str) -> None:
         if name not in self._existing():
             return
+        self.server.ask(_END_SUBSCRIPTIONS, database=name)
         statements = _END_SESSIONS + 'DROP DATABASE IF EXISTS :"first";'
         self._insist(statements, {"first": name, "second": name})
 

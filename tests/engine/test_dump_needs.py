@@ -22,6 +22,7 @@ from owctl.engine.containers import inspect_container
 from owctl.engine.execution import run
 from owctl.postgres.load import Loaded, RowsRefused, count_rows, load_dump
 from owctl.postgres.psql import Server
+from owctl.postgres.swap import DatabaseNames, DatabaseSwap
 from owctl.progress import ignore
 
 pytestmark = pytest.mark.engine
@@ -159,6 +160,7 @@ def test_what_cannot_be_made_is_named_with_what_to_do(server: Server) -> None:
             RAISE EXCEPTION 'not in the mood'; END IF; RETURN $1; END $$;
         SET app.mood = 'good'; CREATE INDEX picky_one ON parent (picky(id));
         COMMENT ON INDEX picky_one IS 'goes with it';
+        CREATE SUBSCRIPTION news CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false);
         """,
         database="odd",
     )
@@ -169,8 +171,10 @@ def test_what_cannot_be_made_is_named_with_what_to_do(server: Server) -> None:
         ("index", "public.picky_one"),
         ("comment", "public.INDEX picky_one"),
         ("fk constraint", "public.child child_id_fkey"),
+        ("subscription", "news"),
     ]
-    index, _, key = found.values()
+    index, _, key, subscription = found.values()
+    assert "CREATE SUBSCRIPTION news" in subscription.hint
     assert index.reason == "not in the mood"
     assert index.hint.endswith(
         "CREATE INDEX picky_one ON public.parent USING btree (public.picky(id));"
@@ -178,6 +182,8 @@ def test_what_cannot_be_made_is_named_with_what_to_do(server: Server) -> None:
     assert "Key (id)=(3) is not present" in key.reason
     assert "correct those" in key.hint
     assert "ADD CONSTRAINT" in key.hint
+    # PostgreSQL does not drop a database with a subscription.
+    DatabaseSwap(server, DatabaseNames("postgres", "chats", "odd", "none")).drop_staged()
 
 
 def test_rows_that_cannot_be_loaded_stay_an_error(server: Server) -> None:
