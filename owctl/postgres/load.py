@@ -97,6 +97,8 @@ SELECT EXISTS (SELECT FROM pg_settings
   WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)), rolsuper
 FROM pg_roles WHERE rolname = current_user;
 """
+# PostgreSQL keeps these names for roles of its own.
+_RESERVED: Final = "pg_"
 _OWN_PATH: Final = '"$user", public'
 # What fails for these says nothing about the dump.
 _MACHINE_TROUBLE = (
@@ -156,7 +158,8 @@ def load_dump(
     is not there. ``search_path`` is that of the sessions in the dumped database.
 
     Raises RowsRefused with PostgreSQL's words if rows could not be loaded, OwctlError if the machine
-    is in trouble or the dump is not whole, and what ``content`` raises: then the database is good for nothing.
+    is in trouble or the dump is not whole, and what ``content`` raises: then the database is good for
+    nothing.
     """
     server = Server(engine, container, environment)
     if form == "plain":
@@ -274,6 +277,8 @@ class _Archive:
 
     def _again(self, failures: list[Failure]) -> list[Failure]:
         """Try once more what was refused: with the roles that it needs, and a ``search_path``."""
+        final = [each for each in failures if not each.can_be_tried_again]
+        failures = [each for each in failures if each.can_be_tried_again]
         for _ in range(_ROUNDS):
             before = {each.entry.dump_id: each.reason for each in failures}
             if not before:
@@ -283,7 +288,7 @@ class _Archive:
             failures = self._run(self._listed(failures, argv), self._pieces(failures), again=True)
             if {each.entry.dump_id: each.reason for each in failures} == before:
                 break
-        return failures
+        return final + failures
 
     def _listed(self, failures: Sequence[Failure], argv: Sequence[str]) -> list[str]:
         """Return how to run pg_restore for these alone."""
@@ -305,7 +310,7 @@ class _Archive:
 
     def _make_roles(self, names: Sequence[str]) -> None:
         for name in names:
-            if name not in self.roles:
+            if name not in self.roles and not name.startswith(_RESERVED):
                 self.server.ask('CREATE ROLE :"name" NOLOGIN;', name=name)
                 self.roles.append(name)
 
@@ -332,17 +337,18 @@ class _Archive:
         )
         failures = complaints.failures(self.entries)
         troubled = [line for line in complaints.lines if is_machine_trouble(line)]
-        if troubled or (code and not (complaints.has_ended and failures)):
+        judged = complaints.has_ended and failures and not complaints.has_strays(self.entries)
+        if troubled or (code and not judged):
             lines = [*troubled, *complaints.lines]
             raise _failed(server, _PG_RESTORE[0], code, lines[:_SHOWN_LINES])
         return failures
 
     def _refuse_loss(self, lost: Sequence[Failure], failures: Sequence[Failure]) -> None:
         """Raise OwctlError for rows that are missing, but for those of an extension's own tables."""
-        own = of_extensions(lost, self.entries)
+        extensions = [each for each in failures if each.entry.kind == "EXTENSION"]
+        own = of_extensions(lost, self.entries) if extensions else []
         if all(each in own for each in lost):
             return
-        extensions = [each for each in failures if each.entry.kind == "EXTENSION"]
         # Why comes first: what stands on an extension cannot be made without it.
         ordered = [*extensions, *(each for each in lost if each not in own)]
         words = [each.in_words() for each in ordered]

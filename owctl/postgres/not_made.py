@@ -77,6 +77,13 @@ class Failure:
         return self.entry.kind in _ROWS
 
     @property
+    def can_be_tried_again(self) -> bool:
+        """Whether pg_restore would load it by itself: what is of the database, it would leave out."""
+        return not (
+            self.entry.kind.startswith("DATABASE") or self.entry.name.startswith("DATABASE ")
+        )
+
+    @property
     def missing_role(self) -> str | None:
         """The role without which it cannot be made, None if that is not why."""
         found = _ROLE.match(self.reason)
@@ -141,6 +148,10 @@ class Complaints:
         found = [(entries.get(number), reason) for number, reason in self._found.items()]
         return [Failure(entry, reason) for entry, reason in found if entry is not None]
 
+    def has_strays(self, entries: Mapping[int, DumpEntry]) -> bool:
+        """Whether something was refused that is no entry's: then nothing is known of it."""
+        return not self._found.keys() <= entries.keys()
+
     def _line(self, line: str) -> None:
         if line.startswith("pg_restore: "):
             self._is_error = line.startswith(_ERROR)
@@ -152,6 +163,8 @@ class Complaints:
                 self._found.setdefault(self._entry, reason)
             elif _IGNORED.match(line):
                 self.has_ended = True
+        elif line.startswith("Command was:"):
+            self._is_error = False
         elif self._is_error and line.startswith("DETAIL:"):
             self.lines.append(line)
             self._found[self._entry] += f" ({line.removeprefix('DETAIL:').strip().rstrip('.')})"

@@ -176,7 +176,7 @@ class Table:
 # What is planned for a table looks at its indexes, and the functions that these call may rely on a
 # search_path that other sessions have, such as the application's: so every schema is in ours.
 ALL_SCHEMAS = r"""
-(SELECT string_agg(quote_ident(nspname), ', ' ORDER BY nspname <> 'public', nspname)
+(SELECT coalesce(string_agg(quote_ident(nspname), ', ' ORDER BY nspname <> 'public', nspname), 'public')
 FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
 """
 _REACH_ALL = f"""

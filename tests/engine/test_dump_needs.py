@@ -1,10 +1,14 @@
 """What a dump needs to be loaded, and the server lacks: rows are all there, and the rest is named."""
 
 import io
+import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from backup_project import Project
@@ -24,8 +28,10 @@ from owctl.postgres.load import Loaded, RowsRefused, count_rows, load_dump
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseNames, DatabaseSwap
 from owctl.progress import ignore
+from tests.json_documents import check_output
 
 pytestmark = pytest.mark.engine
+OWCTL = Path(sys.executable).parent / "owctl"
 ENVIRONMENT = {"PGUSER": "web", "PGPASSWORD": "correct-horse-battery", "PGDATABASE": "chats"}
 ROWS = {"public.user": 50, "public.chat": 2000, "public.file": 2, "public.words": 2}
 NEEDS = """
@@ -283,13 +289,23 @@ def with_extension(engine: Engine, stack: Project, server: Server) -> CreatedBac
 def test_an_extension_that_the_drills_image_lacks_is_not_the_backups_fault(
     engine, stack, with_extension
 ) -> None:
-    report = drilled(engine, stack, with_extension)
-    assert report.problems == ()
-    names = [(each.kind, each.name) for each in report.not_made]
-    assert ("extension", "insists") in names
-    assert ("table data", "cron.job") in names
-    assert "an image of PostgreSQL that has the extension" in report.not_made[0].hint
-    assert report.rows == sum(ROWS.values())
+    arguments = ["backup", "verify", with_extension.path.name, "--drill", "--json"]
+    process = subprocess.run(
+        [OWCTL, "-C", stack.folder, "-p", stack.name, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    check_output(arguments, process.stdout)
+    (backup,) = json.loads(process.stdout)["backups"]
+    assert (backup["status"], backup["drill"]["rows"]) == ("ok", sum(ROWS.values()))
+    extension, _comment, rows = backup["drill"]["not_made"]
+    assert (extension["kind"], extension["name"]) == ("extension", "insists")
+    assert "an image of PostgreSQL that has the extension" in extension["hint"]
+    assert (rows["kind"], rows["name"]) == ("table data", "cron.job")
+    assert "The extension insists was not made" in process.stderr
+    assert "Try: " in process.stderr
 
 
 def test_an_extension_that_insists_on_the_databases_name_is_made_in_the_drill(
