@@ -16,8 +16,17 @@ from owctl.engine.containers import inspect_container
 from owctl.engine.images import Image, inspect_image, pull_image
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
-from owctl.postgres.load import count_rows, load_dump
-from owctl.postgres.psql import Server
+from owctl.postgres.dump_scan import read_head
+from owctl.postgres.load import (
+    Loaded,
+    RowsRefused,
+    count_rows,
+    is_machine_trouble,
+    load_dump,
+)
+from owctl.postgres.not_made import NotMade
+from owctl.postgres.properties import like_libc, options_of, properties_of, without_tablespace
+from owctl.postgres.psql import Server, StatementRefused
 from owctl.postgres.server import DRILL, empty_server
 from owctl.progress import Event, Receiver
 from owctl.scratch_folder import ScratchFolder, remove_abandoned
@@ -98,27 +107,19 @@ _DATABASE = "owctl_drill"
 _ROOM_SHARE = 1.5
 _RESERVE_BYTES = 256 * 1024 * 1024
 _VERSIONS_PER_MAJOR = 10_000
+_TEMPLATES = ("template1", "template0")
 _CREATE = """
-CREATE DATABASE :"name" TEMPLATE template0 ENCODING :'encoding'
-LC_COLLATE :'collation' LC_CTYPE :'collation';
+DROP DATABASE IF EXISTS :"name";
+CREATE DATABASE :"name" TEMPLATE template0 {};
 """
-# A restore that fails for these says nothing about the backup.
-_NOT_THE_BACKUPS_FAULT = (
-    "no space left",
-    "could not extend file",
-    "out of memory",
-    "out of shared memory",
-    "could not resize shared memory",
-    "server closed the connection",
-    "terminating connection",
-)
 
 
 @dataclass(frozen=True, slots=True)
 class DrillReport:
     """What came out of a drill. ``problems`` are the backup's; then it does not hold what it says.
 
-    ``postgres_version`` and ``image`` are of the server that took the dump, None without a dump.
+    ``not_made`` are objects, no rows, that PostgreSQL refused, as it would in a restore; rows of
+    an extension's own tables, where it cannot be made here. ``postgres_version`` and ``image`` are of the server that took the dump, None without a dump.
     """
 
     seconds: float
@@ -128,6 +129,7 @@ class DrillReport:
     image: str | None = None
     postgres_version: str | None = None
     problems: tuple[str, ...] = ()
+    not_made: tuple[NotMade, ...] = ()
 
 
 def can_be_drilled(manifest: Manifest) -> bool:
@@ -173,6 +175,7 @@ def drill(
         report.image,
         report.postgres_version,
         tuple(problems),
+        report.not_made,
     )
 
 
@@ -235,11 +238,13 @@ def _drill_dump(
     user = str(member.detail.get("user") or "postgres")
     with empty_server(engine, project, image, user=user) as server:
         version = _check_version(server, member, image)
-        _make_database(server, member)
-        problems, found = _load(server, folder, member, receive, identities), dict[str, int]()
+        database = _make_database(server, folder, member, identities)
+        server = server.with_variables(PGDATABASE=database)
+        problems, loaded = _load(server, folder, member, receive, identities)
+        found: dict[str, int] = {}
         if not problems:
             receive(Event(member.name, "working", "counting the rows", "drill"))
-            found = count_rows(engine, server.container, server.environment, _DATABASE)
+            found = count_rows(engine, server.container, server.environment, database)
             problems = _differences(member, found)
     done = f"restored, {sum(found.values())} rows in {len(found)} tables"
     if problems:
@@ -247,7 +252,14 @@ def _drill_dump(
     else:
         receive(Event(member.name, "done", done, "drill"))
     return DrillReport(
-        0, len(found), sum(found.values()), 0, _name(image), version, tuple(problems)
+        0,
+        len(found),
+        sum(found.values()),
+        0,
+        _name(image),
+        version,
+        tuple(problems),
+        loaded.of_extensions + loaded.not_made,
     )
 
 
@@ -265,14 +277,23 @@ def _check_version(server: Server, member: Member, image: Image) -> str:
     return version
 
 
-def _make_database(server: Server, member: Member) -> None:
-    values = {"name": _DATABASE, "encoding": str(member.detail.get("encoding") or "UTF8")}
-    collation = str(member.detail.get("collation") or "C")
+def _make_database(
+    server: Server, folder: Path, member: Member, identities: Sequence[Identity]
+) -> str:
+    """Make the database by the name that it had, which an extension may insist on; returns it."""
+    name = str(member.detail.get("database") or "")
+    name = _DATABASE if name in ("", *_TEMPLATES) else name
+    with MemberContent(folder, member, identities=identities) as content:
+        properties = properties_of(read_head(content)[0])
+    # An image without that locale holds the same rows, sorted in another order.
+    encoding = str(member.detail.get("encoding") or "UTF8")
+    plain = like_libc(encoding, "C", options_of(server, _TEMPLATES[0]))
+    wanted = plain if properties is None else without_tablespace(properties.options)
     try:
-        server.ask(_CREATE, collation=collation, **values)
-    except OwctlError:
-        # An image without that locale holds the same rows, sorted in another order.
-        server.ask(_CREATE, collation="C", **values)
+        server.ask(_CREATE.format(wanted), database=_TEMPLATES[0], name=name)
+    except StatementRefused:
+        server.ask(_CREATE.format(plain), database=_TEMPLATES[0], name=name)
+    return name
 
 
 def _load(
@@ -281,43 +302,57 @@ def _load(
     member: Member,
     receive: Receiver,
     identities: Sequence[Identity],
-) -> list[str]:
+) -> tuple[list[str], Loaded]:
+    """Load the dump; returns what is wrong with it, and what came of it where nothing is."""
+
     def report(done_bytes: int) -> None:
         receive(Event(member.name, "working", "restoring", "drill", done=done_bytes))
 
+    def pieces() -> Iterator[bytes]:
+        with MemberContent(folder, member, identities=identities) as content:
+            yield from content
+            content.finish()
+
     receive(Event(member.name, "working", "restoring", "drill"))
-    with MemberContent(folder, member, identities=identities) as content:
-        try:
-            load_dump(
-                server.engine,
-                server.container,
-                server.environment,
-                _DATABASE,
-                _whole(content),
-                on_bytes=report,
-            )
-        except OwctlError as error:
-            if not _is_refusal(server, error):
-                raise
-            return [f"{member.name} could not be restored: {' '.join(error.details)}"]
-    return []
+    try:
+        loaded = load_dump(
+            server.engine,
+            server.container,
+            server.environment,
+            server.environment["PGDATABASE"],
+            pieces,
+            search_path=member.detail.get("search_path"),
+            user=server.environment["PGUSER"],
+            on_bytes=report,
+        )
+    except OwctlError as error:
+        if isinstance(error, RowsRefused) and error.extensions:
+            raise _without_extensions(error) from error
+        if not _is_refusal(server, error):
+            raise
+        return [f"{member.name} could not be restored: {' '.join(error.details)}"], Loaded()
+    return [], loaded
 
 
-def _whole(content: MemberContent) -> Iterator[bytes]:
-    yield from content
-    content.finish()
+def _without_extensions(error: RowsRefused) -> OwctlError:
+    return OwctlError(
+        f"The drill's PostgreSQL could not make {', '.join(error.extensions)}, which tables of the "
+        "backup need. That says nothing about the backup.",
+        hint=error.hint,
+        details=error.details,
+    )
 
 
 def _is_refusal(server: Server, error: OwctlError) -> bool:
     """Whether PostgreSQL took offence at the dump, rather than at the machine that it is on."""
     container = inspect_container(server.engine, server.container.id)
-    words = " ".join(error.details).lower()
+    words = " ".join(error.details)
     return (
-        type(error) is OwctlError
+        type(error) in (OwctlError, RowsRefused)
         and container is not None
         and container.is_running
         and bool(words)
-        and not any(each in words for each in _NOT_THE_BACKUPS_FAULT)
+        and not is_machine_trouble(words)
     )
 
 

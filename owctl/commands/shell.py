@@ -289,7 +289,8 @@ def _program(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return what a bare ``shell`` runs in the service, and the variables that any command gets.
 
-    SQL that nobody types (not ``typed``) must not go on after an error; with ``-f`` psql tells its line.
+    SQL that nobody types (not ``typed``) must not go on after an error, nor do otherwise by somebody's
+    psqlrc, which may turn AUTOCOMMIT off; with ``-f`` psql tells its line.
     With the variables ``owctl shell db pg_dump …`` signs in, too. Passwords travel as variables: an
     argument could be read by everyone in the container.
     """
@@ -300,7 +301,7 @@ def _program(
     environment = container_environment(service, container)
     kind = choose_probe(service).type
     if kind == "postgres":
-        psql = ("psql",) if typed else ("psql", "-v", "ON_ERROR_STOP=1", "-f", "-")
+        psql = ("psql",) if typed else ("psql", "-X", "-v", "ON_ERROR_STOP=1", "-f", "-")
         return psql, credentials_of(environment).variables
     if kind == "redis":
         password = redis_password(environment, command_of(service, container))

@@ -11,7 +11,7 @@ from owctl.postgres.psql import Server, SnapshotSession, Table
 
 # So that a value has one text, whatever the servers' own settings are.
 _SESSION = """
-SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';
+SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD';
 SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex';
 SET lc_monetary = 'C'; SET row_security = off;
 """

@@ -13,15 +13,8 @@ _KILLED = 137
 _ABOUT = """
 SELECT current_setting('server_version'), current_setting('server_version_num'),
   current_database(), current_user, pg_encoding_to_char(encoding), datcollate,
-  pg_database_size(oid)
+  pg_database_size(oid), (SELECT reset_val FROM pg_settings WHERE name = 'search_path')
 FROM pg_database WHERE datname = current_database()
-"""
-# Who owns what, and who may do what with it; the server's first role is nowhere on record.
-_ROLES = r"""
-SELECT rolname FROM pg_roles r WHERE rolname !~ '^pg_' AND (oid = 10 OR rolname = current_user
-  OR EXISTS (SELECT FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
-    WHERE d.datname = current_database() AND s.refclassid = 'pg_authid'::regclass
-      AND s.refobjid = r.oid)) ORDER BY 1
 """
 # What a restore keeps or stages is no data of anybody's own.
 _OTHERS = r"""
@@ -66,7 +59,6 @@ class DatabaseSnapshot:
         self._session = SnapshotSession(server)
         try:
             row = self._session.ask(_ABOUT)[0]
-            roles = [role for (role,) in self._session.ask(_ROLES)]
             self.tables = self._session.tables()
         except BaseException:
             self._session.close()
@@ -78,7 +70,7 @@ class DatabaseSnapshot:
             "user": row[3],
             "encoding": row[4],
             "collation": row[5],
-            "roles": roles,
+            "search_path": row[7],
         }
         self.size_bytes = int(row[6])
 

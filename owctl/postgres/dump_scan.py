@@ -5,7 +5,9 @@ as a whole one with ``pg_restore -l``. So every data block is followed to its en
 the table of contents promises must be there, and the rows of each table are counted.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from owctl.errors import BackupInvalid
 
@@ -21,13 +23,15 @@ _LARGEST_HEAD_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class DumpEntry:
-    """A line of the dump's table of contents."""
+    """A line of the dump's table of contents; ``statements`` make it."""
 
     dump_id: int
     kind: str
     schema: str
     name: str
     has_data: bool
+    statements: str = ""
+    owner: str = ""
 
 
 @dataclass(slots=True)
@@ -165,6 +169,40 @@ class DumpScanner:
         self._block = None
 
 
+def read_head(pieces: Iterable[bytes]) -> tuple[DumpContents, bytes, Iterator[bytes]]:
+    """Return what a dump says that it holds, the bytes that say so, and the bytes after them.
+
+    Raises BackupInvalid, and what ``pieces`` raises.
+    """
+    rest = iter(pieces)
+    gathered, try_at = bytearray(), 1
+    for piece in rest:
+        gathered += piece
+        if len(gathered) < try_at:
+            continue
+        reader = _HeadReader(bytes(gathered))
+        try:
+            contents = reader.read()
+        except _CutOff:
+            try_at = len(gathered) * 2
+            continue
+        head = bytes(gathered[: reader.position])
+        return contents, head, chain([bytes(gathered[reader.position :])], rest)
+    raise BackupInvalid("The database dump is cut off within its table of contents.")
+
+
+def with_search_path(head: bytes, path: str) -> bytes:
+    """Return a dump's head that has pg_restore set another ``search_path`` than the empty one."""
+    reader = _HeadReader(head)
+    reader.read()
+    statement = "SELECT pg_catalog.set_config('search_path', '{}', false);\n"
+    empty, wanted = (
+        b"\0" + len(text).to_bytes(reader.int_bytes, "little") + text
+        for text in (statement.format(each.replace("'", "''")).encode() for each in ("", path))
+    )
+    return head.replace(empty, wanted, 1)
+
+
 def _integer(data: bytes, position: int, width: int) -> int:
     value = int.from_bytes(data[position + 1 : position + width], "little")
     return -value if data[position] else value
@@ -222,7 +260,8 @@ class _HeadReader:
         self._str()
         name, kind = self._str(), self._str()
         self._int()
-        for _ in range(3):
+        statements = self._str()
+        for _ in range(2):
             self._str()
         schema = self._str()
         self._str()
@@ -230,13 +269,16 @@ class _HeadReader:
             self._str()
         if self.version >= (1, 16):
             self._int()
-        self._str()
+        owner = self._str()
         self._str()
         while self._str() is not None:
             pass
         state = self._byte()
         self._bytes(self.offset_bytes)
-        return DumpEntry(dump_id, kind or "", schema or "", name or "", state != _NO_DATA)
+        return DumpEntry(
+            dump_id, kind or "", schema or "", name or "", state != _NO_DATA,
+            statements or "", owner or "",
+        )  # fmt: skip
 
     def _bytes(self, count: int) -> bytes:
         end = self.position + count

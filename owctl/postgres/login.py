@@ -4,12 +4,10 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import re
 import secrets
 import stringprep
 import unicodedata
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -216,15 +214,11 @@ def _alter(engine: Engine, container: Container, credentials: Credentials) -> No
         raise _refusal(container, credentials, _reason(answer))
 
 
-# -- What a dump and the application's DATABASE_URL name, and a server may lack.
+# -- What a server may lack of the application's DATABASE_URL, and a role that stood in for another.
 
 
 _MAINTENANCE = "template1"
-_MISSING_ROLES = """
-SELECT DISTINCT name FROM json_array_elements_text(:'names') name
-WHERE name NOT IN (SELECT rolname FROM pg_roles);
-"""
-_IS_SUPERUSER = "SELECT 1 FROM pg_roles WHERE rolname = current_user AND rolsuper;"
+_HAS_ROLE = "SELECT 1 FROM pg_roles WHERE rolname = :'name';"
 _HAS_DATABASE = "SELECT 1 FROM pg_database WHERE datname = :'name';"
 _HAND_OVER = """
 REASSIGN OWNED BY :"role" TO CURRENT_USER; DROP OWNED BY :"role"; DROP ROLE :"role";
@@ -237,7 +231,7 @@ def make_application_database(server: Server, login: Credentials | None) -> None
     The database is empty, and belongs to the role. Raises OwctlError.
     """
     user = login.user if login is not None else ""
-    if login is not None and missing_roles(server, [user] if user else []):
+    if login is not None and user and not server.ask(_HAS_ROLE, database=_MAINTENANCE, name=user):
         # Only a verifier is sent, and on standard input.
         secret = f" PASSWORD '{make_verifier(login.password)}'" if login.password else ""
         role = f"CREATE ROLE {quoted_name(user)} LOGIN{secret};"
@@ -248,25 +242,6 @@ def make_application_database(server: Server, login: Credentials | None) -> None
     owner = quoted_name(user) if user else "CURRENT_USER"
     statement = f'CREATE DATABASE :"name" OWNER {owner};'
     server.ask(statement, database=_MAINTENANCE, name=name)
-
-
-def missing_roles(server: Server, names: Collection[str]) -> list[str]:
-    """Return those of the roles that a server lacks; raises OwctlError."""
-    rows = server.ask(_MISSING_ROLES, database=_MAINTENANCE, names=json.dumps(list(names)))
-    return [row[0] for row in rows]
-
-
-def make_missing_roles(server: Server, names: Collection[str]) -> list[str] | None:
-    """Make the roles that a server lacks, unable to sign in, and return them; raises OwctlError.
-
-    None where who is signed in may not give anything to anybody.
-    """
-    if not server.ask(_IS_SUPERUSER, database=_MAINTENANCE):
-        return None
-    missing = missing_roles(server, names)
-    statements = [f"CREATE ROLE {quoted_name(name)} NOLOGIN;" for name in missing]
-    server.ask("\n".join(statements), database=_MAINTENANCE)
-    return missing
 
 
 def hand_over(server: Server, role: str, database: str) -> None:

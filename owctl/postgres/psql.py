@@ -1,5 +1,6 @@
 """SQL through the psql in the database's container: one statement at a time, or a session that holds a snapshot."""
 
+import re
 import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,36 @@ _SECONDS = 600.0
 _SEPARATOR = "\x1f"
 _COMPLAINT_BYTES = 8192
 _SHOWN_LINES = 5
+# A role or a database may give its sessions settings that would cut ours short. What is asked for at the
+# sign-in goes before these; what older servers do not know can only be set once one is signed in.
+_OWN_SETTINGS = (
+    "statement_timeout=0",
+    "lock_timeout=0",
+    "idle_in_transaction_session_timeout=0",
+    "default_transaction_read_only=off",
+)
+_NEWER_SETTINGS = (
+    "SELECT count(set_config(name, '0', false)) AS owctl_set FROM pg_settings "
+    "WHERE name IN ('transaction_timeout', 'idle_session_timeout') \\gset\n"
+)
+
+
+def session_environment(environment: Mapping[str, str], *settings: str) -> dict[str, str]:
+    """Return libpq's variables for a session of ours; ``settings`` are ``name=value``."""
+    options = " ".join(f"-c {each}" for each in (*_OWN_SETTINGS, *settings))
+    given = environment.get("PGOPTIONS", "")
+    return {**environment, "PGOPTIONS": f"{options} {given}".rstrip()}
+
+
+# What psql writes with VERBOSITY=verbose, in whichever language: where it is, how bad, SQLSTATE, words.
+_COMPLAINT = re.compile(r"((?:psql:\S+ )?\S+:  )([0-9A-Z]{5}): ")
+_WHERE_IN_THE_SOURCE = "LOCATION:"
+
+
+class StatementRefused(OwctlError):
+    """PostgreSQL refused a statement; ``sqlstate`` says why in any language, "" where that is not told."""
+
+    sqlstate = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +73,8 @@ class Server:
             self.engine,
             self.container.id,
             [*STRICT_PSQL, *options, "-f", "-"],
-            environment={"PGCLIENTENCODING": "UTF8", **self.environment},
-            stdin=statements.encode(),
+            environment={"PGCLIENTENCODING": "UTF8", **session_environment(self.environment)},
+            stdin=(_NEWER_SETTINGS + statements).encode(),
             timeout_seconds=timeout_seconds,
         )
 
@@ -53,20 +84,32 @@ class Server:
         """Run statements and return the rows they print, as text; the first error ends them.
 
         ``database`` None is the application's own. ``values`` are psql's variables: ``:"name"`` in
-        the statements is a quoted identifier, ``:'name'`` a quoted text. Raises OwctlError with the
-        words of the server.
+        the statements is a quoted identifier, ``:'name'`` a quoted text. Raises StatementRefused with
+        the words of the server.
         """
         server = self if database is None else self.with_variables(PGDATABASE=database)
         options = [word for name, value in values.items() for word in ("-v", f"{name}={value}")]
-        answer = server.run(statements, "-F", _SEPARATOR, *options)
+        verbose = ("-v", "VERBOSITY=verbose")
+        answer = server.run(statements, "-F", _SEPARATOR, *verbose, *options)
         if answer.exit_code:
-            raise OwctlError(
-                f"PostgreSQL in {self.container.name} refused what owctl asked of it.",
-                hint=f"owctl logs {self.container.service}",
-                details=last_lines(answer.stderr),
-            )
+            raise self._refused(answer.stderr)
         text = answer.stdout.decode("utf-8", "replace")
         return [line.split(_SEPARATOR) for line in text.splitlines() if line]
+
+    def _refused(self, complaints: bytes) -> StatementRefused:
+        lines, state = [], ""
+        for line in complaints.decode("utf-8", "replace").splitlines():
+            if found := _COMPLAINT.match(line):
+                state = found[2]
+            if not line.startswith(_WHERE_IN_THE_SOURCE):
+                lines.append(_COMPLAINT.sub(r"\1", line, count=1))
+        error = StatementRefused(
+            f"PostgreSQL in {self.container.name} refused what owctl asked of it.",
+            hint=f"owctl logs {self.container.service}",
+            details=lines[-_SHOWN_LINES:],
+        )
+        error.sqlstate = state
+        return error
 
     def output(
         self, argv: Sequence[str], failed: Callable[[int, bytes], OwctlError]
@@ -76,9 +119,8 @@ class Server:
         Raises what ``failed`` makes of an exit code other than 0 and the end of its complaints.
         """
         complaints = b""
-        with open_exec(
-            self.engine, self.container.id, argv, environment=self.environment
-        ) as stream:
+        environment = session_environment(self.environment)
+        with open_exec(self.engine, self.container.id, argv, environment=environment) as stream:
             for name, data in stream:
                 if name == "stdout":
                     yield data
@@ -131,6 +173,16 @@ class Table:
 # -- A psql session in the database's container that holds one snapshot while others use it.
 
 
+# What is planned for a table looks at its indexes, and the functions that these call may rely on a
+# search_path that other sessions have, such as the application's: so every schema is in ours.
+ALL_SCHEMAS = r"""
+(SELECT coalesce(string_agg(quote_ident(nspname), ', ' ORDER BY nspname <> 'public', nspname), 'public')
+FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+"""
+_REACH_ALL = f"""
+SELECT count(set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''),
+{ALL_SCHEMAS}), false)) AS owctl_set \\gset
+"""
 # psql sets ERROR after each statement.
 _MARK = "owctl: end of the answer, failed: "
 _END_SESSIONS = (
@@ -157,7 +209,7 @@ class SnapshotSession:
             server.engine,
             server.container.id,
             [*PSQL, "-f", "-", "-c", "ROLLBACK", "-c", end_sessions],
-            environment=server.environment,
+            environment=session_environment(server.environment),
             stdin=True,
         )
         self._output = iter(self._stream)
@@ -165,8 +217,8 @@ class SnapshotSession:
         self._complaints = b""
         try:
             self.send(
-                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot();"
+                f"{_NEWER_SETTINGS}{_REACH_ALL}BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                "SELECT pg_export_snapshot();"
             )
             # To its end: the answer's mark must not be left for the next one.
             (self.snapshot_id,) = (row[0] for row in self.answer())

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from owctl.errors import OwctlError
-from owctl.postgres.psql import Server
+from owctl.postgres.properties import (
+    UNKNOWN_OPTIONS,
+    UNKNOWN_TABLESPACE,
+    DatabaseProperties,
+    give_properties,
+    like_libc,
+    options_of,
+    without_tablespace,
+)
+from owctl.postgres.psql import Server, StatementRefused
 
 State = Literal["absent", "staged", "swapped"]
 # A client that connects again between the end of its session and the lock makes one try fail.
@@ -15,6 +24,14 @@ _END_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname IN (:'first', :'second') AND pid <> pg_backend_pid();
 """
+# One with a subscription cannot be dropped. Its place at the publisher stays, which is another server's.
+_END_SUBSCRIPTIONS = r"""
+SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname),
+  format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname),
+  format('DROP SUBSCRIPTION %I', subname)
+FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+WHERE datname = current_database() \gexec
+"""
 _RENAME = """
 BEGIN;
 ALTER DATABASE :"first" RENAME TO :"aside";
@@ -22,9 +39,10 @@ ALTER DATABASE :"second" RENAME TO :"first";
 COMMIT;
 """
 _LIVE = """
-SELECT pg_encoding_to_char(encoding), datcollate, datctype, pg_get_userbyid(datdba)
+SELECT pg_encoding_to_char(encoding), datcollate, pg_get_userbyid(datdba)
 FROM pg_database WHERE datname = :'live';
 """
+_IN_USE = "55006"
 # FROM CURRENT takes over what ALTER … SET gave the live one, lists included. What cannot be set (any
 # more) is left out here, and found missing afterwards.
 _SETTINGS = r"""
@@ -88,11 +106,17 @@ class DatabaseSwap:
             return "swapped"
         return "staged" if self.names.staged in existing else "absent"
 
-    def create(self, encoding: str | None, collation: str | None) -> list[str]:
+    def create(
+        self,
+        encoding: str | None,
+        collation: str | None,
+        properties: DatabaseProperties | None = None,
+    ) -> list[str]:
         """Make the new database, empty; returns warnings about what it could not be given.
 
-        None is as the live one has it. What was granted and set on that holds for the new one, too.
-        A new one that is there already is thrown away.
+        It is made as ``properties`` say; without them, None is as the live one has it. What was
+        granted and set on that holds for the new one, too. A new one that is there already is thrown
+        away.
         """
         self.drop_staged()
         rows = self._ask(_LIVE, live=self.names.live)
@@ -102,7 +126,16 @@ class DatabaseSwap:
                 "would be put.",
                 hint="owctl doctor",
             )
-        warnings = self._create_like(rows[0], encoding or rows[0][0], collation or rows[0][1])
+        own_encoding, own_collation, owner = rows[0]
+        live = options_of(self._elsewhere, self.names.live)
+        wanted = (encoding or own_encoding, collation or own_collation)
+        if properties is not None:
+            options = properties.options
+        elif wanted == (own_encoding, own_collation):
+            options = live
+        else:
+            options = like_libc(*wanted, live)
+        warnings = self._create_like(options, live, owner)
         both = {"live": self.names.live, "staged": self.names.staged}
         self._ask(_GRANTS, **both)
         self._ask(_SETTINGS, **both)
@@ -113,20 +146,34 @@ class DatabaseSwap:
             )
         return warnings
 
-    def _create_like(self, live: list[str], encoding: str, collation: str) -> list[str]:
-        own_encoding, own_collation, own_type, owner = live
-        same = (encoding, collation) == (own_encoding, own_collation)
-        try:
-            self._create(encoding, collation, own_type if same else collation, owner)
-        except OwctlError as error:
-            if same or not any("locale" in line for line in error.details):
-                raise
-            self._create(encoding, own_collation, own_type, owner)
-            return [
-                f"This server does not know the backup's locale {collation}; the database gets "
-                f"{own_collation}: texts may be sorted in another order."
-            ]
-        return []
+    def give(self, properties: DatabaseProperties, *, with_owner: bool) -> list[str]:
+        """Give the new one the settings, rights and comment of a backup's; returns warnings."""
+        return give_properties(
+            self._elsewhere, self.names.staged, properties, with_owner=with_owner
+        )
+
+    def _create_like(self, wanted: str, live: str, owner: str) -> list[str]:
+        """Make it with the options that are wanted, or else with those of the live one."""
+        warnings = []
+        for options in dict.fromkeys((wanted, without_tablespace(wanted))):
+            try:
+                self._create(options, owner)
+            except StatementRefused as error:
+                if options == live or error.sqlstate not in UNKNOWN_OPTIONS:
+                    raise
+                if error.sqlstate == UNKNOWN_TABLESPACE:
+                    warnings.append(
+                        "The tablespace in which the backup's database was is not here; the database "
+                        "is in the server's own."
+                    )
+            else:
+                return warnings
+        self._create(live, owner)
+        return [
+            *warnings,
+            f"This server does not know the backup's locale ({without_tablespace(wanted)}); the "
+            f"database gets the live one's ({live}): texts may be sorted in another order.",
+        ]
 
     def swap(self) -> None:
         """Put the new database in place of the live one, which is kept."""
@@ -160,16 +207,9 @@ class DatabaseSwap:
         rows = self._ask(query, name=name)
         return int(rows[0][0]) if rows else None
 
-    def _create(self, encoding: str, collation: str, character_type: str, owner: str) -> None:
-        self._ask(
-            'CREATE DATABASE :"name" TEMPLATE template0 OWNER :"owner" ENCODING :\'encoding\' '
-            "LC_COLLATE :'collation' LC_CTYPE :'type';",
-            name=self.names.staged,
-            owner=owner,
-            encoding=encoding,
-            collation=collation,
-            type=character_type,
-        )
+    def _create(self, options: str, owner: str) -> None:
+        statement = f'CREATE DATABASE :"name" TEMPLATE template0 OWNER :"owner" {options};'
+        self._ask(statement, name=self.names.staged, owner=owner)
 
     def _rename(self, successor: str, aside: str) -> None:
         """Live becomes ``aside`` and ``successor`` becomes live: both or none."""
@@ -179,6 +219,7 @@ class DatabaseSwap:
     def _drop(self, name: str) -> None:
         if name not in self._existing():
             return
+        self.server.ask(_END_SUBSCRIPTIONS, database=name)
         statements = _END_SESSIONS + 'DROP DATABASE IF EXISTS :"first";'
         self._insist(statements, {"first": name, "second": name})
 
@@ -186,12 +227,15 @@ class DatabaseSwap:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._ask(statements, **names)
-            except OwctlError as error:
-                in_use = any("being accessed by other users" in line for line in error.details)
-                if not in_use or attempt == _ATTEMPTS:
+            except StatementRefused as error:
+                if error.sqlstate != _IN_USE or attempt == _ATTEMPTS:
                     raise
             else:
                 return
+
+    @property
+    def _elsewhere(self) -> Server:
+        return self.server.with_variables(PGDATABASE=self._maintenance)
 
     def _existing(self) -> set[str]:
         return {row[0] for row in self._ask(f"{_NAMES};")}

@@ -8,7 +8,9 @@ from owctl.engine.execution import run
 from owctl.errors import OwctlError
 from owctl.postgres.dump import dump
 from owctl.postgres.load import load_dump
-from owctl.postgres.psql import Server, last_lines
+from owctl.postgres.not_made import NotMade
+from owctl.postgres.properties import UNKNOWN_OPTIONS
+from owctl.postgres.psql import Server, StatementRefused, last_lines
 from owctl.volumes.space import disk_of
 
 # -- What a server has that the next one must have, too: databases, roles, extensions, locales.
@@ -152,8 +154,8 @@ def _lacking_locales(server: Server, databases: Sequence[DatabaseFacts]) -> list
     for (encoding, collation, character_type), database in wanted.items():
         try:
             server.ask(_TRY_LOCALE, encoding=encoding, collation=collation, type=character_type)
-        except OwctlError as error:
-            if not any("locale" in line for line in error.details):
+        except StatementRefused as error:
+            if error.sqlstate not in UNKNOWN_OPTIONS:
                 raise
             lacking.append(f"the locale {collation} of the database {database.name}")
     return lacking
@@ -163,7 +165,6 @@ def _lacking_locales(server: Server, databases: Sequence[DatabaseFacts]) -> list
 
 
 _GLOBALS_SECONDS = 600.0
-# pg_restore begins in a database that the dump does not make anew.
 _MAINTENANCE: Final = "template1"
 _EXISTING_ROLES = "SELECT format('CREATE ROLE %I;', rolname) FROM pg_roles;"
 # What each file says, whatever the command line says over it.
@@ -211,35 +212,45 @@ def move_roles(source: Server, target: Server) -> None:
 
 def move_databases(
     source: Server, target: Server, facts: ClusterFacts, report: Callable[[str, int], None]
-) -> None:
+) -> tuple[NotMade, ...]:
     """Dump every database with the new pg_dump, straight into the new server.
 
-    ``report`` is told a database's name and how many bytes of its dump were loaded. The first
-    error ends it. Raises OwctlError.
+    ``report`` is told a database's name and how many bytes of its dump were loaded. Returns what
+    the new server would not make; raises OwctlError if rows were not loaded.
     """
-    for database in facts.databases:
-        _move_database(source, target, database, report)
+    return tuple(
+        each
+        for database in facts.databases
+        for each in _move_database(source, target, database, report)
+    )
 
 
 def _move_database(
     source: Server, target: Server, database: DatabaseFacts, report: Callable[[str, int], None]
-) -> None:
+) -> tuple[NotMade, ...]:
     report(database.name, 0)
-    load_dump(
+    here = source.with_variables(PGDATABASE=database.name)
+
+    def failed(code: int, complaints: bytes) -> OwctlError:
+        return _failed(f"pg_dump of {database.name}", code, complaints)
+
+    loaded = load_dump(
         target.engine,
         target.container,
         target.environment,
-        _MAINTENANCE,
-        dump(
-            source.with_variables(PGDATABASE=database.name),
-            "--create",
-            failed=lambda code, complaints: _failed(
-                f"pg_dump of {database.name}", code, complaints
-            ),
-        ),
+        database.name,
+        lambda: dump(here, "--create", failed=failed),
         form="database",
+        search_path=here.ask("SHOW search_path;")[0][0],
         on_bytes=lambda done: report(database.name, done),
     )
+    if loaded.extension_tables:
+        raise OwctlError(
+            f"The new PostgreSQL did not take the rows of {', '.join(loaded.extension_tables)}.",
+            hint="what it says below; the database is as it was",
+            details=[f"{each.kind} {each.name}: {each.reason}" for each in loaded.of_extensions],
+        )
+    return loaded.of_extensions + loaded.not_made
 
 
 def move_settings(old: Server, target: Server) -> tuple[list[str], list[str]]:

@@ -51,6 +51,9 @@ CREATE VIEW titles AS SELECT title, count(*) FROM chat GROUP BY 1;
 CREATE TYPE mood AS ENUM ('good', 'bad');
 CREATE FUNCTION twice(i int) RETURNS int LANGUAGE sql AS 'SELECT $1 * 2';
 CREATE EXTENSION pg_trgm;
+CREATE EXTENSION unaccent;
+CREATE FUNCTION f_unaccent(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT unaccent($1)';
+CREATE INDEX user_search ON "user" (f_unaccent(name));
 CREATE TABLE empty ();
 INSERT INTO "user" SELECT i::text, E'two\\nlines\\\\. ' || i FROM generate_series(1, 50) i;
 INSERT INTO chat (user_id, chat, score, t)

@@ -256,7 +256,8 @@ def test_databases_get_their_own_clients(
     result = piped(folder, "db", given="select 1")
     # SQL from a file or a pipe stops at the first error.
     assert (
-        result.stdout == "/usr/bin/psql -v ON_ERROR_STOP=1 -f -\nowner owner s3cret-word\nselect 1"
+        result.stdout
+        == "/usr/bin/psql -X -v ON_ERROR_STOP=1 -f -\nowner owner s3cret-word\nselect 1"
     )
     with terminal(folder, "-e", "PGUSER=other", "db") as shown:
         shown.expect("/usr/bin/psql \r\nother owner s3cret-word")

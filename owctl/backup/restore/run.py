@@ -1,6 +1,6 @@
 """A restore: a safety backup, everything staged beside what is there, one swap, services again; the way back, the end."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +17,7 @@ from owctl.backup.restore.configuration import (
     swap_files_back,
 )
 from owctl.backup.restore.journal import Journal, VolumeName, remove_begun_note
+from owctl.backup.restore.late_objects import LateObjects
 from owctl.backup.restore.plan import (
     RestorePlan,
     RestoreRequest,
@@ -35,12 +36,13 @@ from owctl.engine.images import inspect_image
 from owctl.errors import ImageMissing, NotFound, OwctlError
 from owctl.figures import readable
 from owctl.lifecycle.services import Services
-from owctl.postgres.load import count_rows, load_dump
-from owctl.postgres.login import hand_over, make_application_database, make_missing_roles
+from owctl.postgres.load import Loaded, count_rows, load_dump
+from owctl.postgres.login import make_application_database
+from owctl.postgres.not_made import NotMade
 from owctl.postgres.psql import Server
 from owctl.postgres.swap import DatabaseSwap, database_names
 from owctl.progress import Receiver, ignore, warning
-from owctl.volumes.archive_edit import STAGING_PREFIX, Content
+from owctl.volumes.archive_edit import STAGING_PREFIX
 from owctl.volumes.losses import told
 from owctl.volumes.swap import discard_staging, stage_volume, swap_volume, unswap_volume
 
@@ -49,7 +51,8 @@ from owctl.volumes.swap import discard_staging, stage_volume, swap_volume, unswa
 class RestoreOutcome:
     """A restore that is done, and not finished: ``rows`` by table, ``files_bytes`` by volume.
 
-    ``kept_…`` is the room that what was there before takes, where it is known.
+    ``kept_…`` is the room that what was there before takes, where it is known. ``not_made`` are
+    objects of the dump, no rows, that PostgreSQL refused.
     """
 
     journal: Journal
@@ -58,6 +61,7 @@ class RestoreOutcome:
     kept_database_bytes: int | None
     kept_files_bytes: dict[str, int]
     warnings: tuple[str, ...] = ()
+    not_made: tuple[NotMade, ...] = ()
 
 
 def run_restore(
@@ -89,6 +93,7 @@ def run_restore(
         restore.kept_database_bytes,
         restore.kept_files_bytes(),
         (*plan.warnings, *staging.warnings),
+        restore.late + restore.not_made,
     )
 
 
@@ -154,6 +159,8 @@ class Restore(Changeover[Journal]):
     """A restore as a changeover: a database, volumes and files of the configuration."""
 
     kept_database_bytes: int | None = None
+    not_made: tuple[NotMade, ...] = ()
+    late: tuple[NotMade, ...] = ()
 
     def stop_users(self) -> None:
         """Stop what uses the data; the database runs, to be renamed, unless its volume is swapped."""
@@ -192,9 +199,22 @@ class Restore(Changeover[Journal]):
             self.tell(volume.key, "done", "in place")
         if self.journal.database is not None:
             self.tell("database", "working", "putting the restored one in place")
-            DatabaseSwap(self.services.start_database(), self.journal.database).swap()
+            server = self.services.start_database()
+            DatabaseSwap(server, self.journal.database).swap()
+            self._make_late(server)
             self.tell("database", "done", "in place")
         swap_files(self.stack.working_dir, self.journal.id, self.journal.config)
+
+    def _make_late(self, server: Server) -> None:
+        """Make what an extension makes in the database of this name alone."""
+        problems = LateObjects(self.stack.working_dir, self.journal.id).make(server)
+        if problems:
+            # After a kill it is not known any more what they are, one by one.
+            lines = [each.in_words() for each in self.late]
+            for text in lines or [f"An extension was not made: {' '.join(problems)}"]:
+                self.receive(warning(text))
+        elif problems == []:
+            self.late = ()
 
     def swap_back(self) -> None:
         """Put everything back that was in place before."""
@@ -328,7 +348,8 @@ class _Staging:
     def _database(self, server: Server, content: DatabaseContent) -> dict[str, int]:
         restore, names = self.restore, self.restore.journal.database
         assert names is not None
-        for text in DatabaseSwap(server, names).create(content.encoding, content.collation):
+        swap, properties = DatabaseSwap(server, names), content.properties()
+        for text in swap.create(content.encoding, content.collation, properties):
             self.receive(warning(text))
         whole = readable(content.content_bytes)
 
@@ -336,21 +357,21 @@ class _Staging:
             restore.tell("database", "working", f"loading: {readable(done_bytes)} of {whole}")
 
         tell(0)
-        made = self._roles(server, content)
         container, environment = server.container, server.environment
-        with content.open() as opened:
-            load_dump(
-                self.engine,
-                container,
-                environment,
-                names.staged,
-                _to_the_end(opened),
-                form=content.form if made is None else "owned",
-                on_bytes=tell,
-            )
-        if content.user is not None and content.user in (made or ()):
-            # Who dumped it went by another name than who restores it; what was theirs is ours.
-            hand_over(server, content.user, names.staged)
+        loaded = load_dump(
+            self.engine,
+            container,
+            environment,
+            names.staged,
+            content.pieces,
+            form=content.form,
+            search_path=content.search_path,
+            user=content.user,
+            on_bytes=tell,
+        )
+        self._report(server, loaded)
+        for text in swap.give(properties, with_owner=loaded.with_owners) if properties else ():
+            self.receive(warning(text))
         restore.tell("database", "working", "counting rows")
         rows = count_rows(self.engine, container, environment, names.staged)
         content.check_rows(rows)
@@ -358,19 +379,19 @@ class _Staging:
         restore.tell("database", "done", f"loaded beside, {total}")
         return rows
 
-    def _roles(self, server: Server, content: DatabaseContent) -> list[str] | None:
-        """Make the roles that own what is in the dump; None where it is to be loaded without them."""
-        if content.form != "custom" or content.roles is None:
-            return None
-        made = make_missing_roles(server, content.roles)
-        if mute := [role for role in made or () if role != content.user]:
+    def _report(self, server: Server, loaded: Loaded) -> None:
+        restore = self.restore
+        restore.late, restore.not_made = loaded.of_extensions, loaded.not_made
+        late = LateObjects(self.stack.working_dir, restore.journal.id).write(server, loaded)
+        for each in (*(() if late else loaded.of_extensions), *loaded.not_made):
+            self.receive(warning(each.in_words()))
+        for name in loaded.roles:
             self.receive(
                 warning(
-                    f"Made, as the database names them, and unable to sign in: {', '.join(mute)} "
-                    "(ALTER ROLE … LOGIN PASSWORD)."
+                    f"The role {name}, which the backup names, was not there: it was made, and "
+                    "nobody can sign in as it. Try: owctl shell db, ALTER ROLE … LOGIN PASSWORD …"
                 )
             )
-        return made
 
     def _volume(self, target: VolumeTarget) -> None:
         restore, key = self.restore, target.content.key
@@ -441,9 +462,3 @@ def _have_images(services: Services, plan: RestorePlan) -> None:
     except OwctlError as error:
         error.details = (*error.details, "Nothing was restored, and nothing stopped.")
         raise
-
-
-def _to_the_end(content: Content) -> Iterator[bytes]:
-    """Yield the content and end well only if it was what was stored."""
-    yield from content
-    content.finish()

@@ -1,7 +1,7 @@
 """Where a restore takes the data from: what any source offers, and a backup of ours as one."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -15,7 +15,9 @@ from owctl.backup.member_file import MemberContent
 from owctl.backup.verify import known_losses, verify_member
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.figures import readable
+from owctl.postgres.dump_scan import read_head
 from owctl.postgres.load import Form
+from owctl.postgres.properties import DatabaseProperties, properties_of
 from owctl.progress import Event, Receiver
 from owctl.volumes.archive_edit import Content
 from owctl.volumes.losses import Loss
@@ -41,8 +43,8 @@ class DatabaseContent:
     server_version_number: int | None = None
     encoding: str | None = None
     collation: str | None = None
-    roles: tuple[str, ...] | None = None
     user: str | None = None
+    search_path: str | None = None
 
     def check_rows(self, found: Mapping[str, int]) -> None:
         """Raise BackupInvalid where a table does not have the rows that the source says."""
@@ -53,6 +55,20 @@ class DatabaseContent:
                     f"{count} when the backup was made.",
                     hint="owctl restore with another backup: owctl backup list",
                 )
+
+    def pieces(self) -> Generator[bytes, None, None]:
+        """Yield the dump, and end well only if it was what was stored."""
+        with self.open() as opened:
+            yield from opened
+            opened.finish()
+
+    def properties(self) -> DatabaseProperties | None:
+        """Return what the dump says of its database; None where it is SQL text, which says nothing."""
+        if self.form == "plain":
+            return None
+        with closing(self.pieces()) as pieces:
+            contents, _, _ = read_head(pieces)
+        return properties_of(contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +184,8 @@ class BackupSource:
             server_version_number=detail.get("server_version_number"),
             encoding=detail.get("encoding"),
             collation=detail.get("collation"),
-            roles=tuple(detail["roles"]) if "roles" in detail else None,
             user=detail.get("user"),
+            search_path=detail.get("search_path"),
         )
 
     @property

@@ -153,6 +153,8 @@ def _look(
             # Where the drill cannot be made, that it reads well is known all the same.
             report = _drill(context, backup, manifest, identities, receive)
         if report is not None:
+            for each in report.not_made:
+                context.console.warn(f"{backup.id}: {each.in_words()}")
             problems = report.problems
             _, unwritten = write_down(backup.path, problems, drill=True)
     if several:
@@ -244,6 +246,8 @@ def _sentence(outcome: Outcome) -> str:
     parts = []
     if report.postgres_version is not None:
         parts.append(f"{report.rows} rows in {report.tables} tables restored")
+    if report.not_made:
+        parts.append(f"objects not made: {len(report.not_made)} (named above)")
     if report.sqlite_databases:
         parts.append(f"SQLite databases checked: {report.sqlite_databases}")
     return f"{text}; drill: {', '.join(parts)} in {report.seconds:.1f} s."
@@ -289,5 +293,6 @@ def _document(outcome: Outcome) -> dict[str, Any]:
             "tables": report.tables,
             "rows": report.rows,
             "sqlite_databases": report.sqlite_databases,
+            "not_made": [each.to_json() for each in report.not_made],
         },
     }

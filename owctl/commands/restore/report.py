@@ -90,6 +90,7 @@ def outcome_document(
         kept_database_bytes=outcome.kept_database_bytes,
         kept_files_bytes=outcome.kept_files_bytes,
         finished=finished,
+        not_made=[each.to_json() for each in outcome.not_made],
         warnings=list(outcome.warnings),
     )
 
@@ -116,7 +117,9 @@ def _restored(outcome: "RestoreOutcome") -> list[str]:
     journal, lines = outcome.journal, []
     if journal.database is not None:
         rows = sum(outcome.rows.values())
-        lines.append(f"database {journal.database.live}: {rows} rows, counted")
+        missing = len(outcome.not_made)
+        lacks = f"; objects not made: {missing} (named above)" if missing else ""
+        lines.append(f"database {journal.database.live}: {rows} rows, counted{lacks}")
     lines += [
         f"volume {key}: {readable(size)}, read back" for key, size in outcome.files_bytes.items()
     ]

@@ -163,6 +163,7 @@ def _outcome_document(project: str, outcome: "UpgradeOutcome") -> dict[str, Any]
         settings=list(outcome.proof.settings),
         standstill_seconds=round(outcome.standstill_seconds, 1),
         kept_bytes=outcome.completed.kept_bytes,
+        not_made=[each.to_json() for each in outcome.proof.not_made],
         warnings=list(outcome.completed.warnings),
     )
 
@@ -175,6 +176,8 @@ def _proof_lines(outcome: "UpgradeOutcome") -> list[str]:
         f"sequences ({len(contents.sequences)}) at the same values",
         *textwrap.wrap(f"the same {objects}", _WIDTH, subsequent_indent="  "),
     ]
+    if outcome.proof.not_made:
+        lines.append(f"objects not made: {len(outcome.proof.not_made)} (named above)")
     if outcome.proof.settings:
         lines.append(f"settings taken over: {', '.join(outcome.proof.settings)}")
     if outcome.standstill_seconds:

@@ -1,7 +1,7 @@
 """Everything of the old server into a new one beside it, compared, and its files beside the old ones."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
@@ -18,6 +18,7 @@ from owctl.lifecycle.run import run as run_steps
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.postgres.compare import Contents, contents_of, differences
 from owctl.postgres.files import read_volume_files
+from owctl.postgres.not_made import NotMade, is_known
 from owctl.postgres.psql import Server
 from owctl.postgres.server import Cluster, cluster_server, dumper
 from owctl.postgres.transfer import (
@@ -43,10 +44,14 @@ _SHOWN_DIFFERENCES = 20
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was compared and found equal, and which settings of the old server's files were taken."""
+    """What was compared and found equal, and which settings of the old server's files were taken.
+
+    ``not_made`` are objects, no rows, that the new server refused.
+    """
 
     contents: Contents
     settings: tuple[str, ...]
+    not_made: tuple[NotMade, ...] = ()
 
 
 class Move:
@@ -146,20 +151,26 @@ class Move:
         with dumper(self.engine, self.stack.project, new.container.image_id, old) as source:
             self._tell("database", "making the roles")
             move_roles(source, new)
-            move_databases(source, new, facts, tell)
+            not_made = move_databases(source, new, facts, tell)
+        for each in not_made:
+            self.receive(warning(each.in_words()))
         self._tell("database", "comparing every row")
-        contents = self._compare(old, new, facts)
+        contents = self._compare(old, new, facts, not_made)
         settings, warnings = move_settings(old, new)
         for text in warnings:
             self.receive(warning(text))
         rows = f"{contents.rows} rows in {len(contents.tables)} tables"
         self._tell("database", f"the same in PostgreSQL {journal.new_major}: {rows}")
-        return Proof(contents, tuple(settings))
+        return Proof(contents, tuple(settings), not_made)
 
-    def _compare(self, old: Server, new: Server, facts: ClusterFacts) -> Contents:
+    def _compare(
+        self, old: Server, new: Server, facts: ClusterFacts, not_made: Sequence[NotMade]
+    ) -> Contents:
         names = [each.name for each in facts.databases]
         before, now_there = self.engine.map(lambda server: contents_of(server, names), [old, new])
-        if found := differences(before, now_there):
+        if found := [
+            each for each in differences(before, now_there) if not is_known(each, not_made)
+        ]:
             more = len(found) - _SHOWN_DIFFERENCES
             raise OwctlError(
                 "The new database is not the same as the old one.",
