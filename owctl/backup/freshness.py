@@ -26,7 +26,10 @@ _HOW = "owctl backup; owctl backup schedule --daily 02:00 makes them by themselv
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest verified backup of a project, and when it was begun."""
+    """The newest verified backup of a project, and when it was begun.
+
+    Where ``backup.is_future`` there is none but those dated in the future, and its age tells nothing.
+    """
 
     backup: Backup
     created_at: datetime
@@ -37,21 +40,28 @@ class Newest:
 
 
 def newest_verified(
-    parent: Path, project: str, parts: Collection[str] = DATA_PARTS
+    parent: Path,
+    project: str,
+    parts: Collection[str] = DATA_PARTS,
+    now: datetime | None = None,
+    *,
+    with_data: bool = False,
 ) -> Newest | None:
     """Return the newest verified backup of the project that has at least these parts.
 
-    None where there is none. Raises OwctlError where the folder cannot be read.
+    ``with_data``: that has accounts or chats. One dated in the future only if there is no other; None
+    where there is none. Raises OwctlError where the folder cannot be read.
     """
     found = [
         Newest(backup, created_at)
-        for backup in list_backups(parent)
+        for backup in list_backups(parent, now)
         if backup.is_verified and backup.manifest is not None
         if backup.manifest.project == project
         if set(parts) <= set(backup.parts)
-        if (created_at := parse_time(backup.manifest.created_at)) is not None
+        if backup.manifest.holds_data or not with_data
+        if (created_at := backup.manifest.moment) is not None
     ]
-    return max(found, key=lambda each: each.created_at, default=None)
+    return found[-1] if found else None
 
 
 def required_parts(schedule: Schedule | None) -> frozenset[str]:
@@ -61,18 +71,46 @@ def required_parts(schedule: Schedule | None) -> frozenset[str]:
 
 def check_backups(
     engine: "Engine | None", stack: "Stack", project_dir: Path, now: datetime | None = None
-) -> Finding:
-    """Return doctor's finding: is there a verified backup, as young as the schedule says?
+) -> tuple[Finding, ...]:
+    """Return doctor's findings: is there a verified backup, as young as the schedule says?
 
-    Raises nothing: what cannot be read is the finding.
+    Those dated in the future are another. Raises nothing: what cannot be read is the finding.
     """
+    now = now or datetime.now(UTC)
     try:
         schedule = read_schedule(project_dir)
         if schedule is not None and schedule.project != stack.project:
             schedule = None
-        return _judge(engine, stack.project, project_dir, schedule, now or datetime.now(UTC))
+        judged = _judge(engine, stack.project, project_dir, schedule, now)
+        return (judged, *_of_the_future(_parent(project_dir, schedule), stack.project, now))
     except OwctlError as error:
-        return Finding("backups", "warning", error.message.rstrip("."), error.hint)
+        return (Finding("backups", "warning", error.message.rstrip("."), error.hint),)
+
+
+def _parent(project_dir: Path, schedule: Schedule | None) -> Path:
+    named = schedule.parent if schedule else None
+    return Path(named) if named else project_dir / FOLDER_NAME
+
+
+def _of_the_future(parent: Path, project: str, now: datetime) -> tuple[Finding, ...]:
+    found = [
+        each
+        for each in list_backups(parent, now)
+        if each.is_future and each.manifest is not None and each.manifest.project == project
+    ]
+    if not found:
+        return ()
+    names = ", ".join(each.id for each in found[-3:])
+    what = f"{names} is" if len(found) == 1 else f"{len(found)} backups ({names}) are"
+    return (
+        Finding(
+            "backups",
+            "warning",
+            f"{what} dated after now ({now:%Y-%m-%d %H:%M} UTC): not counted, and never pruned",
+            "date -u; if this clock is right, theirs was wrong: rm -r what you do not need of them "
+            f"in {parent}",
+        ),
+    )
 
 
 def _judge(
@@ -82,9 +120,11 @@ def _judge(
     schedule: Schedule | None,
     now: datetime,
 ) -> Finding:
-    named = schedule.parent if schedule else None
-    parent = Path(named) if named else project_dir / FOLDER_NAME
-    newest = newest_verified(parent, project, required_parts(schedule))
+    parent = _parent(project_dir, schedule)
+    newest = newest_verified(parent, project, required_parts(schedule), now)
+    none = f"none of {count} backups is verified" if (count := len(list_backups(parent))) else ""
+    if newest is not None and newest.backup.is_future:
+        newest, none = None, "no verified backup has a date that can be true"
     planned = f", {schedule.timing.words}" if schedule else ""
     if schedule is not None and (late := _late(schedule, newest, now)):
         return Finding("backups", "warning", f"{late} (scheduled{planned})", _why_missed(schedule))
@@ -95,8 +135,7 @@ def _judge(
         return Finding("backups", "skipped", "no verified backup; is there data? Needs the engine")
     if not _has_data(engine, project):
         return Finding("backups", "ok", f"no backup, and no data yet{planned}")
-    count = len(list_backups(parent))
-    detail = f"none of {count} backups is verified" if count else "there is no verified backup"
+    detail = none or "there is no verified backup"
     return Finding("backups", "warning", f"{detail} in {parent}{planned}", _HOW)
 
 

@@ -210,8 +210,9 @@ def why_backup(context: Context, shown: "PreparedClean") -> str | None:
         return None
     stack = context.stack
     newest = newest_verified(stack.working_dir / FOLDER_NAME, stack.project)
-    if newest is None:
-        return "There is no verified backup of this data."
+    if newest is None or newest.backup.is_future:
+        future = f" (the date of {newest.backup.id} is in the future)" if newest else ""
+        return f"There is no verified backup of this data{future}."
     started_at = last_start(context.engine, stack.project, stack.working_dir)
     if started_at is not None and newest.created_at > started_at:
         return None

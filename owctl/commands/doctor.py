@@ -45,7 +45,7 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
     if settings is not None and stack is not None and "backups" not in ignore:
         from owctl.backup.freshness import check_backups
 
-        known.append(check_backups(engine, stack, settings.project_dir))
+        known.extend(check_backups(engine, stack, settings.project_dir))
     if stack is not None and "postgres-version" not in ignore:
         from owctl.upgrade.postgres.swap import check_kept
 

@@ -55,7 +55,7 @@ def schedule(age: timedelta, **fields: object) -> Schedule:
 
 
 def judge(stack: Stack) -> tuple[str, str]:
-    finding = check_backups(None, stack, stack.working_dir, NOW)
+    finding, *_ = check_backups(None, stack, stack.working_dir, NOW)
     assert finding.check == "backups"
     assert finding.hint or finding.status != "warning"
     return finding.status, finding.detail
@@ -133,3 +133,35 @@ def test_an_age_in_words():
     ages = {0: "0 seconds", 59: "59 seconds", 61: "a minute", 7000: "117 minutes"}
     ages |= {7200: "2 hours", 93600: "26 hours", 172800: "2 days"}
     assert {seconds: readable_age(seconds) for seconds in ages} == ages
+
+
+def test_a_backup_of_the_future_is_no_young_one_and_is_said(stack: Stack) -> None:
+    parent = stack.working_dir / "backups"
+    real = make_backup(parent, timedelta(hours=30))
+    ahead = make_backup(parent, timedelta(days=-2000))
+    write_schedule(stack.working_dir, schedule(timedelta(days=9)))
+    newest = newest_verified(parent, "proj", now=NOW)
+    assert newest is not None
+    assert newest.backup.id == real
+    status, detail = judge(stack)
+    assert status == "ok"
+    assert real in detail
+    (_, future) = check_backups(None, stack, stack.working_dir, NOW)
+    assert future.status == "warning"
+    assert ahead in future.detail
+    # Two days on, it must not have kept the doctor quiet.
+    status, detail = next(
+        (f.status, f.detail)
+        for f in check_backups(None, stack, stack.working_dir, NOW + timedelta(days=2))
+    )
+    assert status == "warning"
+    assert "old" in detail
+
+
+def test_with_none_but_of_the_future_there_is_one_and_its_age_is_not_told(stack: Stack) -> None:
+    ahead = make_backup(stack.working_dir / "backups", timedelta(days=-2000))
+    newest = newest_verified(stack.working_dir / "backups", "proj", now=NOW)
+    assert newest is not None
+    assert (newest.backup.id, newest.backup.is_future) == (ahead, True)
+    write_schedule(stack.working_dir, schedule(timedelta(days=9)))
+    assert judge(stack)[0] == "warning"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from owctl import __version__
+from owctl.backup.catalogue import next_order
 from owctl.backup.create.interlude import Interlude, check_something_exists, wake_database, writers
 from owctl.backup.create.origin import describe_services, store_configuration
 from owctl.backup.create.redis import write_out
@@ -289,6 +290,7 @@ class Capture:
         self.receive(warning(text))
 
     def _manifest(self, inventory: Inventory) -> Manifest:
+        order = next_order(self.partial.parent, self.stack.project, self.created_at)
         return Manifest(
             id=self.partial.id,
             project=self.stack.project,
@@ -306,4 +308,5 @@ class Capture:
             },
             warnings=tuple(self.warnings),
             encryption=self.encryption.to_json() if self.encryption is not None else None,
+            ordered_at=order.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         )
