@@ -87,6 +87,12 @@ def check_backups(
         return (Finding("backups", "warning", error.message.rstrip("."), error.hint),)
 
 
+def backups_of(project_dir: Path, project: str) -> Path:
+    """Return the folder that a project's backups are made in; raises OwctlError."""
+    schedule = read_schedule(project_dir)
+    return _parent(project_dir, schedule if schedule and schedule.project == project else None)
+
+
 def _parent(project_dir: Path, schedule: Schedule | None) -> Path:
     named = schedule.parent if schedule else None
     return Path(named) if named else project_dir / FOLDER_NAME

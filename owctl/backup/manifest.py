@@ -103,7 +103,7 @@ class Manifest:
         counted = [m for m in self.members if m.kind in ("database", "sqlite")]
         if not counted and "db" not in self.stack.get("parts", ()):
             return None
-        return any(_holds_data(member) for member in counted)
+        return any(holds_data(member) for member in counted)
 
     @property
     def size_bytes(self) -> int:
@@ -207,7 +207,10 @@ def _member(entry: Mapping[str, Any]) -> Member:
     )
 
 
-def _holds_data(member: Member) -> bool:
+def holds_data(member: Member) -> bool:
+    """Return whether a member is a database with accounts or chats (rows, without such tables)."""
+    if member.kind not in ("database", "sqlite"):
+        return False
     rows = member.detail.get("rows")
     if not isinstance(rows, Mapping):
         # What nobody counted is not taken for empty.

@@ -1,5 +1,6 @@
 """``owctl doctor``: what can go wrong, before it does."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from owctl.errors import ConfigurationError, EngineUnavailable, OwctlError
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
+    from owctl.doctor.examine import MoreChecks
     from owctl.doctor.finding import CheckName, Finding, Report
     from owctl.engine.connection import Engine
     from owctl.settings import Settings
@@ -51,7 +53,12 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
 
         kept = check_kept(stack.working_dir)
         known += [kept] if kept is not None else []
-    report = examine(settings, stack, engine, known=known, ignore=ignore)
+    more: MoreChecks | None = None
+    if settings is not None:
+        from owctl.backup.lost_data import check_lost_data
+
+        more = {("lost-data",): partial(check_lost_data, project_dir=settings.project_dir)}
+    report = examine(settings, stack, engine, known=known, ignore=ignore, more=more)
     if output_format == "json":
         context.console.json(report.to_json())
     else:

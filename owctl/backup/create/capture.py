@@ -15,8 +15,9 @@ from owctl.backup.create.origin import describe_services, store_configuration
 from owctl.backup.create.redis import write_out
 from owctl.backup.create.volumes import NamedFiles, archive_volume, copy_sqlite, reachable
 from owctl.backup.encryption import Encryption, Identity, stored_name
+from owctl.backup.freshness import newest_verified
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory, volume_bytes
-from owctl.backup.manifest import PARTS, Manifest, Member, Part
+from owctl.backup.manifest import PARTS, Manifest, Member, Part, holds_data
 from owctl.backup.member_file import MemberContent, MemberFile
 from owctl.backup.publish import PartialBackup
 from owctl.backup.verify import BackgroundVerifier, NoVerifier, dump_head
@@ -143,6 +144,7 @@ class Capture:
                 self._configuration(verifier)
                 verifier.finish()
             self.interlude.settle()
+        self._compare_with_before()
         return self._manifest(inventory)
 
     def _inventory(self) -> Inventory:
@@ -216,6 +218,17 @@ class Capture:
             self._warn(missing)
         for service, path in inventory.bind_mounts if with_files else ():
             self._warn(f"{path}, which {service} writes to, is not in the backup: no volume.")
+
+    def _compare_with_before(self) -> None:
+        """Say that the data is gone, where an earlier backup has some and this one has none."""
+        if "db" not in self.request.parts or any(map(holds_data, self.members)):
+            return
+        before = newest_verified(self.partial.parent, self.stack.project, {"db"}, with_data=True)
+        if before is not None:
+            self._warn(
+                f"There are no accounts and no chats, and the backup {before.backup.id} has some. "
+                f"owctl restore {before.backup.id} brings them back."
+            )
 
     def _configuration(self, verifier: Verifier) -> None:
         if "config" in self.request.parts:
