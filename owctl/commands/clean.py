@@ -226,13 +226,13 @@ def make_backup(context: Context) -> Path:
 
     Raises OwctlError that says that nothing was removed.
     """
-    from owctl.backup.create.run import BackupRequest, create_backup
+    from owctl.backup.create.run import create_safety_backup
 
-    stack, console, request = context.stack, context.console, BackupRequest()
+    stack, console = context.stack, context.console
     try:
         with console.progress(f"Backing up {stack.project}") as progress:
             display = Display(console, progress)
-            created = create_backup(context.engine, stack, request, display)
+            created = create_safety_backup(context.engine, stack, "a clean", display)
     except OwctlError as error:
         error.details = (*error.details, "Nothing was removed: there is no backup.")
         raise
