@@ -1,7 +1,8 @@
 """How old the newest good backup is, and whether that is old enough to worry."""
 
+import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from owctl.backup.catalogue import FOLDER_NAME, Backup, list_backups
 from owctl.backup.schedule.schedule import Schedule, read_schedule
 from owctl.doctor.finding import Finding
 from owctl.errors import OwctlError
-from owctl.figures import parse_time, readable_age
+from owctl.figures import parse_time, readable, readable_age
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
@@ -21,6 +22,8 @@ DATA_PARTS = frozenset({"db", "files"})
 _STARTING = ("start", "restart")
 _LEAST_GRACE_SECONDS = 3600
 _MOST_GRACE_SECONDS = 6 * 3600
+# The next backup may be so much larger than the newest.
+_GROWTH = 1.1
 _HOW = "owctl backup; owctl backup schedule --daily 02:00 makes them by themselves"
 
 
@@ -143,6 +146,35 @@ def _judge(
         return Finding("backups", "ok", f"no backup, and no data yet{planned}")
     detail = none or "there is no verified backup"
     return Finding("backups", "warning", f"{detail} in {parent}{planned}", _HOW)
+
+
+def check_backup_disk(project: str, project_dir: Path) -> tuple[Finding, ...]:
+    """Return doctor's finding on the disk of the backups: is there room for one more?
+
+    None where it is the project's own, of which the doctor tells anyway, and there is. Raises OwctlError.
+    """
+    from owctl.doctor.resources import PROJECT_BYTES, judge_disk
+
+    parent = backups_of(project_dir, project)
+    sizes = [
+        each.manifest.size_bytes
+        for each in list_backups(parent)
+        if each.manifest is not None and each.manifest.project == project
+    ]
+    folder = next(each for each in (parent, *parent.parents) if each.is_dir())
+    try:
+        status, is_own = os.statvfs(folder), folder.stat().st_dev == project_dir.stat().st_dev
+    except OSError:
+        return ()
+    next_bytes = int(sizes[-1] * _GROWTH) if sizes else 0
+    free_bytes = status.f_bavail * status.f_frsize
+    if is_own and free_bytes >= next_bytes:
+        return ()
+    warning, failed = PROJECT_BYTES
+    found = judge_disk("the backups", folder, status, (max(warning, next_bytes), failed))
+    if not sizes:
+        return (found,)
+    return (replace(found, detail=f"{found.detail}; the newest has {readable(sizes[-1])}"),)
 
 
 def _late(schedule: Schedule, newest: Newest | None, now: datetime) -> str | None:

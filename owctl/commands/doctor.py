@@ -48,6 +48,8 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
         from owctl.backup.freshness import check_backups
 
         known.extend(check_backups(engine, stack, settings.project_dir))
+    if settings is not None and stack is not None and "disk" not in ignore:
+        known += _backup_disk(stack.project, settings)
     if stack is not None and "postgres-version" not in ignore:
         from owctl.upgrade.postgres.swap import check_kept
 
@@ -68,6 +70,16 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
     if report.failed("configuration"):
         return ConfigurationError.exit_code
     return FAILED if report.status == "failed" else 0
+
+
+def _backup_disk(project: str, settings: "Settings") -> "tuple[Finding, ...]":
+    from owctl.backup.freshness import check_backup_disk
+
+    try:
+        return check_backup_disk(project, settings.project_dir)
+    except OwctlError:
+        # The check of the backups says what is wrong with their folder.
+        return ()
 
 
 def _settings(context: Context, known: "list[Finding]") -> "Settings | None":

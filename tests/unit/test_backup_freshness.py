@@ -1,16 +1,18 @@
 """doctor's look at the backups: how old is the newest good one, and is that too old?"""
 
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import now as verified_now
 from owctl.backup.catalogue import write_record
-from owctl.backup.freshness import check_backups, newest_verified
-from owctl.backup.manifest import Manifest
+from owctl.backup.freshness import check_backup_disk, check_backups, newest_verified
+from owctl.backup.manifest import Manifest, Member
 from owctl.backup.schedule.schedule import Schedule, daily, weekly, write_schedule
 from owctl.compose.model import Stack
 from owctl.figures import readable_age
@@ -165,3 +167,36 @@ def test_with_none_but_of_the_future_there_is_one_and_its_age_is_not_told(stack:
     assert (newest.backup.id, newest.backup.is_future) == (ahead, True)
     write_schedule(stack.working_dir, schedule(timedelta(days=9)))
     assert judge(stack)[0] == "warning"
+
+
+class Disk(NamedTuple):
+    """What statvfs says that matters here."""
+
+    f_bavail: int
+    f_frsize: int = 1
+    f_files: int = 0
+    f_favail: int = 0
+
+
+def test_the_disk_of_the_backups_has_room_for_one_more(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = stack.working_dir / "backups"
+    name = make_backup(parent, timedelta(days=1))
+    member = Member("db", "database", 10**10, "0" * 64, 1)
+    manifest = replace(manifests.read(parent / name), members=(member,))
+    (parent / name / "manifest.json").write_bytes(manifests.dump(manifest))
+    for free, status in ((20 * 10**9, None), (10**10, "warning"), (10**7, "failed")):
+        monkeypatch.setattr("os.statvfs", lambda _, free=free: Disk(free))
+        found = check_backup_disk("proj", stack.working_dir)
+        assert [each.status for each in found] == ([status] if status else [])
+        assert all("the newest has 10.0 GB" in each.detail for each in found)
+
+
+def test_another_disk_of_the_backups_is_looked_at(stack: Stack) -> None:
+    # A file system of its own on every Linux, which is never the one of a test's folder.
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        there = Path(elsewhere) / "not yet made"
+        write_schedule(stack.working_dir, schedule(timedelta(days=1), parent=str(there)))
+        (found,) = check_backup_disk("proj", stack.working_dir)
+        assert elsewhere in found.detail
