@@ -176,7 +176,8 @@ def test_a_push_goes_on_where_it_stopped(backup: Backup, remote: Store) -> None:
     real_send = remote.send
 
     def count(name: str, content: Content) -> None:
-        sent.append(name.removeprefix(f"{BACKUP_ID}/"))
+        if name.startswith(f"{BACKUP_ID}/"):
+            sent.append(name.removeprefix(f"{BACKUP_ID}/"))
         real_send(name, content)
 
     remote.send = count  # type: ignore[method-assign]

@@ -137,6 +137,11 @@ def read_document(store: Store, backup_id: str, name: str) -> bytes | None:
     return persistently(store, read)
 
 
+def is_id(name: str) -> bool:
+    """Return whether a backup can have that name elsewhere."""
+    return _ID.fullmatch(name) is not None
+
+
 def check_id(backup_id: str) -> None:
     """Raise OwctlError for a name under which no backup can be stored elsewhere."""
     if not _ID.fullmatch(backup_id):
