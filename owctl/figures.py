@@ -7,6 +7,8 @@ UNKNOWN = "-"
 _DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB")
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+# Two machines' clocks are never quite the same.
+_CLOCKS_DIFFER_SECONDS = 600
 # In less time a rate says nothing.
 _LEAST_RATE_SECONDS = 0.2
 
@@ -88,7 +90,10 @@ def age(moment: str, now: datetime | None = None) -> str:
     then = parse_time(moment)
     if then is None:
         return "?"
-    seconds = max(0, int(((now or datetime.now(UTC)) - then).total_seconds()))
+    seconds = int(((now or datetime.now(UTC)) - then).total_seconds())
+    if seconds < -_CLOCKS_DIFFER_SECONDS:
+        return "in future"
+    seconds = max(0, seconds)
     for enough, size, unit in (
         (2 * _DAY, _DAY, "d"),
         (2 * _HOUR, _HOUR, "h"),
@@ -109,7 +114,7 @@ def with_age(moment: str) -> str:
         if seconds >= length:
             count = int(seconds // length)
             return f"{moment}, {count} {unit}{'s' if count > 1 else ''} ago"
-    return f"{moment}, just now"
+    return f"{moment}, {'in the future' if seconds < -_CLOCKS_DIFFER_SECONDS else 'just now'}"
 
 
 def parse_time(text: str) -> datetime | None:

@@ -4,12 +4,12 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 from owctl.backup import manifest as manifests
-from owctl.backup.manifest import MANIFEST_NAME, Kind, Manifest
+from owctl.backup.manifest import LONGEST_STEP, MANIFEST_NAME, Kind, Manifest
 from owctl.backup.member_file import cannot_write
 from owctl.errors import BackupInvalid, OwctlError, UsageError
 from owctl.project.private_file import put_file
@@ -76,6 +76,8 @@ def _manifest_hash(folder: Path) -> str | None:
 
 FOLDER_NAME = "backups"
 LATEST = "latest"
+# Two machines' clocks, or one before and after it was set, may be apart so far.
+FUTURE_TOLERANCE = timedelta(minutes=10)
 _PART_KINDS: dict[str, set[Kind]] = {
     "db": {"database"},
     "files": {"volume", "sqlite"},
@@ -89,13 +91,15 @@ class Backup:
     """A backup's folder.
 
     ``problem`` is what can be seen to be wrong without reading it all: the manifest, which is None
-    then, or a file that is missing or of another size.
+    then, or a file that is missing or of another size. ``is_future``: it is dated after now, so a clock
+    was wrong then or is wrong now, and how old it is cannot be told.
     """
 
     path: Path
     manifest: Manifest | None
     verification: Verification | None = None
     problem: str | None = None
+    is_future: bool = False
 
     @property
     def id(self) -> str:
@@ -141,10 +145,11 @@ class Backup:
         return self.manifest or manifests.read(self.path)
 
 
-def list_backups(parent: Path) -> list[Backup]:
-    """Return the backups in a folder, oldest first; none if there is no such folder.
+def list_backups(parent: Path, now: datetime | None = None) -> list[Backup]:
+    """Return the backups in a folder in the order of their making; none if there is no such folder.
 
-    What owctl named counts even without a manifest that can be read; ``.partial`` folders and other
+    The newest is the last. Those dated in the future are the first, so that none of them is the newest
+    while there is another. What owctl named counts even without a manifest that can be read; ``.partial`` folders and other
     things do not. Raises OwctlError where the folder cannot be read.
     """
     try:
@@ -157,12 +162,32 @@ def list_backups(parent: Path) -> list[Backup]:
             hint="run this as the user who made them",
         ) from error
     found = [
-        look_at(path)
+        look_at(path, now)
         for path in folders
         if _ID.fullmatch(path.name)
         or (not path.name.startswith(".") and path.suffix == "" and _has_manifest(path))
     ]
-    return sorted(found, key=lambda each: (_age_key(each), each.id))
+    return sorted(found, key=_age_key)
+
+
+def next_order(parent: Path, project: str, now: datetime) -> datetime:
+    """Return the place in time of a backup that is made now: after all that were made before.
+
+    A clock that was put back by more than ``LONGEST_STEP`` is not made up for. Raises OwctlError.
+    """
+    before = [
+        order
+        for each in list_backups(parent, now)
+        if each.manifest is not None and each.manifest.project == project
+        if (order := each.manifest.order) is not None and order - now < LONGEST_STEP
+    ]
+    return max([now, *(order + timedelta(microseconds=1) for order in before)])
+
+
+def is_future(manifest: Manifest, now: datetime | None = None) -> bool:
+    """Return whether a backup is dated so far after now that a clock must have been wrong."""
+    moment = manifest.moment
+    return moment is not None and moment > (now or datetime.now(UTC)) + FUTURE_TOLERANCE
 
 
 def has_own_name(backup: Backup) -> bool:
@@ -175,13 +200,19 @@ def has_own_name(backup: Backup) -> bool:
     )
 
 
-def look_at(path: Path) -> Backup:
+def look_at(path: Path, now: datetime | None = None) -> Backup:
     """Return what stands in a backup's folder; reads the small files only, raises nothing."""
     try:
         manifest = manifests.read(path)
     except BackupInvalid as error:
         return Backup(path, None, problem=error.message)
-    return Backup(path, manifest, read_record(path), _visible_problem(path, manifest))
+    return Backup(
+        path,
+        manifest,
+        read_record(path),
+        _visible_problem(path, manifest),
+        is_future(manifest, now),
+    )
 
 
 def find_backup(
@@ -190,8 +221,8 @@ def find_backup(
     """Return the backup that a user names: an id, its beginning, ``latest``, or a path.
 
     A path has a slash in it, or is a folder with a manifest, seen from ``working_dir``. ``latest`` is
-    the newest one that is not known to be broken; of ``project``, if that is given. Raises UsageError
-    if none or several fit.
+    the newest one that is not known to be broken; of ``project``, if that is given; one dated in the
+    future only if there is no other. Raises UsageError if none or several fit.
     """
     path = (working_dir / reference).resolve()
     if "/" in reference or (path / MANIFEST_NAME).is_file():
@@ -241,13 +272,22 @@ def _visible_problem(path: Path, manifest: Manifest) -> str | None:
     return None
 
 
-def _age_key(backup: Backup) -> str:
-    if backup.manifest is not None:
-        return backup.manifest.created_at
-    time = backup.id[:16]
-    # As in a manifest, so that broken ones stand among the others.
-    return (
-        f"{time[:4]}-{time[4:6]}-{time[6:11]}:{time[11:13]}:{time[13:16]}"
-        if _ID.fullmatch(backup.id)
-        else ""
-    )
+def _age_key(backup: Backup) -> tuple[bool, datetime, int, str]:
+    order = backup.manifest.order if backup.manifest is not None else None
+    # Before ``ordered_at``, two of one second differ by when their manifests were written.
+    return not backup.is_future, order or _named_time(backup.id), _written_at(backup), backup.id
+
+
+def _named_time(name: str) -> datetime:
+    """Return the time in a backup's name, so that broken ones stand among the others."""
+    try:
+        return datetime.strptime(name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _written_at(backup: Backup) -> int:
+    try:
+        return (backup.path / MANIFEST_NAME).stat().st_mtime_ns
+    except OSError:
+        return 0

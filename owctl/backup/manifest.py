@@ -4,17 +4,23 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from owctl.errors import BackupInvalid
+from owctl.figures import parse_time
 
 Part = Literal["db", "files", "redis", "config"]
 PARTS: tuple[Part, ...] = get_args(Part)
 MANIFEST_NAME = "manifest.json"
 SCHEMA = 1
 Kind = Literal["database", "volume", "sqlite", "configuration"]
+# As far as a clock that was put back is made up for: one that took a time zone for another, say.
+LONGEST_STEP = timedelta(days=1)
 _ANOTHER = "owctl backup list, for another one"
+# Where Open WebUI has what people made; each with rows in every stack that is used.
+_TABLES_OF_PEOPLE = frozenset({"user", "chat"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -50,6 +56,8 @@ class Member:
 class Manifest:
     """Everything a backup says about itself. Times are ISO 8601 in UTC.
 
+    ``ordered_at`` is its place among others: the time to the microsecond, or, where the clock had been
+    put back, right behind the one that was made before; None in backups of an earlier owctl.
     ``encryption`` is None, or has ``format`` (``age``) and ``recipients``, public keys.
     """
 
@@ -65,6 +73,37 @@ class Manifest:
     stack: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     encryption: Mapping[str, Any] | None = None
+    ordered_at: str | None = None
+
+    @property
+    def moment(self) -> datetime | None:
+        """When it was begun by the clock of its machine; None where that cannot be read."""
+        return _moment(self.created_at)
+
+    @property
+    def order(self) -> datetime | None:
+        """Its place in time among others; None where its time cannot be read."""
+        moment, order = self.moment, _moment(self.ordered_at or "")
+        # It is a place in the second, or makes up for a clock; it moves no backup to another year.
+        if moment is None or order is None:
+            return moment
+        # ``created_at`` is in whole seconds.
+        return (
+            order
+            if timedelta() <= order - moment <= LONGEST_STEP + timedelta(seconds=1)
+            else moment
+        )
+
+    @property
+    def holds_data(self) -> bool | None:
+        """Whether it has accounts or chats (rows at all, of another application).
+
+        None for one that was not to hold a database.
+        """
+        counted = [m for m in self.members if m.kind in ("database", "sqlite")]
+        if not counted and "db" not in self.stack.get("parts", ()):
+            return None
+        return any(holds_data(member) for member in counted)
 
     @property
     def size_bytes(self) -> int:
@@ -79,6 +118,7 @@ class Manifest:
             "project": self.project,
             "label": self.label,
             "created_at": self.created_at,
+            **({"ordered_at": self.ordered_at} if self.ordered_at is not None else {}),
             "duration_ms": self.duration_ms,
             "size_bytes": self.size_bytes,
             "owctl_version": self.owctl_version,
@@ -139,6 +179,7 @@ def parse(data: bytes) -> Manifest:
             stack=document.get("stack", {}),
             warnings=tuple(document.get("warnings", ())),
             encryption=_encryption(document.get("encryption")),
+            ordered_at=None if (at := document.get("ordered_at")) is None else _text(at),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BackupInvalid(
@@ -164,6 +205,28 @@ def _member(entry: Mapping[str, Any]) -> Member:
         content_size_bytes=int(entry["content_size_bytes"]),
         detail=entry.get("detail", {}),
     )
+
+
+def holds_data(member: Member) -> bool:
+    """Return whether a member is a database with accounts or chats (rows, without such tables)."""
+    if member.kind not in ("database", "sqlite"):
+        return False
+    rows = member.detail.get("rows")
+    if not isinstance(rows, Mapping):
+        # What nobody counted is not taken for empty.
+        return member.kind == "database"
+    of_people = [n for name, n in rows.items() if name.rpartition(".")[2] in _TABLES_OF_PEOPLE]
+    if of_people or member.kind == "sqlite":
+        return any(of_people)
+    return any(rows.values())
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = parse_time(text)
+        return None if found is None else found.astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def _encryption(entry: object) -> Mapping[str, Any] | None:

@@ -15,10 +15,13 @@ from owctl.progress import Receiver, ignore
 # -- Which backups are kept: pure rules over times, nothing is read or removed here.
 # Each rule looks at the last N periods (UTC) that have a backup, and keeps the newest backup of each. What
 # any rule keeps is kept. Only sound backups count, and only against what holds no more than they do: a
-# backup of the configuration alone never pushes one out that holds the database.
+# backup of the configuration alone never pushes one out that holds the database, and neither does one of
+# an empty database push one out that has accounts.
 
 
-Condition = Literal["sound", "unverified", "broken", "untouchable"]
+Condition = Literal["sound", "unverified", "broken", "untouchable", "future"]
+# Beside the parts: one that holds accounts or chats is more than one that has none.
+_DATA = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Candidate:
     """A backup as the rules see it.
 
     ``parts`` is what it holds. ``note`` says why it is not ``sound``; an ``untouchable`` one is none
-    of ours to judge.
+    of ours to judge. ``place`` is the one in the order of making, where that is known.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Candidate:
     condition: Condition = "sound"
     parts: frozenset[str] = frozenset()
     note: str = ""
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,17 @@ class Verdict:
 
 
 def decide(
-    candidates: Iterable[Candidate], rules: Rules, *, remove_broken: bool = False
+    candidates: Iterable[Candidate],
+    rules: Rules,
+    *,
+    remove_broken: bool = False,
+    made: str | None = None,
 ) -> list[Verdict]:
     """Return a verdict on each backup, newest first.
 
     Without a rule all are kept. A broken backup goes only with ``remove_broken``, and only while a
-    sound one stays; one that nobody has verified stays until somebody does.
+    sound one stays; one that nobody has verified stays until somebody does, one that is dated in the
+    future until that is past. ``made``, the one that was just made, stays whatever the rules say.
     """
     ordered = sorted(candidates, key=_age, reverse=True)
     sound = [each for each in ordered if each.condition == "sound"]
@@ -72,12 +81,13 @@ def decide(
     for parts in {each.parts for each in sound}:
         # All that could stand in for such a backup.
         pool = [each for each in sound if each.parts >= parts]
-        reasons = _select(pool, rules)
-        kept |= {each.id: reasons.get(each.id, []) for each in pool if each.parts == parts}
+        chosen = _select(pool, rules)
+        kept |= {each.id: chosen.get(each.id, []) for each in pool if each.parts == parts}
     verdicts = []
     for each in ordered:
         if each.condition == "sound":
-            verdicts.append(_on_sound(each, rules, kept[each.id]))
+            reasons = kept[each.id] or (["just made"] if each.id == made else [])
+            verdicts.append(_on_sound(each, rules, reasons))
         elif each.condition == "broken" and remove_broken and sound:
             verdicts.append(Verdict(each, False, f"broken: {each.note}" if each.note else "broken"))
         else:
@@ -111,8 +121,8 @@ def _select(pool: Sequence[Candidate], rules: Rules) -> dict[str, list[str]]:
     return reasons
 
 
-def _age(candidate: Candidate) -> tuple[datetime, str]:
-    return candidate.created_at, candidate.id
+def _age(candidate: Candidate) -> tuple[int, datetime, str]:
+    return candidate.place, candidate.created_at, candidate.id
 
 
 def _itself(_: datetime, backup_id: str) -> object:
@@ -152,6 +162,21 @@ class PrunePlan:
         """What would be removed, newest first."""
         return tuple(each.candidate for each in self.verdicts if not each.keep)
 
+    @property
+    def emptied(self) -> Candidate | None:
+        """The newest sound one, if it has no accounts and no chats, and one before it has."""
+        sound = [v.candidate for v in self.verdicts if v.candidate.condition == "sound"]
+        whole = [each for each in sound if "db" in each.parts]
+        if not whole or _DATA in whole[0].parts or not any(_DATA in each.parts for each in sound):
+            return None
+        return whole[0]
+
+    @property
+    def future(self) -> tuple[Candidate, ...]:
+        """Those that are dated in the future, and count for nothing."""
+        found = (verdict.candidate for verdict in self.verdicts)
+        return tuple(each for each in found if each.condition == "future")
+
     def size_bytes(self, ids: Collection[str]) -> int:
         """Return how much those take together."""
         found = (self.backups[each].manifest for each in ids)
@@ -167,12 +192,21 @@ class Pruned:
 
 
 def plan_prune(
-    parent: Path, project: str, rules: Rules, *, remove_broken: bool = False
+    parent: Path,
+    project: str,
+    rules: Rules,
+    *,
+    remove_broken: bool = False,
+    made: str | None = None,
 ) -> PrunePlan:
-    """Look at the backups of a project and decide; changes nothing. Raises OwctlError."""
+    """Look at the backups of a project and decide; changes nothing. Raises OwctlError.
+
+    ``made`` is the id of one that was just made, and stays.
+    """
     found = list_backups(parent)
     ours = [each for each in found if each.manifest is None or each.manifest.project == project]
-    verdicts = decide(map(_candidate, ours), rules, remove_broken=remove_broken)
+    candidates = [_candidate(each, place) for place, each in enumerate(ours)]
+    verdicts = decide(candidates, rules, remove_broken=remove_broken, made=made)
     return PrunePlan(
         parent, tuple(verdicts), {each.id: each for each in ours}, len(found) - len(ours)
     )
@@ -239,17 +273,20 @@ def _prove(backup: Backup, receive: Receiver) -> None:
         )
 
 
-def _candidate(backup: Backup) -> Candidate:
+def _candidate(backup: Backup, place: int) -> Candidate:
     condition, note = _condition(backup)
-    created_at = _moment(backup)
+    manifest = backup.manifest
+    created_at = None if manifest is None else manifest.moment
     if created_at is None:
         condition, note = "untouchable", note or "its manifest has no time that can be read"
+    data = {_DATA} if manifest is not None and manifest.holds_data else set[str]()
     return Candidate(
         backup.id,
         created_at or datetime.min.replace(tzinfo=UTC),
         condition,
-        frozenset(backup.parts),
+        frozenset({*backup.parts, *data}),
         note,
+        place,
     )
 
 
@@ -260,16 +297,8 @@ def _condition(backup: Backup) -> tuple[Condition, str]:
         return "untouchable", "left alone, it is renamed or a link"
     if backup.broken_because is not None:
         return "broken", backup.broken_because
+    if backup.is_future:
+        return "future", "dated in the future, does not count"
     if not backup.is_verified:
         return "unverified", "not verified, does not count"
     return "sound", ""
-
-
-def _moment(backup: Backup) -> datetime | None:
-    if backup.manifest is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(backup.manifest.created_at)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None

@@ -212,8 +212,9 @@ def why_backup(context: Context, shown: "PreparedClean") -> str | None:
     stack = context.stack
     parts = DATA_PARTS - ({"db"} if isinstance(find_place(stack), Elsewhere) else set())
     newest = newest_verified(stack.working_dir / FOLDER_NAME, stack.project, parts)
-    if newest is None:
-        return "There is no verified backup of this data."
+    if newest is None or newest.backup.is_future:
+        future = f" (the date of {newest.backup.id} is in the future)" if newest else ""
+        return f"There is no verified backup of this data{future}."
     if missing := _missing(newest.backup.lacks):
         return f"The newest verified backup, {newest.backup.id}, lacks {missing}."
     started_at = last_start(context.engine, stack.project, stack.working_dir)
@@ -229,17 +230,18 @@ def make_backup(context: Context) -> Path:
 
     Raises OwctlError that says that nothing was removed.
     """
-    from owctl.backup.create.run import BackupRequest, create_backup
+    from owctl.backup.create.run import create_safety_backup
     from owctl.backup.inventory import take_inventory
 
     stack, console = context.stack, context.console
     others = [each for each in take_inventory(context.engine, stack).volumes if each.postgres]
     # Another PostgreSQL's data can be copied while that stands still, as it will for good.
-    request = BackupRequest(quiesce=bool(others))
     try:
         with console.progress(f"Backing up {stack.project}") as progress:
             display = Display(console, progress)
-            created = create_backup(context.engine, stack, request, display)
+            created = create_safety_backup(
+                context.engine, stack, "a clean", display, quiesce=bool(others)
+            )
     except OwctlError as error:
         error.details = (*error.details, "Nothing was removed: there is no backup.")
         raise

@@ -1,5 +1,6 @@
 """``owctl doctor``: what can go wrong, before it does."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from owctl.errors import ConfigurationError, EngineUnavailable, OwctlError
 
 if TYPE_CHECKING:
     from owctl.compose.model import Stack
+    from owctl.doctor.examine import MoreChecks
     from owctl.doctor.finding import CheckName, Finding, Report
     from owctl.engine.connection import Engine
     from owctl.settings import Settings
@@ -45,13 +47,20 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
     if settings is not None and stack is not None and "backups" not in ignore:
         from owctl.backup.freshness import check_backups
 
-        known.append(check_backups(engine, stack, settings.project_dir))
+        known.extend(check_backups(engine, stack, settings.project_dir))
+    if settings is not None and stack is not None and "disk" not in ignore:
+        known += _backup_disk(stack.project, settings)
     if stack is not None and "postgres-version" not in ignore:
         from owctl.upgrade.postgres.swap import check_kept
 
         kept = check_kept(stack.working_dir)
         known += [kept] if kept is not None else []
-    report = examine(settings, stack, engine, known=known, ignore=ignore)
+    more: MoreChecks | None = None
+    if settings is not None:
+        from owctl.backup.lost_data import check_lost_data
+
+        more = {("lost-data",): partial(check_lost_data, project_dir=settings.project_dir)}
+    report = examine(settings, stack, engine, known=known, ignore=ignore, more=more)
     if output_format == "json":
         context.console.json(report.to_json())
     else:
@@ -61,6 +70,16 @@ def doctor(context: Context, ignore: tuple[str, ...], output_format: str) -> int
     if report.failed("configuration"):
         return ConfigurationError.exit_code
     return FAILED if report.status == "failed" else 0
+
+
+def _backup_disk(project: str, settings: "Settings") -> "tuple[Finding, ...]":
+    from owctl.backup.freshness import check_backup_disk
+
+    try:
+        return check_backup_disk(project, settings.project_dir)
+    except OwctlError:
+        # The check of the backups says what is wrong with their folder.
+        return ()
 
 
 def _settings(context: Context, known: "list[Finding]") -> "Settings | None":

@@ -107,15 +107,14 @@ def _build_and_start(
     pull: bool,
     timeout_seconds: float,
 ) -> None:
-    from owctl.commands.start import report
-    from owctl.lifecycle.run import check_before_start, run
+    from owctl.commands.start import look_before, report
+    from owctl.lifecycle.run import run
     from owctl.project.ownership import check_owner
 
     stack, engine, console = context.stack, context.engine, context.console
     check_owner(engine, stack.project, stack.working_dir, adopt=False)
     prepared = _prepare(context, buildable)
-    for found in check_before_start(engine, stack, prepared, stack.working_dir):
-        console.warn(f"{found.detail}. {found.hint or ''}".strip())
+    look_before(context, prepared)
     with console.progress(f"Building and starting {stack.project}") as progress:
         made = run(
             engine,

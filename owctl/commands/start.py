@@ -1,5 +1,6 @@
 """``owctl start``: bring the stack up and wait until every service answers."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,10 @@ from owctl.errors import UsageError
 
 if TYPE_CHECKING:
     from owctl.compose.model import Service, Stack
+    from owctl.doctor.examine import MoreChecks
     from owctl.engine.connection import Engine
     from owctl.lifecycle.plan import Plan
+    from owctl.lifecycle.run import Prepared
     from owctl.lifecycle.start_plan import Scale
 
 _EXAMPLES = examples(
@@ -61,7 +64,7 @@ def start(
     from owctl.backup.restore.journal import remove_begun_note
     from owctl.commands.mutation import mutation, show_plan, tell_held
     from owctl.compose.services import resolve_services
-    from owctl.lifecycle.run import check_before_start, prepare_start, run
+    from owctl.lifecycle.run import prepare_start, run
     from owctl.lifecycle.start_plan import StartOptions, check_scale, with_dependencies
     from owctl.project.ownership import check_owner, remember_adoption
 
@@ -80,8 +83,7 @@ def start(
         prepared = prepare_start(engine, stack, names, options)
         _warn_of_orphans(context, prepared.orphans)
         tell_held(context)
-        for found in check_before_start(engine, stack, prepared, stack.working_dir, ignore):
-            context.console.warn(f"{found.detail}. {found.hint or ''}".strip())
+        look_before(context, prepared, ignore)
         # From here on it is a stack in use: a restore that was begun in an empty folder is over.
         remove_begun_note(stack.working_dir)
         with context.console.progress(f"Starting {stack.project}") as progress:
@@ -94,6 +96,20 @@ def start(
                 pull=pull,
             )
     report(context, names, prepared.plan, made.ready_seconds)
+
+
+def look_before(context: Context, prepared: "Prepared", ignore: tuple[str, ...] = ()) -> None:
+    """Say what speaks against a plan before it is carried out; raises OwctlError for what forbids it."""
+    from owctl.backup.lost_data import check_lost_data
+    from owctl.lifecycle.run import check_before_start, starting_services
+
+    stack = context.stack
+    folder, starting = stack.working_dir, starting_services(prepared.plan)
+    more: MoreChecks = {
+        ("lost-data",): partial(check_lost_data, project_dir=folder, starting=starting)
+    }
+    for found in check_before_start(context.engine, stack, prepared, folder, ignore, more):
+        context.console.warn(f"{found.detail}. {found.hint or ''}".strip())
 
 
 def _scale(stack: "Stack", words: tuple[str, ...]) -> "Scale":

@@ -3,11 +3,14 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
 
 from owctl.compose.model import Mount, Service
 from owctl.doctor.finding import Finding, Situation
+from owctl.engine.volumes import inspect_volume
+from owctl.figures import parse_time
 from owctl.postgres.files import (
     DEFAULT_FOLDER,
     DatabaseFiles,
@@ -60,6 +63,54 @@ def check_database(
         _password(situation, place, store, files, starting),
         _version(situation, service, store, files),
     )
+
+
+DataState = Literal["absent", "empty", "there", "unknown"]
+
+
+def state_of_data(
+    situation: Situation, service: Service, *, since: datetime
+) -> tuple[str, DataState]:
+    """Return where a service's next container will have its database, in words, and what is there.
+
+    A volume that is older than ``since`` is not looked into: it has what it had. Raises the engine's
+    errors.
+    """
+    mount = _data_mount(situation, service)
+    if mount is None:
+        return "", "unknown"
+    volume = situation.stack.volumes.get(mount.source or "")
+    if volume is None:
+        return f"folder {mount.source}", _state_of_folder(situation, service, mount)
+    name = f"volume {volume.name}"
+    if volume.name not in situation.volumes:
+        return name, "absent"
+    found = inspect_volume(situation.engine, volume.name)
+    made_at = parse_time((found.created_at if found else None) or "")
+    if made_at is not None and made_at < since:
+        return name, "there"
+    with _store(situation, service) as store:
+        if store is None:
+            return name, "unknown"
+        files = read_database_files(
+            situation.engine, store.container_id, store.root, store.folders, users=False
+        )
+    return name, "empty" if files is None else "there"
+
+
+def _state_of_folder(situation: Situation, service: Service, mount: Mount) -> DataState:
+    folder = Path(mount.source or "")
+    if not situation.is_local:
+        return "unknown"
+    try:
+        if not folder.exists():
+            return "absent"
+        inside = _inside(situation, service, mount)
+        is_there = any((folder / each / "PG_VERSION").exists() for each in inside)
+        return "there" if is_there else "empty"
+    except OSError:
+        # Who may not look into it: somebody's it is.
+        return "unknown"
 
 
 @contextmanager

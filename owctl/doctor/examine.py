@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Check = Callable[[], Iterable[Finding]]
 Checks = Mapping[tuple[CheckName, ...], Check]
+# Checks of rooms that build upon this one: each is handed what was seen.
+MoreChecks = Mapping[tuple[CheckName, ...], Callable[[Situation], Iterable[Finding]]]
 
 
 def examine(
@@ -38,6 +40,7 @@ def examine(
     *,
     known: Iterable[Finding] = (),
     ignore: Collection[str] = (),
+    more: MoreChecks | None = None,
 ) -> Report:
     """Return what every check finds; never raises for what it finds.
 
@@ -52,7 +55,8 @@ def examine(
         except OwctlError as error:
             findings.append(Finding("engine", "failed", error.message, error.hint))
             engine = None
-    found = run_checks(_checks(settings, stack, engine, situation), ignore)
+    checks = _checks(settings, stack, engine, situation)
+    found = run_checks(checks | _with(situation, more), ignore)
     findings = [*(f for f in findings if f.check not in ignore), *found]
     missing = " and ".join(
         name
@@ -65,6 +69,14 @@ def examine(
             why = "ignored" if name in ignore else f"needs {missing}"
             findings.append(Finding(name, "skipped", why))
     return Report(stack.project if stack else None, in_order(findings))
+
+
+def _with(
+    situation: Situation | None, more: MoreChecks | None
+) -> dict[tuple[CheckName, ...], Check]:
+    if situation is None or more is None:
+        return {}
+    return {names: partial(check, situation) for names, check in more.items()}
 
 
 def run_checks(checks: Checks, ignore: Collection[str]) -> list[Finding]:
@@ -123,6 +135,7 @@ def preflight(
     starting: Collection[str],
     project_dir: "Path",
     ignore: Collection[str] = (),
+    more: MoreChecks | None = None,
 ) -> tuple[Finding, ...]:
     """Return the warnings about starting the named services; nothing is checked for none.
 
@@ -138,7 +151,7 @@ def preflight(
     }
     if _concerns_database(situation, starting):
         checks[("password", "postgres-version")] = partial(check_database, situation, starting)
-    findings = in_order(run_checks(checks, ignore))
+    findings = in_order(run_checks(checks | _with(situation, more), ignore))
     failures = [finding for finding in findings if finding.status == "failed"]
     if failures:
         raise _refusal(failures)

@@ -30,13 +30,14 @@ CheckName = Literal[
     "password",
     "postgres-version",
     "data",
+    "lost-data",
     "backups",
 ]
 # In the order in which they are shown.
 CHECKS: tuple[CheckName, ...] = get_args(CheckName)
 # Those that `start` makes of what it is about to create and start.
 START_CHECKS: tuple[CheckName, ...] = (
-    "ports", "mounts", "disk", "memory", "password", "postgres-version",
+    "ports", "mounts", "disk", "memory", "password", "postgres-version", "lost-data",
 )  # fmt: skip
 
 

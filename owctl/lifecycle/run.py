@@ -16,6 +16,7 @@ from owctl.lifecycle.stop_plan import plan_restart, plan_stop
 from owctl.progress import Receiver, warning
 
 if TYPE_CHECKING:
+    from owctl.doctor.examine import MoreChecks
     from owctl.doctor.finding import Finding
     from owctl.engine.connection import Engine
     from owctl.engine.containers import Container
@@ -155,12 +156,14 @@ def check_before_start(
     prepared: "Prepared",
     project_dir: Path,
     ignore: Collection[str] = (),
+    more: "MoreChecks | None" = None,
 ) -> "tuple[Finding, ...]":
     """Return warnings about what the plan starts; raises OwctlError for what must not be started.
 
-    A plan that starts nothing is not looked at. ``ignore`` names checks to leave out.
+    A plan that starts nothing is not looked at. ``ignore`` names checks to leave out, ``more`` are made
+    beside the doctor's own.
     """
-    starting = {step.service for step in prepared.plan.steps if step.kind == "start"} - {None}
+    starting = starting_services(prepared.plan)
     if not starting:
         return ()
     from owctl.doctor.examine import preflight
@@ -169,4 +172,10 @@ def check_before_start(
     observed = prepared.observed
     containers = (*observed.containers, *observed.successors)
     situation = Situation(engine, stack, containers, observed.volumes, observed.images)
-    return preflight(situation, [str(name) for name in starting], project_dir, ignore)
+    return preflight(situation, starting, project_dir, ignore, more)
+
+
+def starting_services(plan: Plan) -> list[str]:
+    """Return the services that a plan starts containers of."""
+    names = (step.service for step in plan.steps if step.kind == "start" and step.service)
+    return list(dict.fromkeys(names))

@@ -195,12 +195,11 @@ class Steps:
         before = self.journal.facts["target"]["rows_before"]
         if not before or not self.journal.choices.replace or self.loaded_before():
             return {}
-        from owctl.backup.create.run import BackupRequest, create_backup
+        from owctl.backup.create.run import create_safety_backup
 
         self.tell("backup", "backing up what will be replaced")
-        created = create_backup(
-            self.engine, self.stack, BackupRequest(label=f"before migration {self.journal.id}")
-        )
+        label = f"migration {self.journal.id}"
+        created = create_safety_backup(self.engine, self.stack, label)
         return {"backup": {"id": created.manifest.id, "path": str(created.path)}}
 
     def halt(self) -> dict[str, Any]:

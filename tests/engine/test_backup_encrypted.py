@@ -139,7 +139,7 @@ def test_by_hand_with_age_and_pg_restore(engine: Engine, project: Project, backu
 def test_restoring_it(project: Project, backup: Path) -> None:
     before = project.sql(STATE)
     project.sql("DELETE FROM chat")
-    words = ["restore", backup.name, "--only", "db", "--no-safety-backup", "--yes"]
+    words = ["restore", backup.name, "--only", "db", "--yes"]
     refused = owctl(project, *words, expect=2)
     assert "--identity" in refused.stderr
     assert project.sql("SELECT count(*) FROM chat") == "0"
@@ -148,3 +148,7 @@ def test_restoring_it(project: Project, backup: Path) -> None:
     owctl(project, *words, "--identity", "mine.txt")
     assert project.sql(STATE) == before
     owctl(project, "restore", "finish", "--yes")
+    # What was there before is in no file that others can read, either.
+    (safety,) = (each for each in backup.parent.iterdir() if each != backup)
+    assert manifests.read(safety).encryption == manifests.read(backup).encryption
+    assert all(path.suffix in (".age", ".json") for path in safety.rglob("*") if path.is_file())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from backup_project import Project
 
+from owctl.backup import catalogue
 from owctl.engine.connection import Engine
 from owctl.engine.execution import run
 
@@ -56,6 +57,17 @@ def test_older_ones_go_after_a_backup_and_none_after_a_failure(project: Project)
     assert third["removed"] == [second["id"]]
     left = {path.name for path in (project.folder / "backups").iterdir()}
     assert left == {third["id"], part["id"]}
+
+    # A backup of a clock that was years ahead neither goes nor pushes the new one out.
+    ahead = project.folder / "backups" / "21310101T000000Z-ffffff"
+    (project.folder / "backups" / third["id"]).rename(ahead)
+    document = json.loads((ahead / "manifest.json").read_bytes())
+    document |= {"id": ahead.name, "created_at": "2131-01-01T00:00:00Z"}
+    (ahead / "manifest.json").write_text(json.dumps(document))
+    catalogue.write_record(ahead, catalogue.now("ok"))
+    fourth = back_up("--only", "db", "--keep-last", "1")
+    left = {path.name for path in (project.folder / "backups").iterdir()}
+    assert left == {fourth["id"], part["id"], ahead.name}
 
     # A removed container would be made again for the backup; one without pg_dump cannot be backed up.
     hide = 'mv "$(command -v pg_dump)" /tmp/pg_dump'

@@ -28,6 +28,7 @@ def make_backup(
     parts: tuple[str, ...] = FULL,
     verified: bool = True,
     digits: str = "aaaaaa",
+    empty: bool = False,
     **fields: object,
 ) -> Path:
     """Make a backup of that time and return its folder."""
@@ -36,7 +37,9 @@ def make_backup(
     folder.mkdir(parents=True, mode=0o700)
     members = []
     if "db" in parts:
-        members.append(_member(folder, "postgres.dump.zst", "database", dump(), rows=ROWS))
+        rows = dict.fromkeys(ROWS, 0) if empty else ROWS
+        content = dump(empty=empty)
+        members.append(_member(folder, "postgres.dump.zst", "database", content, rows=rows))
     if "files" in parts:
         members.append(_member(folder, "volumes/data.tar.zst", "volume", _tar()))
     if "config" in parts:

@@ -1,12 +1,14 @@
 """Which backups there are, which of them is meant, and what is known of each."""
 
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from backup_folders import days_ago, make_backup
 
 from owctl.backup import catalogue, manifest
-from owctl.backup.catalogue import find_backup, list_backups
+from owctl.backup.catalogue import find_backup, list_backups, next_order
 from owctl.backup.manifest import Manifest
 from owctl.backup.restore.legacy import Wanted
 from owctl.errors import UsageError
@@ -94,3 +96,64 @@ def test_the_latest_to_restore_is_the_project_s_own(tmp_path: Path) -> None:
     assert wanted.find(parent, "theirs").paths == wanted.find(parent, None).paths == (others,)
     with pytest.raises(UsageError, match="no backup in"):
         wanted.find(parent, "somebody-else")
+
+
+NOW = datetime(2026, 5, 1, 3, 0, 0, 250_000, tzinfo=UTC)
+
+
+def seconds(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_latest_is_no_backup_of_the_future_while_there_is_another(tmp_path: Path) -> None:
+    make(tmp_path, "20310101T000000Z-ffffff", "2131-01-01T00:00:00Z")
+    assert find_backup(tmp_path, "latest", tmp_path).id.endswith("ffffff")
+    make(tmp_path, "20260501T030000Z-aaaaaa", seconds(NOW))
+    assert find_backup(tmp_path, "latest", tmp_path).id.endswith("aaaaaa")
+    assert [each.is_future for each in list_backups(tmp_path)] == [True, False]
+
+
+def test_two_clocks_that_differ_by_minutes_make_no_future(tmp_path: Path) -> None:
+    make(tmp_path, "20260501T030000Z-aaaaaa", seconds(NOW))
+    make(tmp_path, "20260501T030500Z-bbbbbb", seconds(NOW + timedelta(minutes=5)))
+    found = list_backups(tmp_path, NOW)
+    assert [each.id[-6:] for each in found] == ["aaaaaa", "bbbbbb"]
+    assert not any(each.is_future for each in found)
+
+
+def test_old_ones_of_one_second_stand_in_the_order_of_their_writing(tmp_path: Path) -> None:
+    for place, digits in enumerate(("cccccc", "aaaaaa", "bbbbbb")):
+        folder = make(tmp_path, f"20250101T000000Z-{digits}")
+        os.utime(folder / "manifest.json", (1_000_000 + place, 1_000_000 + place))
+    assert [each.id[-6:] for each in list_backups(tmp_path)] == ["cccccc", "aaaaaa", "bbbbbb"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [timedelta(), timedelta(milliseconds=1), timedelta(minutes=-4), timedelta(hours=-1)],
+    ids=["no time", "a millisecond", "ntp", "daylight"],
+)
+def test_the_order_is_that_of_making_whatever_the_clock_does(
+    tmp_path: Path, step: timedelta
+) -> None:
+    made = []
+    moment = NOW
+    # Random digits that would order them the other way round.
+    for digits in ("cccccc", "bbbbbb", "aaaaaa"):
+        order = next_order(tmp_path, "p", moment)
+        folder = tmp_path / f"{moment:%Y%m%dT%H%M%SZ}-{digits}"
+        folder.mkdir()
+        document = Manifest(folder.name, "p", seconds(moment), 1, (), ordered_at=order.isoformat())
+        (folder / "manifest.json").write_bytes(manifest.dump(document))
+        assert manifest.read(folder).order == order
+        made.append(folder.name)
+        moment += step
+    assert [each.id for each in list_backups(tmp_path, NOW + timedelta(days=1))] == made
+
+
+def test_a_clock_that_was_wrong_by_years_carries_no_other_along(tmp_path: Path) -> None:
+    make(tmp_path, "20310101T000000Z-ffffff", "2031-01-01T00:00:00Z")
+    assert next_order(tmp_path, "p", NOW) == NOW
+    # And what a manifest from elsewhere says of its own place is believed for a day only.
+    far = Manifest("x", "p", seconds(NOW), 1, (), ordered_at="2031-01-01T00:00:00Z")
+    assert far.order == NOW.replace(microsecond=0)

@@ -43,12 +43,14 @@ ENTRIES = [(5, "TABLE", "chat", False), (6, "TABLE DATA", "chat", True)]
 ENTRIES += [(7, "TABLE DATA", "user", True), (8, "BLOBS", "BLOBS", True)]
 
 
-def dump(version: tuple[int, int] = (1, 14)) -> bytes:
+def dump(version: tuple[int, int] = (1, 14), *, empty: bool = False) -> bytes:
+    chats = [] if empty else [b"1\ta\\nb\n", b"2\tc\n"]
+    users = b"" if empty else b"x\n" * 9
     objects = b"".join(integer(oid) + integer(4) + b"data" + integer(0) for oid in (16400, 16401))
     return (
         head(ENTRIES, version)
-        + block(6, b"1\ta\\nb\n", b"2\tc\n", ROWS_END)
-        + block(7, b"x\n" * 9 + ROWS_END)
+        + block(6, *chats, ROWS_END)
+        + block(7, users + ROWS_END)
         + bytes([3])
         + integer(8)
         + objects

@@ -15,9 +15,11 @@ from test_backup_dump_scan import dump
 from test_backup_verify import described, tar_of
 
 from owctl.backup import manifest as manifests
+from owctl.backup.create.run import usual_encryption
 from owctl.backup.encryption import Encryption, Identity, load_identities, read_recipients
 from owctl.backup.manifest import Manifest, Member
 from owctl.backup.member_file import MemberContent, MemberFile, Stored, write_small
+from owctl.backup.schedule.schedule import Schedule, daily, write_schedule
 from owctl.backup.verify import dump_head, verify_backup, verify_member
 from owctl.errors import BackupInvalid, ConfigurationError, Interrupted, OwctlError, UsageError
 
@@ -320,3 +322,40 @@ def test_without_pyrage_the_way_to_it_is_named(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.count("pip install 'owctl[encrypt]'") == 2
+
+
+def made(folder: Path, hour: int, label: str | None = None, *recipients: str) -> None:
+    backup_id = f"20250131T{hour:02}0000Z-aaaaaa"
+    encryption = {"format": "age", "recipients": list(recipients)} if recipients else None
+    manifest = Manifest(
+        backup_id, "proj", f"2025-01-31T{hour:02}:00:00Z", 1, (), label=label, encryption=encryption
+    )
+    path = folder / "backups" / backup_id
+    path.mkdir(parents=True)
+    (path / "manifest.json").write_bytes(manifests.dump(manifest))
+
+
+def recipients_of(folder: Path) -> tuple[str, ...] | None:
+    found = usual_encryption(folder, "proj")
+    return None if found is None else found.recipients
+
+
+def test_what_owctl_backs_up_by_itself_is_encrypted_as_the_backups_are(tmp_path: Path) -> None:
+    mine, other = Keys(tmp_path).recipient, Keys(tmp_path, "other.txt").recipient
+    assert recipients_of(tmp_path) is None
+    made(tmp_path, 1, None, mine)
+    made(tmp_path, 2, "before restore of 20250131T010000Z-aaaaaa")
+    assert recipients_of(tmp_path) == (mine,)
+    made(tmp_path, 3)
+    assert recipients_of(tmp_path) is None
+    # What is scheduled counts before the first run of it.
+    words = ("owctl", "backup", "--encrypt-to", "@keys.txt", f"--encrypt-to={other}")
+    write_schedule(
+        tmp_path,
+        Schedule("proj", daily("02:00"), "crontab", words, None, (), "2025-01-31T04:00:00Z"),
+    )
+    (tmp_path / "keys.txt").write_text(f"{mine}\n")
+    assert set(recipients_of(tmp_path) or ()) == {mine, other}
+    (tmp_path / "keys.txt").unlink()
+    with pytest.raises(ConfigurationError, match=r"keys\.txt"):
+        recipients_of(tmp_path)

@@ -1,17 +1,19 @@
 """doctor's look at the backups: how old is the newest good one, and is that too old?"""
 
 import json
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from owctl.backup import manifest as manifests
 from owctl.backup.catalogue import now as verified_now
 from owctl.backup.catalogue import write_record
-from owctl.backup.freshness import check_backups, newest_verified
-from owctl.backup.manifest import Manifest
+from owctl.backup.freshness import check_backup_disk, check_backups, newest_verified
+from owctl.backup.manifest import Manifest, Member
 from owctl.backup.schedule.schedule import Schedule, daily, weekly, write_schedule
 from owctl.compose.model import Stack
 from owctl.figures import readable_age
@@ -56,7 +58,7 @@ def schedule(age: timedelta, **fields: object) -> Schedule:
 
 
 def judge(stack: Stack) -> tuple[str, str]:
-    finding = check_backups(None, stack, stack.working_dir, NOW)
+    finding, *_ = check_backups(None, stack, stack.working_dir, NOW)
     assert finding.check == "backups"
     assert finding.hint or finding.status != "warning"
     return finding.status, finding.detail
@@ -145,3 +147,68 @@ def test_an_age_in_words():
     ages = {0: "0 seconds", 59: "59 seconds", 61: "a minute", 7000: "117 minutes"}
     ages |= {7200: "2 hours", 93600: "26 hours", 172800: "2 days"}
     assert {seconds: readable_age(seconds) for seconds in ages} == ages
+
+
+def test_a_backup_of_the_future_is_no_young_one_and_is_said(stack: Stack) -> None:
+    parent = stack.working_dir / "backups"
+    real = make_backup(parent, timedelta(hours=30))
+    ahead = make_backup(parent, timedelta(days=-2000))
+    write_schedule(stack.working_dir, schedule(timedelta(days=9)))
+    newest = newest_verified(parent, "proj", now=NOW)
+    assert newest is not None
+    assert newest.backup.id == real
+    status, detail = judge(stack)
+    assert status == "ok"
+    assert real in detail
+    (_, future) = check_backups(None, stack, stack.working_dir, NOW)
+    assert future.status == "warning"
+    assert ahead in future.detail
+    # Two days on, it must not have kept the doctor quiet.
+    status, detail = next(
+        (f.status, f.detail)
+        for f in check_backups(None, stack, stack.working_dir, NOW + timedelta(days=2))
+    )
+    assert status == "warning"
+    assert "old" in detail
+
+
+def test_with_none_but_of_the_future_there_is_one_and_its_age_is_not_told(stack: Stack) -> None:
+    ahead = make_backup(stack.working_dir / "backups", timedelta(days=-2000))
+    newest = newest_verified(stack.working_dir / "backups", "proj", now=NOW)
+    assert newest is not None
+    assert (newest.backup.id, newest.backup.is_future) == (ahead, True)
+    write_schedule(stack.working_dir, schedule(timedelta(days=9)))
+    assert judge(stack)[0] == "warning"
+
+
+class Disk(NamedTuple):
+    """What statvfs says that matters here."""
+
+    f_bavail: int
+    f_frsize: int = 1
+    f_files: int = 0
+    f_favail: int = 0
+
+
+def test_the_disk_of_the_backups_has_room_for_one_more(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = stack.working_dir / "backups"
+    name = make_backup(parent, timedelta(days=1))
+    member = Member("db", "database", 10**10, "0" * 64, 1)
+    manifest = replace(manifests.read(parent / name), members=(member,))
+    (parent / name / "manifest.json").write_bytes(manifests.dump(manifest))
+    for free, status in ((20 * 10**9, None), (10**10, "warning"), (10**7, "failed")):
+        monkeypatch.setattr("os.statvfs", lambda _, free=free: Disk(free))
+        found = check_backup_disk("proj", stack.working_dir)
+        assert [each.status for each in found] == ([status] if status else [])
+        assert all("the newest has 10.0 GB" in each.detail for each in found)
+
+
+def test_another_disk_of_the_backups_is_looked_at(stack: Stack) -> None:
+    # A file system of its own on every Linux, which is never the one of a test's folder.
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        there = Path(elsewhere) / "not yet made"
+        write_schedule(stack.working_dir, schedule(timedelta(days=1), parent=str(there)))
+        (found,) = check_backup_disk("proj", stack.working_dir)
+        assert elsewhere in found.detail

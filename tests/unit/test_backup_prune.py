@@ -212,3 +212,34 @@ def test_a_damaged_keeper_is_7(folder, capsys):  # noqa: F811
     assert run(["backup", "prune", "--keep-last", "1", "--yes"]) == 7
     assert "config/.env" in capsys.readouterr().err
     assert len(names(folder / "backups")) == 2
+
+
+def test_an_empty_database_pushes_nothing_out_that_has_accounts(folder, capsys):  # noqa: F811
+    backups = folder / "backups"
+    good = [make_backup(backups, days_ago(days)) for days in (9, 8)]
+    empty = [make_backup(backups, days_ago(days), empty=True) for days in (3, 2, 1)]
+    assert run(["backup", "prune", "--keep-last", "1", "--yes"]) == 0
+    assert names(backups) == [good[1].name, empty[2].name]
+    assert f"{empty[2].name} has no accounts" in capsys.readouterr().err
+    # Once there is data again, the rules are the rules.
+    new = make_backup(backups, days_ago(0.1))
+    assert pruned(backups, last=1) == [good[1].name, empty[2].name]
+    assert names(backups) == [new.name]
+
+
+def test_one_of_the_future_does_not_count_and_is_said(folder, capsys):  # noqa: F811
+    backups = folder / "backups"
+    old, new = (make_backup(backups, days_ago(days)) for days in (2, 1))
+    future = make_backup(backups, days_ago(-2000))
+    assert run(["backup", "prune", "--keep-last", "1", "--yes"]) == 0
+    assert names(backups) == sorted([new.name, future.name])
+    assert f"not removed: {future.name}" in capsys.readouterr().err
+    assert run(["backup", "prune", "--keep-last", "1", "--dry-run", "--json"]) == 0
+    by_id = {each["id"]: each for each in json.loads(capsys.readouterr().out)["backups"]}
+    assert by_id[future.name]["condition"] == "future"
+    assert old.name not in by_id
+    assert run(["backup", "list"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1].startswith(new.name)
+    assert "in future" in shown[2]
+    assert f"{future.name} is dated in the future" in shown[3]

@@ -23,6 +23,7 @@ from remote_places import (
 from owctl.backup import catalogue
 from owctl.backup.catalogue import Backup, look_at
 from owctl.backup.manifest import MANIFEST_NAME
+from owctl.backup.remote.folder_store import FolderStore
 from owctl.backup.remote.parts import PARTS_NAME
 from owctl.backup.remote.place import find_remote, list_remote, open_store
 from owctl.backup.remote.pull import Pulled, pull_backup
@@ -175,7 +176,8 @@ def test_a_push_goes_on_where_it_stopped(backup: Backup, remote: Store) -> None:
     real_send = remote.send
 
     def count(name: str, content: Content) -> None:
-        sent.append(name.removeprefix(f"{BACKUP_ID}/"))
+        if name.startswith(f"{BACKUP_ID}/"):
+            sent.append(name.removeprefix(f"{BACKUP_ID}/"))
         real_send(name, content)
 
     remote.send = count  # type: ignore[method-assign]
@@ -424,3 +426,20 @@ def test_the_page_tells_how_to_get_it_back_by_hand(backup: Backup, tmp_path: Pat
     subprocess.run(["sh", "-ec", "\n".join(lines)], cwd=folder, check=True, timeout=60)
     (folder / PARTS_NAME).unlink()
     assert contents(folder) == contents(backup.path)
+
+
+def test_latest_there_is_none_of_the_future_while_there_is_another(tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    ahead, real = (make_backup(folder, f"20250131T03150{n}Z-9f3a1c") for n in (1, 2))
+    manifest = json.loads((ahead.path / "manifest.json").read_bytes())
+    manifest["created_at"] = "2131-01-01T00:00:00Z"
+    (ahead.path / "manifest.json").write_text(json.dumps(manifest))
+    store = FolderStore(tmp_path / "there")
+    push(look_at(ahead.path), store)
+    assert find_remote(store, "latest") == ahead.id
+    push(real, store)
+    assert find_remote(store, "latest") == real.id
+    assert [(each.id, each.is_future) for each in list_remote(store)] == [
+        (ahead.id, True),
+        (real.id, False),
+    ]

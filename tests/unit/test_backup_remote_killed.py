@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,11 +28,12 @@ from remote_places import (
 from owctl.backup.catalogue import Backup
 from owctl.backup.manifest import MANIFEST_NAME
 from owctl.backup.remote import place as places
+from owctl.backup.remote.folder_store import FolderStore
 from owctl.backup.remote.place import open_store
 from owctl.backup.remote.pull import pull_backup
-from owctl.backup.remote.push import push_backup
+from owctl.backup.remote.push import push_backup, send_bytes
 from owctl.backup.remote.sftp_store import _hush_prefetch
-from owctl.backup.remote.store import Content, parse_address
+from owctl.backup.remote.store import Content, Store, parse_address
 from owctl.progress import Event
 
 # Tells each event on stdout and waits for a line, so that a kill comes at a known moment.
@@ -134,7 +136,8 @@ def test_a_push_that_was_killed_goes_on(place: str, tmp_path: Path, number: sign
         real_send = store.send
 
         def count(name: str, content: Content) -> None:
-            sent.append(name.removeprefix(f"{BACKUP_ID}/"))
+            if name.startswith(f"{BACKUP_ID}/"):
+                sent.append(name.removeprefix(f"{BACKUP_ID}/"))
             real_send(name, content)
 
         store.send = count  # type: ignore[method-assign]
@@ -160,6 +163,55 @@ def test_a_pull_that_was_killed_goes_on(place: str, tmp_path: Path) -> None:
     assert 0 < pulled.fetched_parts < whole.parts - 1
     assert same(backup.path, pulled.path)
     assert [path.name for path in target.parent.iterdir()] == [BACKUP_ID]
+
+
+def everything(store: Store) -> dict[str, set[str]]:
+    """All files of a place, by their folder at the top, where there are any."""
+    found = {folder: set(store.files(folder)) for folder in store.folders()}
+    return {folder: names for folder, names in found.items() if names}
+
+
+@EACH
+def test_a_push_that_was_killed_leaves_nothing_that_the_next_does_not_remove(
+    place: str, tmp_path: Path
+) -> None:
+    killed = make_backup(tmp_path / "backups")
+    following = make_backup(tmp_path / "backups", "20250201T031500Z-000000", volume_bytes=MIB)
+    with open_store(parse_address(place, tmp_path)) as store:
+        kill_at("push", place, killed.path, 5, signal.SIGKILL)
+        # As a kill in the middle of a part leaves it, in a place that can be asked for its names.
+        half = f"{BACKUP_ID}/volumes/data.tar.zst/.part-00003.0123abcd.tmp"
+        send_bytes(store, half, b"half")
+        assert MANIFEST_NAME not in everything(store)[BACKUP_ID]
+        # It can be gone on with as long as it is here.
+        push_backup(following, store, part_bytes=MIB)
+        assert everything(store)[BACKUP_ID]
+        shutil.rmtree(killed.path)
+        (following.path.parent / "20250202T031500Z-000000").mkdir()
+        last = make_backup(tmp_path / "backups", "20250203T031500Z-000000", volume_bytes=MIB)
+        push_backup(last, store, part_bytes=MIB)
+        assert set(everything(store)) == {following.id, last.id}
+        if place.startswith("file"):
+            assert not (tmp_path / "remote" / BACKUP_ID).exists()
+
+
+@EACH
+def test_half_a_part_goes_with_the_same_push_again(place: str, tmp_path: Path) -> None:
+    backup = make_backup(tmp_path / "backups")
+    with open_store(parse_address(place, tmp_path)) as store:
+        kill_at("push", place, backup.path, 5, signal.SIGKILL)
+        send_bytes(store, f"{BACKUP_ID}/volumes/data.tar.zst/.part-00003.0123abcd.tmp", b"half")
+        push_backup(backup, store, part_bytes=MIB)
+        assert set(everything(store)) == {BACKUP_ID}
+        assert not [name for name in everything(store)[BACKUP_ID] if name.split("/")[-1][0] == "."]
+
+
+def test_another_machines_push_under_way_is_left_alone(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "remote")
+    send_bytes(store, f".pushing/{BACKUP_ID}", b"elsewhere:/srv/backups")
+    send_bytes(store, f"{BACKUP_ID}/db/part-00001", b"x")
+    push_backup(make_backup(tmp_path / "backups", "20250201T031500Z-000000"), store)
+    assert set(store.files(BACKUP_ID)) == {"db/part-00001"}
 
 
 class CuttingProxy:

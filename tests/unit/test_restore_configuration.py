@@ -1,9 +1,13 @@
 """The configuration's part of a restore: file by file, resumable, and back again."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from owctl.backup.access import Access, file_access, folder_access
+from owctl.backup.create.origin import store_configuration
 from owctl.backup.restore.configuration import (
     differing_files,
     discard_files,
@@ -13,7 +17,9 @@ from owctl.backup.restore.configuration import (
     swap_files,
     swap_files_back,
 )
+from owctl.backup.restore.empty_machine import open_configuration, write_configuration
 from owctl.backup.restore.source import ConfigContent
+from owctl.compose.model import Stack
 from owctl.errors import BackupInvalid
 from owctl.project import private_file
 
@@ -123,3 +129,159 @@ def test_what_differs(project: Path) -> None:
     assert session_key_differs(project, NEW)
     assert not session_key_differs(project, (content(".env", "WEBUI_SECRET_KEY='old'\nA=1\n"),))
     assert not session_key_differs(project, NEW[1:])
+
+
+SECRET, CONFIG, ENVIRONMENT = "secrets/api_key.txt", "conf/nginx.conf", "web.env"
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def owner(path: Path) -> tuple[int, int]:
+    return path.stat().st_uid, path.stat().st_gid
+
+
+class Stored:
+    """A source whose configuration is what a backup of a stack stored."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        folder.mkdir()
+        self.warnings: list[str] = []
+        self.config = tuple(
+            ConfigContent(
+                member.name,
+                path := member.name.removeprefix("config/"),
+                (folder / member.name).read_bytes,
+                file_access(path, member.detail),
+                folder_access(member.detail),
+            )
+            for member in store_configuration(stack, folder, self.warnings.append)
+        )
+
+    def of_an_old_backup(self) -> "Stored":
+        self.config = tuple(replace(each, access=None, folders={}) for each in self.config)
+        return self
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    top = tmp_path / "before"
+    for name, bits in ((SECRET, 0o600), (CONFIG, 0o664), (ENVIRONMENT, 0o640), (".env", 0o644)):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(name)
+        (top / name).chmod(bits)
+    (top / "compose.yaml").write_text("services: {}")
+    (top / "compose.yaml").chmod(0o644)
+    (top / "secrets").chmod(0o710)
+    (top / "conf").chmod(0o755)
+    files = tuple(top / name for name in (SECRET, CONFIG, ENVIRONMENT))
+    spec = {
+        "secrets": {"key": {"file": str(files[0])}},
+        "configs": {"nginx": {"file": str(files[1])}},
+    }
+    return Stack(
+        "proj",
+        top,
+        (top / "compose.yaml",),
+        (top / ".env",),
+        {},
+        {},
+        {},
+        named_files=files,
+        spec=spec,
+    )
+
+
+def moved(stack: Stack, folder: Path) -> Stack:
+    """The same stack, read from another folder."""
+
+    def there(path: Path | str) -> Path:
+        return folder / Path(path).relative_to(stack.working_dir)
+
+    spec = {
+        section: {k: {"file": str(there(v["file"]))} for k, v in entries.items()}
+        for section, entries in stack.spec.items()
+    }
+    return replace(
+        stack,
+        working_dir=folder,
+        config_files=tuple(map(there, stack.config_files)),
+        environment_files=tuple(map(there, stack.environment_files)),
+        spec=spec,
+    )
+
+
+def test_files_come_back_into_an_empty_folder_as_they_were(stack: Stack, tmp_path: Path) -> None:
+    source, folder = Stored(stack, tmp_path / "backup"), tmp_path / "after"
+    folder.mkdir()
+    write_configuration(folder, source)
+    open_configuration(moved(stack, folder), source)
+    found = {name: mode(folder / name) for name in (SECRET, CONFIG, ENVIRONMENT, "compose.yaml")}
+    assert found == {SECRET: 0o600, CONFIG: 0o664, ENVIRONMENT: 0o640, "compose.yaml": 0o644}
+    # What has the passwords of the whole stack is for no stranger, whatever it was.
+    assert mode(folder / ".env") == 0o640
+    assert (mode(folder / "secrets"), mode(folder / "conf")) == (0o710, 0o755)
+
+
+def test_of_an_old_backup_only_what_is_no_secret_can_be_read(stack: Stack, tmp_path: Path) -> None:
+    source, folder = Stored(stack, tmp_path / "backup").of_an_old_backup(), tmp_path / "after"
+    folder.mkdir()
+    write_configuration(folder, source)
+    names = (SECRET, CONFIG, ENVIRONMENT, ".env", "compose.yaml")
+    assert {mode(folder / name) for name in names} == {0o600}
+    open_configuration(moved(stack, folder), source)
+    assert {mode(folder / name) for name in (SECRET, ENVIRONMENT, ".env")} == {0o600}
+    assert {mode(folder / name) for name in (CONFIG, "compose.yaml")} == {0o644}
+    assert mode(folder / "secrets") == 0o700
+
+
+def test_a_restore_gives_mode_and_owner_and_undo_gives_them_back(
+    stack: Stack, tmp_path: Path
+) -> None:
+    # Whoever is not root has one owner to give only.
+    stranger, group = (4321, 4322) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    source, folder = Stored(stack, tmp_path / "backup"), tmp_path / "after"
+    (folder / "conf").mkdir(parents=True)
+    (folder / CONFIG).write_text("mine")
+    (folder / CONFIG).chmod(0o606)
+    os.chown(folder / CONFIG, stranger, group)
+    before = owner(stack.working_dir / CONFIG)
+    files = stage_files(folder, ID, source.config)
+    swap_files(folder, ID, files)
+    assert (mode(folder / CONFIG), owner(folder / CONFIG)) == (0o664, before)
+    assert (mode(folder / SECRET), mode(folder / "secrets")) == (0o600, 0o710)
+    swap_files_back(folder, ID, files)
+    assert (mode(folder / CONFIG), owner(folder / CONFIG)) == (0o606, (stranger, group))
+    assert (folder / CONFIG).read_text() == "mine"
+    assert not (folder / SECRET).exists()
+
+
+def test_a_restore_of_an_old_backup_makes_no_secret_readable(stack: Stack, tmp_path: Path) -> None:
+    source, folder = Stored(stack, tmp_path / "backup").of_an_old_backup(), tmp_path / "after"
+    folder.mkdir()
+    swap_files(folder, ID, stage_files(folder, ID, source.config))
+    assert (mode(folder / SECRET), mode(folder / "secrets")) == (0o600, 0o700)
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {},
+        {"mode": "0600"},
+        {"mode": "4755", "uid": 0, "gid": 0},
+        {"mode": 384, "uid": 0, "gid": 0},
+        {"mode": "0600", "uid": -1, "gid": 0},
+        {"mode": "0600", "uid": True, "gid": 0},
+        {"mode": "0600", "uid": 0, "gid": "0"},
+    ],
+)
+def test_what_a_manifest_cannot_mean_is_unknown(detail: dict[str, object]) -> None:
+    assert file_access("x", detail) is None
+    assert folder_access({"folders": {"x": detail}}) == {}
+    assert folder_access({"folders": [detail]}) == {}
+
+
+def test_a_folder_can_be_used_by_its_owner() -> None:
+    found = folder_access({"folders": {"x": {"mode": "0055", "uid": 1, "gid": 2}}})
+    assert found == {"x": Access(0o755, 1, 2)}

@@ -159,3 +159,18 @@ def test_the_reasons_are_told():
     assert reasons[found[1].id] == "last, monthly"
     assert reasons[found[0].id] == "no rule keeps it"
     assert reasons["x"] == "a bit flipped"
+
+
+@given(candidates_given, rules_given)
+def test_the_one_that_was_just_made_stays(candidates, rules):
+    for each in candidates:
+        assert each in kept(candidates, rules, made=each.id)
+    # It takes no other's place by that.
+    assert all(each in kept(candidates, rules, made="x") for each in kept(candidates, rules))
+
+
+def test_one_of_the_future_stays_and_takes_no_place():
+    future = replace(at("2131-01-01T00:00")[0], condition="future")
+    real = at("2026-01-01T00:00", "2026-01-02T00:00")
+    assert ids(kept([future, *real], Rules(last=1))) == [future.id, real[1].id]
+    assert kept([future], Rules(last=1), remove_broken=True) == [future]

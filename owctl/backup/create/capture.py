@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from owctl import __version__
+from owctl.backup.catalogue import next_order
 from owctl.backup.create.interlude import (
     Interlude,
     check_something_exists,
@@ -27,8 +28,9 @@ from owctl.backup.create.volumes import (
     reachable,
 )
 from owctl.backup.encryption import Encryption, Identity, stored_name
+from owctl.backup.freshness import newest_verified
 from owctl.backup.inventory import Inventory, VolumeSource, take_inventory, volume_bytes
-from owctl.backup.manifest import PARTS, Manifest, Member, Part
+from owctl.backup.manifest import PARTS, Manifest, Member, Part, holds_data
 from owctl.backup.member_file import MemberContent, MemberFile
 from owctl.backup.publish import PartialBackup
 from owctl.backup.verify import BackgroundVerifier, NoVerifier, dump_head
@@ -161,6 +163,7 @@ class Capture:
                 self._configuration(verifier)
                 verifier.finish()
             self.interlude.settle()
+        self._compare_with_before()
         return self._manifest(inventory)
 
     def _inventory(self) -> Inventory:
@@ -259,6 +262,17 @@ class Capture:
             self._warn(f"{path}, which {service} writes to, is not in the backup: no volume.")
         for service, path in inventory.overlays if with_files else ():
             self._warn(f"{path}, which {service} mounts below a volume, is not in the backup.")
+
+    def _compare_with_before(self) -> None:
+        """Say that the data is gone, where an earlier backup has some and this one has none."""
+        if "db" not in self.request.parts or any(map(holds_data, self.members)):
+            return
+        before = newest_verified(self.partial.parent, self.stack.project, {"db"}, with_data=True)
+        if before is not None:
+            self._warn(
+                f"There are no accounts and no chats, and the backup {before.backup.id} has some. "
+                f"owctl restore {before.backup.id} brings them back."
+            )
 
     def _configuration(self, verifier: Verifier) -> None:
         if "config" in self.parts:
@@ -377,6 +391,7 @@ class Capture:
         self.receive(warning(text))
 
     def _manifest(self, inventory: Inventory) -> Manifest:
+        order = next_order(self.partial.parent, self.stack.project, self.created_at)
         return Manifest(
             id=self.partial.id,
             project=self.stack.project,
@@ -395,4 +410,5 @@ class Capture:
             },
             warnings=tuple(self.warnings),
             encryption=self.encryption.to_json() if self.encryption is not None else None,
+            ordered_at=order.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         )

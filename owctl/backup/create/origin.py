@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from owctl.backup.access import describe
 from owctl.backup.encryption import Encryption
 from owctl.backup.inventory import Inventory
 from owctl.backup.manifest import Member
@@ -76,7 +77,7 @@ def store_configuration(
     own = {*stack.config_files, *stack.environment_files}
     for name, path in configuration_files(stack):
         try:
-            content = _content(path)
+            content, about = _content(path), describe(path, stack.working_dir)
         except OSError as error:
             reason = error.strerror or str(error)
             if path not in own:
@@ -86,7 +87,8 @@ def store_configuration(
                 f"Cannot read {path}: {reason}.",
                 hint="owctl config --validate",
             ) from error
-        yield write_small(folder, name, content, encryption).member("configuration", path=str(path))
+        stored = write_small(folder, name, content, encryption)
+        yield stored.member("configuration", path=str(path), **about)
 
 
 def _content(path: Path) -> bytes:

@@ -1,13 +1,14 @@
 """Makes a backup, or says beforehand what it would hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from owctl.backup import catalogue
 from owctl.backup import manifest as manifests
-from owctl.backup.catalogue import FOLDER_NAME
+from owctl.backup.catalogue import FOLDER_NAME, list_backups
 from owctl.backup.create.capture import BackupRequest, Capture, CreatedBackup
 from owctl.backup.create.interlude import (
     check_something_exists,
@@ -17,10 +18,13 @@ from owctl.backup.create.interlude import (
 )
 from owctl.backup.create.origin import configuration_files
 from owctl.backup.create.volumes import remove_helpers
+from owctl.backup.encryption import Encryption, read_recipients
+from owctl.backup.freshness import backups_of
 from owctl.backup.inventory import Inventory, take_inventory
-from owctl.backup.manifest import MANIFEST_NAME, Manifest
+from owctl.backup.manifest import MANIFEST_NAME, PARTS, Manifest, Part
 from owctl.backup.member_file import write_small
 from owctl.backup.publish import new_id, partial_folder
+from owctl.backup.schedule.schedule import read_schedule
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.errors import BackupInvalid
@@ -79,7 +83,7 @@ def _captured(stack: Stack, request: BackupRequest, inventory: Inventory) -> Ite
             yield f"store {path}"
 
 
-__all__ = ["BackupRequest", "CreatedBackup", "create_backup", "foresee"]
+__all__ = ["BackupRequest", "CreatedBackup", "create_backup", "create_safety_backup", "foresee"]
 
 
 def create_backup(
@@ -116,3 +120,58 @@ def _store_manifest(folder: Path, manifest: Manifest) -> None:
             f"{MANIFEST_NAME} does not read back as what was written.",
             hint="owctl backup, with --output naming a folder on another disk",
         )
+
+
+# -- The backup that owctl makes by itself before it replaces or removes data.
+
+
+_BEFORE = "before "
+_ENCRYPT_TO = "--encrypt-to"
+
+
+def create_safety_backup(
+    engine: Engine,
+    stack: Stack,
+    before: str,
+    receive: Receiver = ignore,
+    *,
+    parts: frozenset[Part] = frozenset(PARTS),
+    quiesce: bool = False,
+) -> CreatedBackup:
+    """Make a backup that is labelled "before …", encrypted as the project's backups are.
+
+    Raises what ``create_backup`` raises, and UsageError, ConfigurationError and OwctlError where it
+    cannot be encrypted: one that everybody can read is never made instead.
+    """
+    encryption = usual_encryption(stack.working_dir, stack.project)
+    request = BackupRequest(
+        label=f"{_BEFORE}{before}", parts=parts, encryption=encryption, quiesce=quiesce
+    )
+    return create_backup(engine, stack, request, receive)
+
+
+def usual_encryption(project_dir: Path, project: str) -> Encryption | None:
+    """Return how a project's backups are encrypted: as scheduled, else as the newest one is.
+
+    Those that owctl made by itself do not count: an earlier one left them as they are.
+    """
+    schedule = read_schedule(project_dir)
+    if schedule is not None and schedule.project == project:
+        asked = _values(schedule.command, _ENCRYPT_TO)
+        if asked:
+            return Encryption(read_recipients(asked, project_dir))
+    folders = dict.fromkeys((project_dir / FOLDER_NAME, backups_of(project_dir, project)))
+    made = (each for folder in folders for each in list_backups(folder)[::-1])
+    for manifest in (each.manifest for each in made):
+        if manifest is None or manifest.project != project:
+            continue
+        if not (manifest.label or "").startswith(_BEFORE):
+            found = manifest.encryption
+            return None if found is None else Encryption(found["recipients"])
+    return None
+
+
+def _values(words: Sequence[str], option: str) -> list[str]:
+    """Return the values of an option in a command line."""
+    found = [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
+    return found + [value for word, value in pairwise(words) if word == option]

@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -93,6 +94,15 @@ class FolderStore:
             (self.root / name).unlink(missing_ok=True)
         except OSError as error:
             raise self._cannot("remove", self.root / name, error) from error
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder at the top with all that is in it; it need not be there."""
+        try:
+            shutil.rmtree(self.root / folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._cannot("remove", self.root / folder, error) from error
 
     def reconnect(self) -> None:
         """Nothing to do."""

@@ -4,12 +4,13 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from owctl.backup import manifest as manifests
-from owctl.backup.catalogue import LATEST
+from owctl.backup.catalogue import LATEST, is_future
 from owctl.backup.manifest import MANIFEST_NAME, Manifest
 from owctl.backup.remote.store import Address, ConnectionLost, Store
 from owctl.errors import BackupInvalid, OwctlError, UsageError
@@ -60,26 +61,38 @@ def persistently(
 
 @dataclass(frozen=True, slots=True)
 class RemoteBackup:
-    """A backup's folder there; ``problem`` says why it has no manifest."""
+    """A backup's folder there; ``problem`` says why it has no manifest.
+
+    ``is_future``: it is dated after now, so a clock was wrong then, or is now.
+    """
 
     id: str
     manifest: Manifest | None
     problem: str | None = None
+    is_future: bool = False
+
+    @property
+    def age_key(self) -> tuple[bool, datetime, str]:
+        """What sorts them by their making; those dated in the future are the first."""
+        order = self.manifest.order if self.manifest is not None else None
+        return not self.is_future, order or datetime.min.replace(tzinfo=UTC), self.id
 
 
 def list_remote(store: Store) -> list[RemoteBackup]:
-    """Return the backups of a remote place, oldest first; raises OwctlError."""
+    """Return the backups of a remote place, the newest last; raises OwctlError.
+
+    Those dated in the future are the first: none of them is the newest while there is another.
+    """
     names = [name for name in persistently(store, store.folders) if _ID.fullmatch(name)]
     found = [each for name in names if (each := _look_at(store, name)) is not None]
-    return sorted(
-        found, key=lambda each: (each.manifest.created_at if each.manifest else "", each.id)
-    )
+    return sorted(found, key=lambda each: each.age_key)
 
 
 def find_remote(store: Store, reference: str, project: str | None = None) -> str:
     """Return the id that a user means: an id, its beginning, or ``latest``; raises UsageError.
 
-    ``latest`` is the newest whole one; of ``project``, if that is given.
+    ``latest`` is the newest whole one; of ``project``, if that is given; one dated in the future
+    only if there is no other.
     """
     if reference == LATEST:
         return _latest(store, project)
@@ -124,6 +137,11 @@ def read_document(store: Store, backup_id: str, name: str) -> bytes | None:
     return persistently(store, read)
 
 
+def is_id(name: str) -> bool:
+    """Return whether a backup can have that name elsewhere."""
+    return _ID.fullmatch(name) is not None
+
+
 def check_id(backup_id: str) -> None:
     """Raise OwctlError for a name under which no backup can be stored elsewhere."""
     if not _ID.fullmatch(backup_id):
@@ -138,7 +156,8 @@ def _look_at(store: Store, name: str) -> RemoteBackup | None:
     try:
         data = read_document(store, name, MANIFEST_NAME)
         if data is not None:
-            return RemoteBackup(name, manifests.parse(data))
+            manifest = manifests.parse(data)
+            return RemoteBackup(name, manifest, is_future=is_future(manifest))
     except BackupInvalid as error:
         return RemoteBackup(name, None, error.message)
     names = persistently(store, partial(store.files, name))

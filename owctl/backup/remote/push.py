@@ -1,7 +1,9 @@
 """A backup copied to another place, part by part, with what is there already left out."""
 
 import hashlib
+import socket
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ from owctl.backup.remote.parts import (
     plan_parts,
     transfer,
 )
-from owctl.backup.remote.place import check_id, persistently, read_document
+from owctl.backup.remote.place import check_id, is_id, persistently, read_document
 from owctl.backup.remote.store import Content, MissingRemotely, Store
 from owctl.backup.verify import verify_backup
 from owctl.errors import BackupInvalid, OwctlError
@@ -71,11 +73,13 @@ class Sender:
     def send(self, part: Part) -> None:
         """Send a part until it reads back as what it is; raises OwctlError if it never does."""
         for _ in range(_SENDINGS):
-            persistently(
-                self.store,
-                partial(self._send, part),
-                partial(self._tell, part, "trying again"),
-            )
+            # Another push of the same may have cleared it away, half written.
+            with suppress(MissingRemotely):
+                persistently(
+                    self.store,
+                    partial(self._send, part),
+                    partial(self._tell, part, "trying again"),
+                )
             if self._is_sound(part):
                 self.done[part.member] += part.size_bytes
                 whole = self.done[part.member] == self.sizes[part.member]
@@ -86,10 +90,21 @@ class Sender:
             hint="another place: this one damages what it is given",
         )
 
+    def clear(self, present: dict[str, int]) -> None:
+        """Remove what a push that was killed left half written, also before a new connection.
+
+        One that goes on at the same time has its part sent again.
+        """
+        for name in present:
+            if name.rpartition("/")[2].startswith("."):
+                persistently(self.store, partial(self.store.remove, f"{self.backup.id}/{name}"))
+
     def finish(self, manifest_data: bytes) -> None:
         """Remove what does not belong, then write the two documents; the manifest makes it whole."""
         wanted = {part.name for part in self.parts}
-        for name in persistently(self.store, partial(self.store.files, self.backup.id)):
+        present = persistently(self.store, partial(self.store.files, self.backup.id))
+        self.clear(present)
+        for name in present:
             folder, _, file = name.rpartition("/")
             if name not in wanted and file.startswith("part-") and folder in self.sizes:
                 # Of a push in parts of another size: `cat part-*` would take it for content.
@@ -112,15 +127,7 @@ class Sender:
 
     def _send_document(self, name: str, data: bytes) -> None:
         remote_name = f"{self.backup.id}/{name}"
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.write_bytes(data)
-
-            def send() -> None:
-                with Content(path, 0, len(data), hashlib.sha256(data).hexdigest()) as content:
-                    self.store.send(remote_name, content)
-
-            persistently(self.store, send)
+        send_bytes(self.store, remote_name, data)
         if read_document(self.store, self.backup.id, name) != data:
             persistently(self.store, partial(self.store.remove, remote_name))
             raise OwctlError(
@@ -152,6 +159,19 @@ class Sender:
         done = self.done[part.member] if done_bytes is None else done_bytes
         size, moved = self.sizes[part.member], self.moved[part.member]
         self.receive(transfer(part.member, stage, min(done, size), size, moved))
+
+
+def send_bytes(store: Store, name: str, data: bytes) -> None:
+    """Store a small document under a name; raises OwctlError."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "document"
+        path.write_bytes(data)
+
+        def send() -> None:
+            with Content(path, 0, len(data), hashlib.sha256(data).hexdigest()) as content:
+                store.send(name, content)
+
+        persistently(store, send)
 
 
 # -- Copying a backup to another place: what is missing there is sent, checked, and named at the end.
@@ -194,9 +214,14 @@ def push_backup(
         if missing and MANIFEST_NAME in present:
             # What is not whole must not look as if it were.
             persistently(store, partial(store.remove, f"{backup.id}/{MANIFEST_NAME}"))
+        note = _Note(backup, store)
+        note.clear_abandoned()
+        note.write()
+        sender.clear(present)
         for part in missing:
             sender.send(part)
         sender.finish(manifest_data)
+        note.remove()
     return Pushed(
         id=backup.id,
         parts=len(list(parts)),
@@ -204,6 +229,42 @@ def push_backup(
         sent_bytes=sum(part.size_bytes for part in missing),
         size_bytes=backup.read_manifest().size_bytes,
     )
+
+
+# The notes of pushes under way, at the top of the place, by the backups' ids.
+_NOTES = ".pushing"
+
+
+class _Note:
+    """Says there that a push is under way, and from where; a killed one leaves it."""
+
+    def __init__(self, backup: Backup, store: Store) -> None:
+        self.backup = backup
+        self.store = store
+        self.origin = f"{socket.gethostname()}:{backup.path.parent.resolve()}"
+
+    def write(self) -> None:
+        """Write the note; raises OwctlError."""
+        data = self.origin.encode()
+        send_bytes(self.store, f"{_NOTES}/{self.backup.id}", data)
+
+    def remove(self) -> None:
+        """Remove the note: what was pushed is whole."""
+        persistently(self.store, partial(self.store.remove, f"{_NOTES}/{self.backup.id}"))
+
+    def clear_abandoned(self) -> None:
+        """Remove what killed pushes from this folder left of backups that are here no more.
+
+        Nobody can go on with them. One that is here still can be pushed, or is just being pushed.
+        """
+        for name in persistently(self.store, partial(self.store.files, _NOTES)):
+            if (self.backup.path.parent / name).exists() or not is_id(name):
+                continue
+            if (read_document(self.store, _NOTES, name) or b"").decode() != self.origin:
+                continue
+            if MANIFEST_NAME not in persistently(self.store, partial(self.store.files, name)):
+                persistently(self.store, partial(self.store.remove_folder, name))
+            persistently(self.store, partial(self.store.remove, f"{_NOTES}/{name}"))
 
 
 def _examine(backup: Backup, receive: Receiver, part_bytes: int) -> tuple[bytes, Parts]:

@@ -168,6 +168,11 @@ class S3Store:
         """Remove an object; it need not be there."""
         self._call("delete_object", Key=self._prefix + name)
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove all objects below a folder's name; there need be none."""
+        for name in self.files(folder):
+            self.remove(f"{folder}/{name}")
+
     def reconnect(self) -> None:
         """Begin with new connections."""
         self._s3 = _file_system()

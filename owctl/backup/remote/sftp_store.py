@@ -257,6 +257,21 @@ class SftpStore:
         with contextlib.suppress(MissingRemotely), self._translated(path, "remove"):
             self._sftp.remove(path)
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder at the top with all that is in it; it need not be there."""
+        self._remove_folder(posixpath.join(self._root, folder))
+
+    def _remove_folder(self, path: str) -> None:
+        for name, entry in self._entries(path):
+            inner = posixpath.join(path, name)
+            if _is_folder(entry):
+                self._remove_folder(inner)
+                continue
+            with contextlib.suppress(MissingRemotely), self._translated(inner, "remove"):
+                self._sftp.remove(inner)
+        with contextlib.suppress(MissingRemotely), self._translated(path, "remove"):
+            self._sftp.rmdir(path)
+
     @property
     def _sftp(self) -> Any:  # noqa: ANN401  # paramiko has no types
         return self._connection.sftp

@@ -182,6 +182,9 @@ class Store(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file; it need not be there."""
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder at the top with all that is in it; it need not be there."""
+
     def reconnect(self) -> None:
         """Be ready for another try after ConnectionLost."""
 

@@ -3,13 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from owctl.backup.access import access_to, make_folders
 from owctl.backup.restore.journal import ConfigFile
 from owctl.backup.restore.source import ConfigContent
 from owctl.environment.dotenv import parse_environment
 from owctl.errors import BackupInvalid, OwctlError
-from owctl.project.private_file import put_file
+from owctl.project.private_file import PRIVATE_MODE, put_file
 from owctl.project.state import FOLDER, FOLDER_MODE
 
 _NEW, _OLD = "new", "old"
@@ -65,15 +66,21 @@ def stage_files(
             raise BackupInvalid(f"{file.name}: its place is not in the project's folder.")
         path = folder_of(working_dir, restore_id) / _NEW / file.path
         try:
+            make_folders(folder_of(working_dir, restore_id) / _NEW, file.path, file.folders)
             put_file(path, file.read(), folder_mode=FOLDER_MODE)
+            if file.access is not None:
+                file.access.give(path)
         except OSError as error:
             raise _cannot(path, error) from error
-        staged.append(ConfigFile(file.path, target.exists()))
+        staged.append(ConfigFile(file.path, target.exists(), file.access is not None))
     return tuple(staged)
 
 
 def swap_files(working_dir: Path, restore_id: str, files: Iterable[ConfigFile]) -> None:
-    """Put the staged files in place; what is staged no more is in place already."""
+    """Put the staged files in place; what is staged no more is in place already.
+
+    Each is as the backup says; where that says nothing, as the one that it replaces, or private.
+    """
     folder = folder_of(working_dir, restore_id)
     for file in files:
         new, live = folder / _NEW / file.path, (working_dir / file.path).resolve()
@@ -83,13 +90,12 @@ def swap_files(working_dir: Path, restore_id: str, files: Iterable[ConfigFile]) 
             old = folder / _OLD / file.path
             if file.existed and not old.exists():
                 put_file(old, live.read_bytes(), like=live)
-            if file.existed:
+            if file.existed and not file.known:
                 shutil.copymode(live, new)
                 os.chown(new, live.stat().st_uid, live.stat().st_gid)
-            else:
-                new.chmod(0o644)
-            if new.name == _DOTENV:
-                new.chmod(0o600)
+                if new.name == _DOTENV:
+                    new.chmod(PRIVATE_MODE)
+            _make_folders_like(working_dir, folder / _NEW, file.path)
             # Not renamed: a link may lead to another disk.
             put_file(live, new.read_bytes(), like=new)
             new.unlink()
@@ -110,6 +116,12 @@ def swap_files_back(working_dir: Path, restore_id: str, files: Iterable[ConfigFi
                 live.unlink(missing_ok=True)
         except OSError as error:
             raise _cannot(live, error) from error
+
+
+def _make_folders_like(working_dir: Path, staged: Path, name: str) -> None:
+    """Make the folders that a file needs as they are staged."""
+    above = [str(each) for each in PurePosixPath(name).parents[:-1]]
+    make_folders(working_dir, name, {each: access_to(staged / each) for each in above})
 
 
 def discard_files(working_dir: Path, restore_id: str) -> None:

@@ -7,10 +7,11 @@ says that it was begun: the same command goes on after whatever stopped it.
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from owctl.backup.access import make_folders, open_readable
 from owctl.backup.restore.journal import Journal, has_begun_note, write_begun_note
 from owctl.backup.restore.plan import RestoreRequest, plan_restore
 from owctl.backup.restore.run import RestoreOutcome, finish_restore, run_restore
-from owctl.backup.restore.source import Source
+from owctl.backup.restore.source import ConfigContent, Source
 from owctl.compose.model import Stack
 from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers
@@ -20,11 +21,10 @@ from owctl.lifecycle.plan import Plan
 from owctl.lifecycle.run import Prepared, prepare_start, run
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.progress import Receiver, ignore, warning
-from owctl.project.private_file import PRIVATE_MODE, FileAppeared, create_file
+from owctl.project.private_file import PRIVATE_MODE, FileAppeared, cannot, create_file
 from owctl.project.state import FOLDER
 
 _COMPOSE_SUFFIXES = (".yaml", ".yml")
-_READABLE_MODE = 0o644
 _FIRST = ("pull", "build", "volume")
 _GOES_ON = "The configuration is in place; nothing else was restored yet. The same command goes on."
 
@@ -60,24 +60,44 @@ def write_configuration(folder: Path, source: Source) -> Configuration:
     What is there already with the same content stays. Raises BackupInvalid for a damaged file or
     one that leads out of the folder, OwctlError where another file is in the way.
     """
-    contents: list[tuple[Path, bytes]] = []
+    contents: list[tuple[ConfigContent, str, bytes]] = []
     for file in source.config:
         if file.path is None:
             continue
         path = PurePosixPath(file.path)
         if path.is_absolute() or ".." in path.parts or path.parts[:1] == (FOLDER,):
             raise BackupInvalid(f"{file.name}: its place is not in the project's folder.")
-        contents.append((folder / path, file.read()))
-    for target, data in contents:
+        contents.append((file, file.path, file.read()))
+    for _, name, data in contents:
+        target = folder / name
         if target.exists() and target.read_bytes() != data:
             raise OwctlError(
                 f"{target} is there already, and is not the backup's.",
                 hint="an empty folder; or owctl restore BACKUP --only config in a project",
             )
     write_begun_note(folder)
-    for target, data in contents:
-        _create(target, data, PRIVATE_MODE if target.name == ".env" else _READABLE_MODE)
+    for file, name, data in contents:
+        _create(folder, name, data, file)
     return configuration_of(source)
+
+
+def open_configuration(stack: Stack, source: Source) -> None:
+    """Let others read what is no secret, of a backup that says nothing of who may.
+
+    These are the compose files, and what ``configs:`` name: containers of other users read it.
+    Raises OwctlError.
+    """
+    unknown = {stack.working_dir / f.path for f in source.config if f.path and f.access is None}
+    named = {
+        section: {Path(e["file"]) for e in stack.spec.get(section, {}).values() if e.get("file")}
+        for section in ("configs", "secrets")
+    }
+    public = {*stack.config_files, *named["configs"]} - named["secrets"]
+    public -= set(stack.environment_files)
+    try:
+        open_readable(unknown & public)
+    except OSError as error:
+        raise cannot("open", Path(error.filename or stack.working_dir), error) from error
 
 
 def check_files(stack: Stack, source: Source) -> None:
@@ -123,6 +143,7 @@ def restore_anew(
     """
     write_begun_note(stack.working_dir)
     check_files(stack, source)
+    open_configuration(stack, source)
     source.verify(receive)
     _tell(stack, source, project_before, receive)
     _prepare(engine, stack, source, request.timeout_seconds, receive)
@@ -205,11 +226,17 @@ def _check_builds(stack: Stack, names: list[str]) -> None:
         )
 
 
-def _create(path: Path, data: bytes, mode: int) -> None:
+def _create(folder: Path, name: str, data: bytes, file: ConfigContent) -> None:
+    path = folder / name
     if path.exists():
         return
     try:
-        create_file(path, data, mode=mode)
+        make_folders(folder, name, file.folders)
+        create_file(path, data, mode=PRIVATE_MODE)
+        if file.access is not None:
+            file.access.give(path)
     except FileAppeared:
         if path.read_bytes() != data:
             raise
+    except OSError as error:
+        raise cannot("write", path, error) from error

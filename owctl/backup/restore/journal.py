@@ -21,10 +21,14 @@ class VolumeName:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file of the configuration, by its path in the project; ``existed``: before the restore."""
+    """A file of the configuration, by its path in the project; ``existed``: before the restore.
+
+    ``known``: the backup says whose it is and who may read it, and the staged file is so.
+    """
 
     path: str
     existed: bool
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from owctl.backup.create.run import BackupRequest, create_backup
+from owctl.backup.create.run import create_safety_backup
 from owctl.backup.inventory import take_inventory, volume_bytes
 from owctl.backup.manifest import PARTS, Part
 from owctl.backup.restore.configuration import (
@@ -334,9 +334,11 @@ class _Staging:
             return
         wanted = set(self.plan.parts) | {"config"}
         parts: frozenset[Part] = frozenset(part for part in PARTS if part in wanted)
-        request = BackupRequest(label=f"before restore of {self.plan.source.id}", parts=parts)
+        label = f"restore of {self.plan.source.id}"
         try:
-            created = create_backup(self.engine, self.stack, request, self.receive)
+            created = create_safety_backup(
+                self.engine, self.stack, label, self.receive, parts=parts
+            )
         except OwctlError as error:
             raise type(error)(
                 f"The safety backup failed, so nothing was restored: {error.message}",

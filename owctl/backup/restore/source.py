@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from owctl.backup import catalogue
+from owctl.backup.access import Access, file_access, folder_access
 from owctl.backup.catalogue import Backup
 from owctl.backup.encryption import SUFFIX, Identity, identity_needed
 from owctl.backup.inventory import VolumePart
@@ -93,11 +94,16 @@ class VolumeContent:
 
 @dataclass(frozen=True, slots=True)
 class ConfigContent:
-    """A file of the configuration; ``path`` in the project's folder, None for one from elsewhere."""
+    """A file of the configuration; ``path`` in the project's folder, None for one from elsewhere.
+
+    ``access`` None: the source does not say who may read it. ``folders`` are those above it, by path.
+    """
 
     name: str
     path: str | None
     read: Callable[[], bytes]
+    access: Access | None = None
+    folders: Mapping[str, Access] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -217,7 +223,13 @@ class BackupSource:
     def config(self) -> tuple[ConfigContent, ...]:
         """The files below ``config/``."""
         return tuple(
-            ConfigContent(member.name, _project_path(member), self._reader(member))
+            ConfigContent(
+                member.name,
+                path := _project_path(member),
+                self._reader(member),
+                file_access(path or member.name, member.detail),
+                folder_access(member.detail),
+            )
             for member in self._members("configuration")
         )
 

@@ -29,7 +29,7 @@ _EXAMPLES = examples(
 def backup_list(context: Context, output: str | None, output_format: str) -> None:
     """Show the backups: age, size, contents, verified or broken.
 
-    The newest is on top. VERIFIED says when a backup was last read back and found sound, and `drill` if
+    The newest is on top, what is dated in the future at the bottom. VERIFIED says when a backup was last read back and found sound, and `drill` if
     it was restored into a database of its own, too. CONTENTS is `all` for database, files, Redis and
     configuration, and `not all` where a line below says what is missing of them. Broken ones are shown,
     with what is wrong. Nothing but the folder is looked at: no engine is needed.
@@ -74,6 +74,7 @@ def describe(backup: "Backup") -> dict[str, Any]:
         "verified_at": seen.checked_at if seen and backup.is_verified else None,
         "drilled": bool(seen and seen.drill and backup.is_verified),
         "problem": backup.broken_because,
+        "future": backup.is_future,
         "members": [
             {"name": each.name, "kind": each.kind, "size_bytes": each.size_bytes}
             for each in (manifest.members if manifest else ())
@@ -111,6 +112,11 @@ def _show(context: Context, backups: "list[Backup]", project: str | None) -> Non
     for backup in backups:
         if backup.broken_because is not None:
             context.console.result(f"{backup.id} is broken: {backup.broken_because}")
+        elif backup.is_future and backup.manifest is not None:
+            context.console.result(
+                f"{backup.id} is dated in the future ({backup.manifest.created_at}): it is not `latest`, "
+                "and prune leaves it alone."
+            )
         for each in backup.lacks:
             context.console.result(f"{backup.id} is not all: {each['why']}")
 

@@ -62,16 +62,33 @@ def prune_after_backup(
 
     try:
         with folder_lock(created.parent, "backup", wait_seconds=_LOCK_WAIT_SECONDS):
-            pruned = prune(plan_prune(created.parent, project, rules), trusted={created.name})
+            plan = plan_prune(created.parent, project, rules, made=created.name)
+            pruned = prune(plan, trusted={created.name})
     except OwctlError as error:
         error.message = (
             f"The backup {created} was made, older ones were not removed. {error.message}"
         )
         raise
     warn_of_busy(context, pruned.busy)
+    _tell_kept(context, plan)
     if pruned.removed:
         context.console.info(f"Removed by the rules: {', '.join(pruned.removed)}.")
     return pruned.removed
+
+
+def _tell_kept(context: Context, plan: "PrunePlan") -> None:
+    """Say what the rules do not count, and keep for that."""
+    if plan.future:
+        names = ", ".join(each.id for each in plan.future)
+        context.console.warn(
+            f"Dated in the future, so not counted, and not removed: {names}. A clock was wrong when "
+            "that was made, or is now."
+        )
+    if plan.emptied is not None:
+        context.console.warn(
+            f"{plan.emptied.id} has no accounts and no chats, and earlier backups have: it takes no "
+            "place of theirs, and they stay by the rules as if it were not there."
+        )
 
 
 def warn_of_busy(context: Context, busy: Sequence[str]) -> None:
@@ -105,8 +122,8 @@ def backup_prune(
     """Remove old backups by rules; sound ones are kept for each period.
 
     A backup stays if one of the rules keeps it. Only backups that were found sound count, and one that
-    holds less than another never replaces it. Those that nobody has verified stay; damaged ones go only
-    with --remove-broken. Before anything is removed, the newest backup that stays is read back. Backups of
+    holds less than another (no accounts, too) never replaces it. Those that nobody has verified, or that
+    are dated in the future, stay; damaged ones go only with --remove-broken. Before anything is removed, the newest backup that stays is read back. Backups of
     other projects, and folders that you renamed, are left alone.
     """
     from owctl.backup.publish import find_leftovers
@@ -173,6 +190,7 @@ def _notes(context: Context, plan: "PrunePlan") -> None:
         )
     if any(each.keep and each.candidate.condition == "broken" for each in plan.verdicts):
         context.console.info("Damaged ones do not count and stay; --remove-broken removes them.")
+    _tell_kept(context, plan)
     if plan.others:
         context.console.info(f"{_backups(plan.others)} of other projects left alone.")
 
@@ -206,6 +224,7 @@ def _table(context: Context, plan: "PrunePlan") -> None:
 def _report(context: Context, plan: "PrunePlan", pruned: "Pruned", output_format: str) -> None:
 
     warn_of_busy(context, pruned.busy)
+    _tell_kept(context, plan)
     if output_format == "json":
         context.console.json(_document(context, plan, pruned.removed, dry_run=False))
         return

@@ -106,8 +106,10 @@ def _state(context: Context, schedule: "Schedule") -> dict[str, str]:
     newest = newest_verified(parent, schedule.project, required_parts(schedule))
     text = f"none in {parent}"
     if newest is not None:
-        age = readable_age(newest.age_seconds(datetime.now(UTC)))
-        text = f"{newest.backup.id}, verified, {age} old, in {parent}"
+        age = f"{readable_age(newest.age_seconds(datetime.now(UTC)))} old"
+        if newest.backup.is_future:
+            age = "dated in the future"
+        text = f"{newest.backup.id}, verified, {age}, in {parent}"
     state = {"newest_backup": text}
     if schedule.units:
         manager = open_manager(schedule.manager, context.environ)

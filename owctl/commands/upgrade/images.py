@@ -154,7 +154,7 @@ def _upgrade(
 
 def _back_up(context: Context, run: "UpgradeRun") -> str:
     """Return the id of a verified backup of before; where none can be had, nothing is changed."""
-    from owctl.backup.create.run import BackupRequest, create_backup
+    from owctl.backup.create.run import create_safety_backup
     from owctl.backup.manifest import PARTS
     from owctl.commands.backup.create import raise_failures
     from owctl.postgres.place import database_of
@@ -166,11 +166,12 @@ def _back_up(context: Context, run: "UpgradeRun") -> str:
     # One of an inactive profile counts: the backup says then what is to be done.
     has_database = database_of(stack.with_inactive()) is not None
     parts = frozenset(part for part in PARTS if part != "db" or has_database)
-    request = BackupRequest(label="before an upgrade", parts=parts)
     try:
         with console.progress(f"Backing up {stack.project}") as progress:
             display = Display(console, progress)
-            created = create_backup(context.engine, stack, request, display)
+            created = create_safety_backup(
+                context.engine, stack, "an upgrade", display, parts=parts
+            )
             raise_failures(created)
     except BaseException as error:
         run.abandon(error)

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from owctl.backup.create.run import BackupRequest, create_backup
+from owctl.backup.create.run import create_safety_backup
+from owctl.backup.manifest import Part
 from owctl.changeover.transaction import Changeover
 from owctl.engine.images import image_id
 from owctl.engine.naming import PROJECT, VOLUME_OWNER
@@ -90,10 +91,10 @@ class Move:
             remove_others(self.engine, self.stack, journal, journal.old_image)
         if journal.backup is not None:
             return
-        label = f"before PostgreSQL {journal.new_major}"
-        request = BackupRequest(label=label, parts=frozenset({"db", "config"}))
+        label, parts = f"PostgreSQL {journal.new_major}", frozenset[Part]({"db", "config"})
+        old = place.old_stack(self.stack)
         try:
-            made = create_backup(self.engine, place.old_stack(self.stack), request, self.receive)
+            made = create_safety_backup(self.engine, old, label, self.receive, parts=parts)
         except OwctlError as error:
             raise type(error)(
                 f"The backup failed, so nothing was upgraded: {error.message}",
