@@ -55,8 +55,6 @@ def _chats(b: Builder) -> None:
     b.add("chat", id="null-chat", user_id=USER, chat="null", meta="null", pinned=None)
     b.noted("chat", "chat", "null-text")
     b.noted("chat", "chat", "null-to-default")
-    b.noted("chat", "meta", "null-text")
-    b.noted("chat", "meta", "null-to-default")
     b.add("chat", id="same", user_id=USER, share_id="share-1", chat='{"a": [1, 2]}')
     b.rejected("chat", "shared-snapshot", id="share-1", user_id="shared-same", chat='{"a":[1,2]}')
     b.add("chat", id="differs", user_id=USER, share_id="share-2", chat='{"a": [1, 2, "private"]}')

@@ -320,7 +320,7 @@ COLUMN_MAP: dict[str, tuple[Column, ...]] = {
         *_text("id"),
         _USER,
         *_text("content"),
-        Column("meta", "constant", source=""),
+        _META,
         *_SECONDS,
     ),
     "note": (

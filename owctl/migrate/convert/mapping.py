@@ -15,6 +15,7 @@ from owctl.migrate.convert.column_map import (
     Value,
 )
 from owctl.migrate.convert.json_text import JsonUnusable, TreeReader, clean_json
+from owctl.migrate.convert.nothing import is_json_null, nothing
 from owctl.migrate.convert.references import References, duplicate_emails, refuse_duplicates
 from owctl.migrate.convert.row_rules import EARLY_RULES, LATE_RULES, RULES, Context, Row
 from owctl.migrate.convert.values import (
@@ -153,6 +154,9 @@ class Conversion:
                 detail = f"{self._found[column.name]}: {unusable.detail}"
                 raise Rejected(unusable.reason, detail) from unusable
             value, changes = None, (f"{unusable.reason}-to-null",)
+        absent = nothing(self._map.target, column.name)
+        if value is None and absent is not None and is_json_null(raw):
+            return absent
         for change in changes:
             row.note(column.name, change)
         if self._access_unknown and column.name == "access_control":
@@ -162,7 +166,7 @@ class Conversion:
             if column.kind not in ("constant", "boolean"):
                 row.note(column.name, "null-to-default")
             return column.default
-        return value
+        return absent if value is None else value
 
     def _take_user(self, row: Row) -> None:
         options, users = self._context.options, self._context.references
