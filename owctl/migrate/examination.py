@@ -16,6 +16,7 @@ from owctl.migrate.folder import Journal
 from owctl.migrate.load import target
 from owctl.migrate.load.load import rehearse
 from owctl.migrate.report.model import describe, meanings, source_document, to_do_before, totals
+from owctl.migrate.report.rejects import account_document
 from owctl.migrate.source import capture
 from owctl.migrate.source.capture import capture_place, has_vector_folder, uploads_of
 from owctl.migrate.source.database import SCRATCH_PREFIX, Source, Unreadable, open_source
@@ -111,7 +112,7 @@ _NOT_CARRIED = frozenset(
 # Of a target that does not run yet.
 _NOTHING: dict[str, Any] = {
     "tables": [], "totals": totals([]), "notes": [], "changes": [], "meanings": {},
-    "rejected_rows": [],
+    "rejected_rows": [], "rejected_accounts": [],
 }  # fmt: skip
 
 
@@ -157,7 +158,8 @@ def examine(
             return {**document, "target": None, "to_do": to_do_before(document), **_NOTHING}
         refuse(steps, found, receive, only_look=only_look)
         rejected: list[dict[str, Any]] = []
-        result = rehearse(source, options, found, receive, _keeper(rejected))
+        accounts: list[dict[str, Any]] = []
+        result = rehearse(source, options, found, receive, _keeper(rejected, accounts))
     document |= {
         "target": {
             "service": look[0].service,
@@ -171,6 +173,7 @@ def examine(
         **result,
         "meanings": meanings(result["tables"], result["notes"]),
         "rejected_rows": rejected,
+        "rejected_accounts": accounts,
     }
     return {**document, "to_do": to_do_before(document)}
 
@@ -188,8 +191,12 @@ def refuse(steps: Steps, found: target.Look, receive: Receiver, *, only_look: bo
         receive(warning(f"{error.message} A migration would need --replace."))
 
 
-def _keeper(rejected: list[dict[str, Any]]) -> Callable[[Reject], None]:
+def _keeper(
+    rejected: list[dict[str, Any]], accounts: list[dict[str, Any]]
+) -> Callable[[Reject], None]:
     def keep(reject: Reject) -> None:
+        if reject.source_table == "user":
+            accounts.append(account_document(reject.row, reject.reason, reject.detail))
         rejected.append(
             {
                 "table": reject.source_table,

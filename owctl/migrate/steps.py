@@ -13,6 +13,7 @@ from owctl.lifecycle.services import Services
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.migrate import passwords
 from owctl.migrate.convert.column_map import Options
+from owctl.migrate.convert.references import OWNER_REJECTED
 from owctl.migrate.folder import (
     Journal,
     Step,
@@ -25,6 +26,7 @@ from owctl.migrate.load.load import LoadRequest, load
 from owctl.migrate.prove import Expected, prove
 from owctl.migrate.report import results
 from owctl.migrate.report.model import describe, source_document
+from owctl.migrate.report.rejects import FOLDER_NAME, rejected_accounts
 from owctl.migrate.source import capture
 from owctl.migrate.source.capture import Captured, capture_file, capture_place, read_captured
 from owctl.migrate.source.database import Source, open_source
@@ -349,8 +351,9 @@ class Steps:
         passwords.rewrite_list(folder / passwords.FILE_NAME, passwords.accounts_in(connection))
         loaded = read_document(folder / _LOAD_NAME) or {}
         strays = sum(
-            table["reasons"].get("orphan-user", 0)
+            table["reasons"].get(reason, 0)
             for table in loaded.get("tables", ())
+            for reason in ("orphan-user", OWNER_REJECTED)
             if table["source"] == "auth"
         )
         made = passwords.read_back(connection, choice, folder, strays)
@@ -358,7 +361,8 @@ class Steps:
         return {
             "load": loaded,
             "source": self.journal.facts["source"] | source_document(source),
-            "findings": describe(source, options),
+            "findings": describe(source, options)
+            | {"rejected_accounts": rejected_accounts(folder / FOLDER_NAME)},
             "sign_in": passwords.document(made, choice),
         }
 

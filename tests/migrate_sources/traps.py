@@ -43,10 +43,16 @@ def _accounts(b: Builder) -> None:
     b.user("odd-role", role="moderator")
     b.noted("user", "role", "role-unknown")
     b.rejected("auth", "orphan-user", id="ghost", email="ghost@example.com")
-    b.rejected("user", "too-long", id="wide", email="wide@example.com", name="n" * 256)
-    b.rejected("auth", "orphan-user", id="wide", email="wide@example.com")
-    b.rejected("chat", "orphan-user", id="chat-of-wide", user_id="wide")
-    b.noted("user", "info", "null-text", 6)
+    b.user("wide", name="n" * 256, gender="g" * 80, username="é" * 51)
+    for column in ("name", "gender", "username"):
+        b.noted("user", column, "text-cut")
+    b.noted("user", "role", "role-too-long")
+    b.user("grand", role="r" * 51)
+    unfit = f"{'e' * 256}@example.com"
+    b.rejected("user", "too-long", id="unfit", email=unfit)
+    b.rejected("auth", "owner-rejected", id="unfit", email=unfit)
+    b.rejected("chat", "owner-rejected", id="chat-of-unfit", user_id="unfit")
+    b.noted("user", "info", "null-text", 8)
 
 
 def _chats(b: Builder) -> None:

@@ -155,9 +155,11 @@ def test_orphans_go_to_the_heir(traps: Builder):
     result = converted(traps.path, orphans=ADMIN)
     assert result.rows["chat"]["orphan"]["user_id"] == ADMIN.encode()
     assert result.reasons["chat", "orphan-user"] == 0
-    assert result.reasons["auth", "orphan-user"] == 2
+    assert result.reasons["auth", "orphan-user"] == 1
     assert "share-1" not in result.rows["chat"]
-    assert result.notes.examples("chat", "user_id", "orphan-assigned") == ["chat-of-wide", "orphan"]
+    # Its owner is there, and only their account could not be taken.
+    assert result.reasons["chat", "owner-rejected"] == result.reasons["auth", "owner-rejected"] == 1
+    assert result.notes.examples("chat", "user_id", "orphan-assigned") == ["orphan"]
 
 
 def test_widening_lets_long_strings_through(traps: Builder):

@@ -61,6 +61,10 @@ def test_what_says_nothing_becomes_what_the_new_backend_reads(
                 for table, column in NEVER_NULL | POLICIES:
                     if table == table_map.target:
                         default = {("model", "params"), ("chat", "meta")} & {(table, column)}
-                        empty = (b"null", b"{}") if default and "null" not in (said or "") else (b"null",)
+                        empty = (
+                            (b"null", b"{}")
+                            if default and "null" not in (said or "")
+                            else (b"null",)
+                        )
                         expected = (None,) if (table, column) in POLICIES else empty
                         assert found[column] in expected, (table, column)

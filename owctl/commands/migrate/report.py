@@ -30,11 +30,12 @@ _WIDTH = 80
 
 
 def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
-    """Print a report on stdout; who can sign in comes first.
+    """Print a report on stdout; first who stays behind, and who can sign in.
 
     Paths in the project's folder ``working_dir`` are shown as seen from there.
     """
     report = _shortened(report, f"{working_dir}/")
+    _show_accounts(console, report.get("rejected_accounts", ()))
     for line in report["sign_in"]["lines"]:
         console.result(_filled(line))
     console.result()
@@ -47,6 +48,17 @@ def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
         _show_rehearsal(console, report)
     else:
         _show_outcome(console, report)
+
+
+def _show_accounts(console: Console, accounts: list[dict[str, Any]]) -> None:
+    if not accounts:
+        return
+    noun = "account STAYS" if len(accounts) == 1 else "accounts STAY"
+    console.result(f"{len(accounts)} {noun} BEHIND, with all that belongs to it:")
+    for each in accounts:
+        name = each["email"] or each["id"] or "an account without an address"
+        console.result(_filled(f"{name}: {each['reason']}: {each['detail']}", "  ", "    "))
+    console.result()
 
 
 def _show_source(console: Console, report: dict[str, Any]) -> None:

@@ -15,8 +15,14 @@ from owctl.migrate.convert.column_map import (
     Value,
 )
 from owctl.migrate.convert.json_text import JsonUnusable, TreeReader, clean_json
+from owctl.migrate.convert.lengths import fitted
 from owctl.migrate.convert.nothing import is_json_null, nothing
-from owctl.migrate.convert.references import References, duplicate_emails, refuse_duplicates
+from owctl.migrate.convert.references import (
+    OWNER_REJECTED,
+    References,
+    duplicate_emails,
+    refuse_duplicates,
+)
 from owctl.migrate.convert.row_rules import EARLY_RULES, LATE_RULES, RULES, Context, Row
 from owctl.migrate.convert.values import (
     Changes,
@@ -137,6 +143,7 @@ class Conversion:
             LATE_RULES[target](row, self._context)
         for name in self._map.columns:
             if not (self._light and name in _SETTLED_LATE.get(target, ())):
+                self._fit(row, name)
                 self._check(name, row.values[name])
         self._count(row, pending)
         return Converted(tuple(row.values[name] for name in self._map.columns), rowid)
@@ -176,9 +183,9 @@ class Conversion:
             owner = row.text(column.name)
             if owner is not None and owner in users.ids("user"):
                 continue
-            if options.orphans is None or column.name == "id":
-                name = "nobody" if owner is None else owner.decode()
-                raise Rejected("orphan-user", f"its user ({name}) is not in the new database")
+            reason, detail = users.without_user(owner)
+            if options.orphans is None or column.name == "id" or reason == OWNER_REJECTED:
+                raise Rejected(reason, detail)
             row.values[column.name] = options.orphans.encode()
             row.note(column.name, "orphan-assigned")
 
@@ -189,6 +196,14 @@ class Conversion:
         text = key if isinstance(key, bytes) else str(key).encode()
         if not self._context.first("key", text):
             raise Rejected("duplicate-key", f"another row has the same {self._key}; it was first")
+
+    def _fit(self, row: Row, name: str) -> None:
+        value = row.values[name]
+        if isinstance(value, bytes) and self._context.options.on_overflow == "reject":
+            limit = self._target[name].max_length
+            row.values[name], change = fitted(self._map.target, name, value, limit)
+            if change is not None:
+                row.note(name, change)
 
     def _check(self, name: str, value: Value) -> None:
         info = self._target[name]

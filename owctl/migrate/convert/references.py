@@ -1,7 +1,7 @@
 """What rows refer to: accounts by id and by email address, and columns that are derived from others."""
 
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -121,6 +121,10 @@ class Verdict:
     detail: str
 
 
+# Why a row stays behind whose user is there in the source, and not in the target.
+OWNER_REJECTED = "owner-rejected"
+
+
 @dataclass(frozen=True, slots=True)
 class Merged:
     """Values by the id of the row that they belong to, and a verdict for each row read."""
@@ -129,23 +133,23 @@ class Merged:
     verdicts: list[Verdict]
 
 
-def group_members(source: Source, groups: Container[bytes], users: Container[bytes]) -> Merged:
+def group_members(source: Source, references: "References") -> Merged:
     """Return user ids by group, in the order in which they joined."""
     return _collected(
-        source, "group_member", ("group_id", "user_id"), (groups, users), ("group", "user"),
+        source, references, "group_member", ("group_id", "user_id"), ("group", "user"),
         ("merged-group", "in user_ids of its group"),
     )  # fmt: skip
 
 
-def knowledge_files(source: Source, knowledge: Container[bytes], files: Container[bytes]) -> Merged:
+def knowledge_files(source: Source, references: "References") -> Merged:
     """Return file ids by knowledge, in the order in which they were added."""
     return _collected(
-        source, "knowledge_file", ("knowledge_id", "file_id"), (knowledge, files),
-        ("knowledge", "file"), ("merged-knowledge", "in data.file_ids of its knowledge"),
+        source, references, "knowledge_file", ("knowledge_id", "file_id"), ("knowledge", "file"),
+        ("merged-knowledge", "in data.file_ids of its knowledge"),
     )  # fmt: skip
 
 
-def api_keys(source: Source, users: Container[bytes], max_length: int | None) -> Merged:
+def api_keys(source: Source, references: "References", max_length: int | None) -> Merged:
     """Return the newest key that has not expired, by user: the target has room for one.
 
     ``max_length`` is what the target's column takes, in characters.
@@ -159,8 +163,8 @@ def api_keys(source: Source, users: Container[bytes], max_length: int | None) ->
     ):
         owner, value = clean_text(user_id)[0], clean_text(key)[0]
         expiry = seconds(expires)[0]
-        if owner is None or owner not in users:
-            verdicts.append(Verdict(rowid, "orphan-user", "its user is not in the new database"))
+        if owner is None or owner not in references.ids("user"):
+            verdicts.append(Verdict(rowid, *references.without_user(owner)))
         elif not value:
             verdicts.append(Verdict(rowid, "empty-api-key", "the key is empty"))
         elif max_length is not None and characters(value) > max_length:
@@ -186,9 +190,9 @@ def api_keys(source: Source, users: Container[bytes], max_length: int | None) ->
 
 def _collected(
     source: Source,
+    references: "References",
     table: str,
     columns: tuple[str, str],
-    existing: tuple[Container[bytes], Container[bytes]],
     names: tuple[str, str],
     merged: tuple[str, str],
 ) -> Merged:
@@ -198,14 +202,10 @@ def _collected(
         source, table, (*columns, "created_at")
     ):
         owner, member = clean_text(owner_raw)[0] or b"", clean_text(member_raw)[0] or b""
-        missing = [
-            name
-            for name, value, known in zip(names, (owner, member), existing, strict=True)
-            if value not in known
-        ]
-        if missing:
-            detail = f"its {missing[0]} is not in the new database"
-            verdicts.append(Verdict(rowid, f"orphan-{missing[0]}", detail))
+        pairs = zip(names, (owner, member), strict=True)
+        why = next(filter(None, (references.missing(*pair) for pair in pairs)), None)
+        if why is not None:
+            verdicts.append(Verdict(rowid, *why))
             continue
         values.setdefault(owner, []).append((integer(created)[0] or 0, rowid, member))
         verdicts.append(Verdict(rowid, *merged))
@@ -252,6 +252,31 @@ class References:
             known = table in self._source.columns and table in self._options.target_columns
             self._ids[table] = self._ids_of(table) if known else {}
         return self._ids[table]
+
+    def missing(self, table: str, key: bytes) -> tuple[str, str] | None:
+        """Return reason and detail if the target will not have the row of that id."""
+        if key in self.ids(table):
+            return None
+        if table == "user":
+            return self.without_user(key)
+        return f"orphan-{table}", f"its {table} is not in the new database"
+
+    def without_user(self, user_id: bytes | None) -> tuple[str, str]:
+        """Return reason and detail for a row whose user the target will not have."""
+        name = "nobody" if user_id is None else user_id.decode()
+        if user_id is not None and user_id in self._rejected_users:
+            return OWNER_REJECTED, f"the account of its owner ({name}) was rejected"
+        return "orphan-user", f"its user ({name}) is not in the new database"
+
+    @cached_property
+    def _rejected_users(self) -> frozenset[bytes]:
+        """The accounts of the source that the target will not have: people who are there."""
+        known = set(self.users)
+        if any(isinstance(row, Unreadable) for row in self._source.rows("user", ("id",))):
+            # An account that cannot be read has its password still: the old backend deletes both.
+            rows = _readable(self._source, "auth", ("id",))
+            known |= {clean_text(raw)[0] or b"" for _, (raw,) in rows}
+        return frozenset(known - set(self.ids("user")))
 
     @cached_property
     def renamed_emails(self) -> dict[str, str]:
@@ -305,16 +330,16 @@ class References:
     @cached_property
     def members(self) -> Merged:
         """User ids by group, from ``group_member``."""
-        return group_members(self._source, self.ids("group"), self.ids("user"))
+        return group_members(self._source, self)
 
     @cached_property
     def knowledge_files(self) -> Merged:
         """File ids by knowledge, from ``knowledge_file``."""
-        return knowledge_files(self._source, self.ids("knowledge"), self.ids("file"))
+        return knowledge_files(self._source, self)
 
     @cached_property
     def api_keys(self) -> Merged:
         """The key of each user, from ``api_key``."""
         column = self._options.target_columns["user"].get("api_key")
         limit = column.max_length if column and self._options.on_overflow == "reject" else None
-        return api_keys(self._source, self.ids("user"), limit)
+        return api_keys(self._source, self, limit)

@@ -9,7 +9,7 @@ from owctl.errors import OwctlError
 from owctl.migrate.convert.column_map import Notes, Options, Value
 from owctl.migrate.convert.json_text import PARSED_BYTES, JsonUnusable, clean_json, parsed
 from owctl.migrate.convert.references import References
-from owctl.migrate.convert.values import Raw
+from owctl.migrate.convert.values import Raw, characters
 from owctl.migrate.report.rejects import Rejected
 from owctl.migrate.source.database import Source
 
@@ -178,11 +178,23 @@ def _user(row: Row, context: Context) -> None:
         _set_email(row, email, renamed)
         if not context.first("email", row.text("email") or b""):
             raise Rejected("duplicate-email", "another account has this address")
-    if row.text("role") not in ROLES:
-        row.note("role", "role-unknown")
+    _settle_role(row, context)
     _take_oauth(row)
     for column in ("api_key", "oauth_sub"):
         _unique_or_null(row, context, column)
+
+
+def _settle_role(row: Row, context: Context) -> None:
+    """Note a role that nobody knows; one that the column does not hold may do nothing yet."""
+    role = row.text("role") or b""
+    if role in ROLES:
+        return
+    limit = context.options.target_columns["user"]["role"].max_length
+    if limit is not None and characters(role) > limit and context.options.on_overflow == "reject":
+        row.values["role"] = b"pending"
+        row.note("role", "role-too-long")
+    else:
+        row.note("role", "role-unknown")
 
 
 def _set_email(row: Row, email: bytes, renamed: str | None) -> None:

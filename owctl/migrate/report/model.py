@@ -58,15 +58,22 @@ CHANGES: dict[str, Explanation] = {
     "parent-of-other-user": Explanation("its parent folder is somebody else's; now at the top"),
     "path-kept": Explanation("not in the old upload folder; the path stays as it is"),
     "path-rewritten": Explanation("the new backend's upload folder"),
+    "role-too-long": Explanation(
+        "a role longer than its column; pending, until somebody decides", True
+    ),
     "role-unknown": Explanation("a role that the new backend does not know; kept"),
     "share-differs": Explanation("the chat went on after it was shared; the link is dropped", True),
     "share-without-snapshot": Explanation("a link that led nowhere; dropped"),
     "surrogate-replaced": Explanation("half an emoji, which UTF-8 cannot hold; U+FFFD"),
+    "text-cut": Explanation("longer than its column; cut, with … at the end", True),
     "time-from-number": Explanation("a number of seconds; as a date and time"),
     "time-from-sister": Explanation("no time; that of creation or of the last change"),
     "time-from-words": Explanation("a date and time in words; as seconds, read as UTC"),
     "time-unknown": Explanation("no time at all; 1970"),
     "time-unreadable": Explanation("no time that can be read; as if there were none", True),
+    "too-long-to-null": Explanation(
+        "longer than its column, and of no use in part; left empty", True
+    ),
     "us-to-s": Explanation("microseconds to seconds"),
     "utf8-replaced": Explanation("bytes that are no UTF-8; U+FFFD", True),
 }
@@ -95,6 +102,7 @@ REJECTIONS: dict[str, str] = {
     "orphan-knowledge": "its knowledge is not there",
     "orphan-message": "its message is not there",
     "orphan-user": "its user is not there",
+    "owner-rejected": "its owner's account was rejected; given to nobody else",
     "refused-by-server": "PostgreSQL did not take it; the detail has its words",
     "shared-snapshot": "the snapshot of a shared chat; the chat itself is kept",
     "superseded-api-key": "its user has a newer API key",
@@ -306,6 +314,7 @@ def to_do_before(report: dict[str, Any]) -> list[str]:
         room is not None and room < space["database_bytes"]
     ):
         lines.append("Make room first: there is less space free than the migration needs.")
+    lines += _accounts_left(report)
     return lines + _settings_and_vectors(report, report["source"]["vector_data"])
 
 
@@ -320,6 +329,7 @@ def to_do(journal: Journal) -> list[str]:
         lines.append("Set a new password for each account that cannot sign in.")
     if sign_in.get("without_password"):
         lines.append("Set a password for each account that has none.")
+    lines += _accounts_left(facts["findings"])
     if totals(facts["load"]["tables"])["rejected"]:
         lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
     if files["missing"]:
@@ -336,6 +346,16 @@ def to_do(journal: Journal) -> list[str]:
         lines.append(f"When all is well: docker rm {name}. Until then, owctl migrate rollback.")
     lines.append(f"Keep or delete {journal.folder}: it holds all data and secrets of the old one.")
     return lines
+
+
+def _accounts_left(findings: dict[str, Any]) -> list[str]:
+    count = len(findings.get("rejected_accounts", ()))
+    if not count:
+        return []
+    return [
+        f"Accounts that stay behind, with all that they own: {count}. Mend them in the old backend, "
+        "then migrate anew."
+    ]
 
 
 def _settings_and_vectors(findings: dict[str, Any], vector_data: object) -> list[str]:

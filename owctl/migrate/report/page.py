@@ -92,6 +92,7 @@ def render(report: dict[str, Any]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
+            *_section("Accounts that stay behind", _accounts(report.get("rejected_accounts", ()))),
             *_section("Who can sign in", _list(report["sign_in"]["lines"])),
             *_section("Rows", [*_totals(report["totals"]), picture(report["tables"])]),
             *outcome,
@@ -134,6 +135,11 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f'<td class="number">{value:,}</td>'
     return f"<td>{escape(str(value))}</td>"
+
+
+def _accounts(accounts: Iterable[dict[str, Any]]) -> list[str]:
+    rows = [(a["email"] or a["id"] or "–", a["reason"], a["detail"]) for a in accounts]
+    return _table(("Account, with all that it owns", "Reason", "In words"), rows)
 
 
 def _totals(totals: dict[str, int]) -> list[str]:
