@@ -303,6 +303,7 @@ class Steps:
             on_duplicate_email=choices.on_duplicate_email,
             on_overflow=choices.on_overflow,
             keep_share_links=choices.keep_share_links,
+            prompts_become_public=choices.prompts_become_public,
             allow_unknown=choices.allow_unknown,
             upload_dir=self.upload_dir,
         )

@@ -134,6 +134,7 @@ def _trees(b: Builder) -> None:
 def _channels(b: Builder) -> None:
     b.add("channel", id="open", user_id=ADMIN)
     b.add("channel", id="closed", user_id=ADMIN, access_control="{}")
+    b.noted("channel", "access_control", "access-made-explicit")
     b.rejected("channel", "orphan-user", id="lost-channel", user_id=None)
     for column, count in (("data", 2), ("meta", 2), ("access_control", 1)):
         b.noted("channel", column, "null-text", count)
@@ -150,16 +151,19 @@ def _channels(b: Builder) -> None:
     b.rejected("message_reaction", "orphan-message", id="mr-2", user_id=USER, message_id="msg-3")
     b.add("note", id="note-1", user_id=USER, title=None, access_control="{}")
     b.noted("note", "title", "null-to-default")
+    b.noted("note", "access_control", "access-made-explicit")
 
 
 def _keys(b: Builder) -> None:
     b.add("prompt", id=1, command="/a", user_id=USER)
     b.add("prompt", id=2, command="/b\0", user_id=USER)
     b.rejected("prompt", "duplicate-key", id=3, command="/b", user_id=USER)
+    b.rejected("prompt", "prompt-not-public", id=4, command="/c", user_id=USER, access_control="{}")
     b.noted("prompt", "command", "nul-removed")
     b.add(
         "model", id="model-1", user_id=USER, params="", access_control='{"read": {"group_ids": []}}'
     )
+    b.noted("model", "access_control", "access-made-explicit")
     b.noted("model", "params", "null-text")
     b.noted("model", "params", "null-to-default")
     b.add("tool", id="tool-1", user_id=USER, valves='{"key": "secret-valve"}')

@@ -143,6 +143,11 @@ def _show_findings(console: Console, report: dict[str, Any]) -> None:
     for each in report["duplicate_emails"]:
         accounts = ", ".join(each["accounts"])
         console.result(_filled(f"Accounts with the address {each['email']}: {accounts}."))
+    prompts = report.get("prompts_not_public", ())
+    if prompts:
+        what = "every account sees them now" if prompts[0]["migrated"] else "they stay behind"
+        named = ", ".join(each["command"] for each in prompts)
+        console.result(_filled(f"Prompts that are not for everybody ({what}): {named}."))
     others = sum(1 for setting in report["config_settings"] if setting["variable"] is None)
     if others:
         console.result(f"Other settings of the administration, loaded as they are: {others}.")

@@ -111,6 +111,7 @@ class Options:
     all but one account an address of their own. ``on_overflow``: ``widen`` lets a string that is
     longer than its column through (the caller makes the column text; see ``mapping.overflows``).
     ``keep_share_links``: a share link goes to the live chat even where its snapshot differs.
+    ``prompts_become_public``: migrate prompts that are not for everybody, though they will be.
     ``allow_unknown``: accept a source newer than known. ``upload_dir``: where the new backend keeps
     uploads. ``passwords``: the new hash by user id; None keeps the old ones.
     """
@@ -120,6 +121,7 @@ class Options:
     on_duplicate_email: Literal["stop", "rename"] = "stop"
     on_overflow: Literal["reject", "widen"] = "reject"
     keep_share_links: bool = False
+    prompts_become_public: bool = False
     allow_unknown: bool = False
     upload_dir: str = "/app/data/uploads"
     passwords: Mapping[str, str] | None = field(default=None, repr=False)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from owctl.errors import OwctlError
+from owctl.migrate.convert.access import MEMBER_COLUMNS
 from owctl.migrate.convert.column_map import (
     COLUMN_MAP,
     Column,
@@ -23,7 +24,8 @@ from owctl.migrate.convert.references import (
     duplicate_emails,
     refuse_duplicates,
 )
-from owctl.migrate.convert.row_rules import EARLY_RULES, LATE_RULES, RULES, Context, Row
+from owctl.migrate.convert.row import Context, Row
+from owctl.migrate.convert.row_rules import EARLY_RULES, LATE_RULES, RULES
 from owctl.migrate.convert.values import (
     Changes,
     Raw,
@@ -57,8 +59,12 @@ _RULES: dict[str, Callable[[Raw], tuple[Value, Changes]]] = {
 _JSON_KINDS = ("json", "lenient-json")
 _INTEGER_LIMITS = {"integer": 2**31, "smallint": 2**15}
 # Read beside the mapped columns, where the source has them.
-_ALSO_READ = {"user": ("oauth",)}
-_PRIVATE = b"{}"
+_ALSO_READ = {
+    "user": ("oauth",),
+    "prompt": ("id", "access_control"),
+    "channel": ("type", "deleted_at", "archived_at"),
+    "channel_member": MEMBER_COLUMNS,
+}
 _UNKNOWN_TIMES: dict[str, Value] = {"config": b"1970-01-01 00:00:00"}
 # What the late rules may empty: what stands there before them rejects no row.
 _SETTLED_LATE = {"folder": ("parent_id",)}
@@ -96,8 +102,6 @@ class Conversion:
             + [name for name in _ALSO_READ.get(table_map.target, ()) if name in there]
         )
         self._read = tuple(read)
-        # Newer sources keep access elsewhere, and NULL would mean: public.
-        self._access_unknown = "access_control" in by_name and "access_control" not in there
 
     def rows(self) -> Iterator[Converted | Reject]:
         """Yield one result for each row of the source table, in the order of rowid."""
@@ -166,9 +170,6 @@ class Conversion:
             return absent
         for change in changes:
             row.note(column.name, change)
-        if self._access_unknown and column.name == "access_control":
-            row.note(column.name, "access-made-private")
-            return _PRIVATE
         if value is None and column.default is not None:
             if column.kind not in ("constant", "boolean"):
                 row.note(column.name, "null-to-default")
@@ -252,7 +253,7 @@ def accepted_ids(
     source: Source, table_map: TableMap, options: Options, references: References
 ) -> dict[bytes, int]:
     """Return id and rowid of the rows that a table of the target will get."""
-    position = table_map.columns.index("id")
+    position = table_map.columns.index(_KEYS.get(table_map.target, "id"))
     make = partial(Conversion, source, table_map, options, Notes(), references, light=True)
     found: dict[bytes, int] = {}
     for result in make().rows():

@@ -7,7 +7,9 @@ from typing import Any
 from owctl.errors import OwctlError
 from owctl.migrate.convert.column_map import COLUMN_MAP, Options
 from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
+from owctl.migrate.convert.mapping import references_of
 from owctl.migrate.convert.references import duplicate_emails
+from owctl.migrate.convert.sharing import prompts_not_public
 from owctl.migrate.convert.values import quoted
 from owctl.migrate.folder import Journal
 from owctl.migrate.source.database import Source, Unreadable
@@ -24,7 +26,14 @@ class Explanation:
 
 
 CHANGES: dict[str, Explanation] = {
+    "access-group-lost": Explanation(
+        "names a group that stays behind: its members lose access", True
+    ),
+    "access-made-explicit": Explanation("who may read, with every list written out"),
     "access-made-private": Explanation("private: a newer source keeps access elsewhere", True),
+    "access-unreadable": Explanation(
+        "no policy that can be read; private as far as it is not", True
+    ),
     "boolean-guessed": Explanation("a number other than 0 and 1, taken for yes"),
     "boolean-unreadable": Explanation("neither yes nor no; the default", True),
     "circle-cut": Explanation("a circle of folders was cut here; now at the top", True),
@@ -36,10 +45,12 @@ CHANGES: dict[str, Explanation] = {
     "file-ids-merged": Explanation("files of the knowledge, from knowledge_file"),
     "folder-missing": Explanation("its folder is not there or somebody else's; in none now", True),
     "fraction-dropped": Explanation("fractions of a second or of a number dropped", True),
+    "grants-made-lists": Explanation("who may read, from access_grant"),
     "invalid-json-to-null": Explanation("no valid JSON; left empty", True),
     "json-too-deep-to-null": Explanation("JSON nested too deep; left empty", True),
     "json-too-large-to-null": Explanation("JSON of more than 256 MB; left empty", True),
     "lower-cased": Explanation("in lower case, as the new backend looks it up"),
+    "members-made-lists": Explanation("its members, as lists; administrators may read it, too"),
     "members-merged": Explanation("members of the group, from group_member"),
     "ms-to-s": Explanation("milliseconds to seconds"),
     "name-from-email": Explanation("no name; the address instead"),
@@ -58,12 +69,18 @@ CHANGES: dict[str, Explanation] = {
     "parent-of-other-user": Explanation("its parent folder is somebody else's; now at the top"),
     "path-kept": Explanation("not in the old upload folder; the path stays as it is"),
     "path-rewritten": Explanation("the new backend's upload folder"),
+    "prompt-becomes-public": Explanation("not for everybody until now; as was asked for", True),
+    "public-to-write": Explanation(
+        "everybody may read it; in the new backend change it, too", True
+    ),
     "role-too-long": Explanation(
         "a role longer than its column; pending, until somebody decides", True
     ),
     "role-unknown": Explanation("a role that the new backend does not know; kept"),
     "share-differs": Explanation("the chat went on after it was shared; the link is dropped", True),
+    "share-restricted": Explanation("a link for some; the new backend's is for all; dropped", True),
     "share-without-snapshot": Explanation("a link that led nowhere; dropped"),
+    "slash-added": Explanation("the slash with which the new backend looks it up"),
     "surrogate-replaced": Explanation("half an emoji, which UTF-8 cannot hold; U+FFFD"),
     "text-cut": Explanation("longer than its column; cut, with … at the end", True),
     "time-from-number": Explanation("a number of seconds; as a date and time"),
@@ -87,7 +104,9 @@ REJECTIONS: dict[str, str] = {
     "invalid-json": "its content is no valid JSON",
     "json-too-deep": "its content is nested deeper than PostgreSQL takes",
     "json-too-large": "its content is larger than the 256 MB that PostgreSQL takes",
+    "left-channel": "no longer a member of its channel",
     "legacy": "a table that the old backend no longer used",
+    "merged-access": "kept: in access_control of what it is for",
     "merged-group": "kept: in user_ids of its group",
     "merged-knowledge": "kept: in data.file_ids of its knowledge",
     "merged-user": "kept: as api_key of its user",
@@ -101,8 +120,13 @@ REJECTIONS: dict[str, str] = {
     "orphan-group": "its group is not there",
     "orphan-knowledge": "its knowledge is not there",
     "orphan-message": "its message is not there",
+    "orphan-model": "its model is not there",
+    "orphan-note": "its note is not there",
+    "orphan-prompt": "its prompt is not there",
+    "orphan-tool": "its tool is not there",
     "orphan-user": "its user is not there",
     "owner-rejected": "its owner's account was rejected; given to nobody else",
+    "prompt-not-public": "every account would get it; --prompts-become-public takes it along",
     "refused-by-server": "PostgreSQL did not take it; the detail has its words",
     "shared-snapshot": "the snapshot of a shared chat; the chat itself is kept",
     "superseded-api-key": "its user has a newer API key",
@@ -155,6 +179,8 @@ CARRIED_OVER = {
 _TAKEN_OTHERWISE = {
     "user": frozenset(("oauth",)),
     "prompt": frozenset(("id", "timestamp")),
+    "channel": frozenset(("deleted_at", "archived_at")),
+    "channel_member": frozenset(("is_active", "status", "left_at")),
     "tag": frozenset(("meta",)),
 }
 
@@ -173,6 +199,7 @@ def describe(source: Source, options: Options) -> dict[str, Any]:
             for email, sharing in duplicate_emails(source).items()
         ],
         "config_settings": config_settings(source),
+        "prompts_not_public": prompts_not_public(source, options, references_of(source, options)),
     }
 
 
@@ -314,7 +341,7 @@ def to_do_before(report: dict[str, Any]) -> list[str]:
         room is not None and room < space["database_bytes"]
     ):
         lines.append("Make room first: there is less space free than the migration needs.")
-    lines += _accounts_left(report)
+    lines += _people(report)
     return lines + _settings_and_vectors(report, report["source"]["vector_data"])
 
 
@@ -329,7 +356,7 @@ def to_do(journal: Journal) -> list[str]:
         lines.append("Set a new password for each account that cannot sign in.")
     if sign_in.get("without_password"):
         lines.append("Set a password for each account that has none.")
-    lines += _accounts_left(facts["findings"])
+    lines += _people(facts["findings"])
     if totals(facts["load"]["tables"])["rejected"]:
         lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
     if files["missing"]:
@@ -348,14 +375,22 @@ def to_do(journal: Journal) -> list[str]:
     return lines
 
 
-def _accounts_left(findings: dict[str, Any]) -> list[str]:
-    count = len(findings.get("rejected_accounts", ()))
-    if not count:
-        return []
-    return [
-        f"Accounts that stay behind, with all that they own: {count}. Mend them in the old backend, "
-        "then migrate anew."
-    ]
+def _people(findings: dict[str, Any]) -> list[str]:
+    """Return what to do for accounts that stay behind, and about prompts of the few."""
+    lines = []
+    accounts = len(findings.get("rejected_accounts", ()))
+    if accounts:
+        lines.append(
+            f"Accounts that stay behind, with all that they own: {accounts}. Mend them in the old "
+            "backend, then migrate anew."
+        )
+    prompts = findings.get("prompts_not_public", ())
+    if prompts and not prompts[0]["migrated"]:
+        lines.append(
+            f"Prompts that are not for everybody stay behind: {len(prompts)}. The new backend shows "
+            "each to every account; --prompts-become-public takes them along all the same."
+        )
+    return lines
 
 
 def _settings_and_vectors(findings: dict[str, Any], vector_data: object) -> list[str]:

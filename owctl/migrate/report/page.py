@@ -101,6 +101,7 @@ def render(report: dict[str, Any]) -> str:
             *_section("Rows that stayed behind", _reasons(report)),
             *_section("Changed on the way", _notes(report)),
             *_section("Columns without a target", _columns(report["columns_without_target"])),
+            *_section("Prompts that are not for everybody", _prompts(report)),
             *_section("Settings of the old administration", _settings(report["config_settings"])),
             *_section("Variables of the old container", _environment(report)),
             *_section("Files", [] if rehearsed else _files(report["files"])),
@@ -215,6 +216,14 @@ def _notes(report: dict[str, Any]) -> list[str]:
 def _columns(columns: Iterable[dict[str, Any]]) -> list[str]:
     rows = [(each["table"], each["column"], each["rows"]) for each in columns]
     return _table(("Table", "Column", "Rows with a value"), rows)
+
+
+def _prompts(report: dict[str, Any]) -> list[str]:
+    rows = [
+        (each["command"], "yes, for every account" if each["migrated"] else "no")
+        for each in report.get("prompts_not_public", ())
+    ]
+    return _table(("Prompt", "Migrated"), rows)
 
 
 def _settings(settings: Iterable[dict[str, str | None]]) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from owctl.migrate.convert.column_map import COLUMN_MAP, Options, Reject
 from owctl.migrate.convert.mapping import last_options, references_of
-from owctl.migrate.convert.references import Merged, References
+from owctl.migrate.convert.merged import Merged
+from owctl.migrate.convert.references import References
 from owctl.migrate.load.verify import VerificationFailed, account
 from owctl.migrate.report.rejects import RejectFile, reject_all
 from owctl.migrate.source.database import Source
@@ -57,6 +58,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "alembic_version": ("bookkeeping", "the old backend's mark of its migrations"),
     "channel_webhook": ("no-feature", "the new backend has no webhooks of channels"),
     "channel_file": ("no-feature", "the new backend keeps files of channels in their messages"),
+    "shared_chat": ("shared-snapshot", "snapshot of a shared chat; the chat itself is shown"),
     "chat_file": ("no-feature", "the new backend keeps files of chats in the chats themselves"),
 }
 _LEFTOVER = "_alembic_tmp_"
@@ -64,6 +66,7 @@ _MERGED: dict[str, Callable[[References], Merged]] = {
     "group_member": lambda references: references.members,
     "knowledge_file": lambda references: references.knowledge_files,
     "api_key": lambda references: references.api_keys,
+    "access_grant": lambda references: references.grants,
 }
 
 
@@ -72,7 +75,7 @@ def unmapped(source: Source, options: Options | None = None) -> Iterator[Reject]
 
     ``options`` are those of the conversion; left out, those that the source was last used with.
 
-    Rows that live on in other rows (members of groups, files of knowledge, API keys) have a reason
+    Rows that live on in other rows (members of groups, grants, API keys …) have a reason
     that begins with ``merged-``.
     """
     if options is None:
