@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from owctl.migrate.convert.column_map import Converted, Notes, Reject
+from owctl.migrate.convert.column_map import Notes, Reject
 from owctl.migrate.convert.mapping import convert, plan_tables, references_of
 from owctl.migrate.convert.sharing import prompts_not_public
 from owctl.migrate.report.model import CHANGES, REJECTIONS

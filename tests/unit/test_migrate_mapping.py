@@ -17,7 +17,6 @@ from tests.migrate_sources.builder import ADMIN, NOW, VERSIONS, Builder
 from tests.migrate_sources.targets import TARGETS, options
 from tests.migrate_sources.traps import USER, build_with_traps
 
-
 # An empty policy would let everybody in, in one state of the new backend.
 OWNER_ONLY = {
     "read": {"group_ids": [], "user_ids": []},
