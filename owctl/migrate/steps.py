@@ -21,7 +21,13 @@ from owctl.migrate.folder import (
     write_document,
 )
 from owctl.migrate.load import target
-from owctl.migrate.load.files import FilesResult, StoredFile, copy_files, count_in_uploads
+from owctl.migrate.load.files import (
+    StoredFile,
+    captured_sizes,
+    copy_files,
+    count_in_uploads,
+    files_document,
+)
 from owctl.migrate.load.load import LoadRequest, load
 from owctl.migrate.prove import Expected, prove
 from owctl.migrate.report import results
@@ -135,6 +141,7 @@ class Steps:
         self.stack = stack
         self.journal = journal
         self.receive = receive
+        self._names: frozenset[str] | None = None
         self.backend = target.find_backend(stack)
         self.services = StackServices(engine, stack, receive, timeout_seconds)
 
@@ -222,7 +229,7 @@ class Steps:
                 self.journal.folder,
                 lambda count: self.tell("load", f"{count} passwords made"),
             )
-            options = self.options(source, target.look(connection))
+            options = self.options(source, target.look(connection), self._upload_names())
             if choices.passwords == "one-time":
                 options = replace(options, passwords=made.hashes)
             request = LoadRequest(
@@ -246,7 +253,9 @@ class Steps:
                 hint="a new migration: owctl migrate",
             )
         with self._connected() as connection, self._source() as source:
-            rows = list(_stored_files(connection, source))
+            old = passwords.paths_of(source)
+            found = connection.execute("SELECT id, path FROM public.file WHERE path <> ''")
+            rows = [StoredFile(key, old.pop(key, "") or path, path) for key, path in found]
         named = count_in_uploads(rows, self.upload_dir)
         if captured.uploads is None and captured.uploads_dir is None and named:
             self.receive(
@@ -262,8 +271,10 @@ class Steps:
             captured,
             rows,
             lambda count, size: self.tell("files", f"{count} files, {size >> 20} MB"),
+            rejected=old.values(),
+            names=self._upload_names(),
         )
-        return {"files": _files_document(result)}
+        return {"files": files_document(result) | {"hashes": dict(result.hashes)}}
 
     def start(self) -> dict[str, Any]:
         """Start the new backend again, and what else of the stack does not run."""
@@ -287,6 +298,8 @@ class Steps:
                 known,
                 files.get("hashes", {}),
                 file_bytes=files.get("copied_bytes", 0),
+                files_without_content=len(files.get("missing", ()))
+                + len(files.get("elsewhere", ())),
                 rewritten=rewritten,
             )
             proofs = prove(self.engine, self.stack, self.backend, connection, wanted)
@@ -294,8 +307,10 @@ class Steps:
             "proofs": [{"name": p.name, "status": p.status, "detail": p.detail} for p in proofs]
         }
 
-    def options(self, source: Source, found: target.Look) -> Options:
-        """Return how to convert, by what was chosen."""
+    def options(
+        self, source: Source, found: target.Look, upload_names: frozenset[str] | None
+    ) -> Options:
+        """Return how to convert, by what was chosen; ``upload_names`` is what was captured."""
         choices = self.journal.choices
         return Options(
             target_columns=found.columns,
@@ -306,6 +321,7 @@ class Steps:
             prompts_become_public=choices.prompts_become_public,
             allow_unknown=choices.allow_unknown,
             upload_dir=self.upload_dir,
+            upload_names=upload_names,
         )
 
     def loaded_before(self) -> bool:
@@ -340,6 +356,13 @@ class Steps:
             raise OwctlError("The source was not captured.", hint="a new migration: owctl migrate")
         return open_source(captured.database, private=True)
 
+    def _upload_names(self) -> frozenset[str] | None:
+        """Return what the captured files are called; read once, for an archive may be large."""
+        if self._names is None and (captured := read_captured(self.journal.folder)):
+            sizes = captured_sizes(captured)
+            self._names = frozenset(sizes) if sizes is not None else None
+        return self._names
+
     def _connected(self) -> "Connection":
         return target.connect(target.find_target(self.engine, self.stack))
 
@@ -358,7 +381,7 @@ class Steps:
             if table["source"] == "auth"
         )
         made = passwords.read_back(connection, choice, folder, strays)
-        options = self.options(source, target.look(connection))
+        options = self.options(source, target.look(connection), self._upload_names())
         return {
             "load": loaded,
             "source": self.journal.facts["source"] | source_document(source),
@@ -366,23 +389,3 @@ class Steps:
             | {"rejected_accounts": rejected_accounts(folder / FOLDER_NAME)},
             "sign_in": passwords.document(made, choice),
         }
-
-
-def _stored_files(connection: "Connection", source: Source) -> list[StoredFile]:
-    old = passwords.paths_of(source)
-    rows = connection.execute("SELECT id, path FROM public.file WHERE path <> '' ORDER BY id")
-    return [StoredFile(key, old.get(key) or path, path) for key, path in rows.fetchall()]
-
-
-def _files_document(result: FilesResult) -> dict[str, Any]:
-    def listed(rows: tuple[StoredFile, ...]) -> list[dict[str, str]]:
-        return [{"id": row.id, "path": row.old_path} for row in rows]
-
-    return {
-        "copied": result.copied,
-        "copied_bytes": result.copied_bytes,
-        "missing": listed(result.missing),
-        "elsewhere": listed(result.elsewhere),
-        "unreferenced": list(result.unreferenced),
-        "hashes": dict(result.hashes),
-    }

@@ -166,6 +166,8 @@ def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
             f"the disk of PostgreSQL ({there})."
         )
     )
+    if report["files"] is not None:
+        _show_files(console, report["files"], "would be copied")
     if report["environment"]:
         console.result("Variables that the old container has otherwise; set them in .env:")
         console.table(
@@ -177,19 +179,24 @@ def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
     console.result("Nothing was changed.")
 
 
-def _show_outcome(console: Console, report: dict[str, Any]) -> None:
-    files = report["files"]
+def _show_files(console: Console, files: dict[str, Any], how: str) -> None:
+    rejected = files.get("of_rejected_rows", ())
     console.result(
         _filled(
-            f"Files: {files['copied']:,} copied and read back "
+            f"Files: {files['copied']:,} {how} "
             f"({readable(files['copied_bytes'])}), {len(files['missing'])} missing, "
-            f"{len(files['elsewhere'])} kept elsewhere, {len(files['unreferenced'])} not named by any row."
+            f"{len(files['elsewhere'])} kept elsewhere, {len(rejected)} of rows that stay behind, "
+            f"{len(files['unreferenced'])} not named by any row."
         )
     )
-    for row in files["missing"][:_SHOWN_ROWS]:
+    for row in files["missing"]:
         console.result(f"  missing: {row['path']}")
-    for row in files["elsewhere"][:_SHOWN_ROWS]:
+    for row in files["elsewhere"]:
         console.result(f"  elsewhere: {row['path']}")
+
+
+def _show_outcome(console: Console, report: dict[str, Any]) -> None:
+    _show_files(console, report["files"], "copied and read back")
     if report["backup"]:
         console.result(f"What was there before is in the backup {report['backup']['path']}.")
     console.result()

@@ -113,7 +113,7 @@ class Options:
     ``keep_share_links``: a share link goes to the live chat even where its snapshot differs.
     ``prompts_become_public``: migrate prompts that are not for everybody, though they will be.
     ``allow_unknown``: accept a source newer than known. ``upload_dir``: where the new backend keeps
-    uploads. ``passwords``: the new hash by user id; None keeps the old ones.
+    uploads, ``upload_names`` the captured ones, None where that is not known. ``passwords``: the new hash by user id; None keeps the old ones.
     """
 
     target_columns: Mapping[str, Mapping[str, ColumnInfo]] = field(repr=False)
@@ -124,6 +124,7 @@ class Options:
     prompts_become_public: bool = False
     allow_unknown: bool = False
     upload_dir: str = "/app/data/uploads"
+    upload_names: frozenset[str] | None = field(default=None, repr=False)
     passwords: Mapping[str, str] | None = field(default=None, repr=False)
 
 

@@ -14,6 +14,7 @@ from owctl.migrate.convert.sharing import (
     settle_prompt,
     settle_share_link,
 )
+from owctl.migrate.convert.upload_paths import upload_name
 from owctl.migrate.convert.values import characters
 from owctl.migrate.report.rejects import Rejected
 
@@ -56,15 +57,6 @@ def _circle_through(
 
 
 ROLES = frozenset((b"admin", b"user", b"pending"))
-_OLD_UPLOADS = "/data/uploads/"
-
-
-def rewritten_path(path: str, upload_dir: str) -> str:
-    """Return the path of an upload as the new backend sees it; other paths (``s3://``) stay."""
-    directory, name = posixpath.split(path)
-    if path.startswith("/") and name and f"{directory}/".endswith(_OLD_UPLOADS):
-        return posixpath.join(upload_dir, name)
-    return path
 
 
 def _user(row: Row, context: Context) -> None:
@@ -201,12 +193,15 @@ def _reference(column: str, table: str) -> Callable[[Row, Context], None]:
 
 def _file(row: Row, context: Context) -> None:
     path = (row.text("path") or b"").decode()
-    rewritten = rewritten_path(path, context.options.upload_dir)
+    name = upload_name(path, context.options.upload_names)
+    if name is None:
+        if path:
+            row.note("path", "path-kept")
+        return
+    rewritten = posixpath.join(context.options.upload_dir, name)
     if rewritten != path:
         row.values["path"] = rewritten.encode()
         row.note("path", "path-rewritten")
-    elif path:
-        row.note("path", "path-kept")
 
 
 def _knowledge(row: Row, context: Context) -> None:

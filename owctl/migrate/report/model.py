@@ -67,7 +67,7 @@ CHANGES: dict[str, Explanation] = {
     "orphan-assigned": Explanation("its user is missing; given to the chosen one"),
     "parent-missing": Explanation("its parent folder is not there; now at the top"),
     "parent-of-other-user": Explanation("its parent folder is somebody else's; now at the top"),
-    "path-kept": Explanation("not in the old upload folder; the path stays as it is"),
+    "path-kept": Explanation("not among the uploads; the path stays, and leads nowhere", True),
     "path-rewritten": Explanation("the new backend's upload folder"),
     "prompt-becomes-public": Explanation("not for everybody until now; as was asked for", True),
     "public-to-write": Explanation(
@@ -341,7 +341,7 @@ def to_do_before(report: dict[str, Any]) -> list[str]:
         room is not None and room < space["database_bytes"]
     ):
         lines.append("Make room first: there is less space free than the migration needs.")
-    lines += _people(report)
+    lines += _people(report) + _files_left(report["files"])
     return lines + _settings_and_vectors(report, report["source"]["vector_data"])
 
 
@@ -359,19 +359,28 @@ def to_do(journal: Journal) -> list[str]:
     lines += _people(facts["findings"])
     if totals(facts["load"]["tables"])["rejected"]:
         lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
-    if files["missing"]:
-        lines.append(f"Uploaded files that the source does not have: {len(files['missing'])}.")
-    if files["elsewhere"]:
-        lines.append(
-            f"Uploaded files that lie elsewhere than in the folder of uploads: {len(files['elsewhere'])}. "
-            "Bring them over by hand."
-        )
+    lines += _files_left(files)
     lines += _settings_and_vectors(facts["findings"], facts["source"]["vector_data"])
     lines.append("Check the settings in the administration: the new backend names some otherwise.")
     if journal.origin["kind"] == "container":
         name = journal.origin["name"]
         lines.append(f"When all is well: docker rm {name}. Until then, owctl migrate rollback.")
     lines.append(f"Keep or delete {journal.folder}: it holds all data and secrets of the old one.")
+    return lines
+
+
+def _files_left(files: dict[str, Any] | None) -> list[str]:
+    lines = []
+    if files and files["missing"]:
+        lines.append(
+            f"Uploaded files that the source does not have: {len(files['missing'])}. If they are on "
+            "this machine, name their folder with --uploads."
+        )
+    if files and files["elsewhere"]:
+        lines.append(
+            f"Uploaded files that lie elsewhere than in the folder of uploads: {len(files['elsewhere'])}. "
+            "Bring them over by hand."
+        )
     return lines
 
 

@@ -104,7 +104,7 @@ def render(report: dict[str, Any]) -> str:
             *_section("Prompts that are not for everybody", _prompts(report)),
             *_section("Settings of the old administration", _settings(report["config_settings"])),
             *_section("Variables of the old container", _environment(report)),
-            *_section("Files", [] if rehearsed else _files(report["files"])),
+            *_section("Files", _files(report["files"], rehearsed=rehearsed)),
             *_section("Source and target", _facts(report)),
             "</body></html>\n",
         ]
@@ -250,16 +250,21 @@ def _space(space: dict[str, int | None]) -> list[str]:
     return _table(("What", "Value"), rows)
 
 
-def _files(files: dict[str, Any]) -> list[str]:
-    lines = [f"{files['copied']:,} files copied and read back, {files['copied_bytes']:,} bytes."]
+def _files(files: dict[str, Any] | None, *, rehearsed: bool) -> list[str]:
+    if files is None:
+        return []
+    how = "would be copied" if rehearsed else "copied and read back"
+    lines = [f"{files['copied']:,} files {how}, {files['copied_bytes']:,} bytes."]
     for key, text in (
         ("missing", "named by the database, but not in the source"),
         ("elsewhere", "kept elsewhere than in the folder of uploads"),
+        ("of_rejected_rows", "of rows that stay behind; not copied"),
         ("unreferenced", "in the folder of uploads, but named by no row; not copied"),
     ):
-        if files[key]:
+        if files.get(key):
             lines.append(f"{len(files[key]):,} {text}.")
-    return _list(lines)
+    rows = [(each["path"], key) for key in ("missing", "elsewhere") for each in files[key]]
+    return [*_list(lines), *_table(("File that does not come along", "Why"), rows)]
 
 
 def _facts(report: dict[str, Any]) -> list[str]:
