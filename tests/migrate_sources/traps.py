@@ -127,7 +127,8 @@ def _trees(b: Builder) -> None:
     b.add("chat", id="in-no-folder", user_id=USER, folder_id="gone")
     b.noted("chat", "folder_id", "folder-missing")
     b.add("tag", id="python", user_id=ADMIN, name="python")
-    b.rejected("tag", "duplicate-key", id="python", user_id=USER, name="python")
+    b.rejected("tag", "merged-tag", id="python", user_id=USER, name="python")
+    b.rejected("tag", "duplicate-key", id="python", user_id="birthday", name="Python")
     b.noted("tag", "data", "null-text")
 
 

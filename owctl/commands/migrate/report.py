@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from owctl.figures import readable
+from owctl.migrate.report.model import settings_stay
 from owctl.ui.console import Console
 from owctl.ui.table import Cell, Column
 
@@ -150,7 +151,8 @@ def _show_findings(console: Console, report: dict[str, Any]) -> None:
         console.result(_filled(f"Prompts that are not for everybody ({what}): {named}."))
     others = sum(1 for setting in report["config_settings"] if setting["variable"] is None)
     if others:
-        console.result(f"Other settings of the administration, loaded as they are: {others}.")
+        what = "to set anew" if settings_stay(report) else "loaded as they are"
+        console.result(f"Other settings of the administration, {what}: {others}.")
 
 
 def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:

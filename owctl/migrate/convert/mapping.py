@@ -302,8 +302,15 @@ def table_maps(source: Source, options: Options) -> list[TableMap]:
             source=target,
         )
         for target, columns in COLUMN_MAP.items()
-        if target in options.target_columns and target in source.columns
+        if target in options.target_columns and fills(target, source)
     ]
+
+
+def fills(table: str, source: Source) -> bool:
+    """Tell whether the source has the table, in the form that the target's is filled from."""
+    # Newer settings are one a row, by name.
+    there = table in COLUMN_MAP and table in source.columns
+    return there and (table != "config" or "id" in source.columns[table])
 
 
 def convert(

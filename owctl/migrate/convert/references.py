@@ -239,6 +239,12 @@ class References:
         return {clean_text(raw)[0] or b"" for rowid, (raw,) in rows if rowid in kept}
 
     @cached_property
+    def messages(self) -> frozenset[bytes]:
+        """The ids of all messages of the source."""
+        rows = readable(self._source, "message", ("id",))
+        return frozenset(clean_text(raw)[0] or b"" for _, (raw,) in rows)
+
+    @cached_property
     def lost_groups(self) -> frozenset[bytes]:
         """The groups of the source that the target will not have."""
         rows = readable(self._source, "group", ("id",))

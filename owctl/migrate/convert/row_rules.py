@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from owctl.migrate.convert import access
 from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
+from owctl.migrate.convert.nothing import is_json_null
 from owctl.migrate.convert.row import Context, Row
 from owctl.migrate.convert.sharing import (
     refuse_inactive_member,
@@ -101,10 +102,11 @@ def _set_email(row: Row, email: bytes, renamed: str | None) -> None:
 
 def _take_oauth(row: Row) -> None:
     """Fill ``oauth_sub`` (provider@sub) from the ``oauth`` object of later versions."""
-    if row.raw.get("oauth") is None or row.text("oauth_sub"):
+    said = row.raw.get("oauth")
+    if said is None or is_json_null(said) or said in (b"", b"{}") or row.text("oauth_sub"):
         return
     try:
-        providers = parsed(clean_json(row.raw["oauth"])[0])
+        providers = parsed(clean_json(said)[0])
     except (JsonUnusable, RecursionError):
         providers = None
     names = list(providers) if isinstance(providers, dict) else []
@@ -182,6 +184,46 @@ def refuse_channel_message(_row: Row, context: Context) -> None:
         )
 
 
+def _channel(row: Row, _context: Context) -> None:
+    """Reject a channel that the old backend has deleted, and keeps hidden."""
+    if row.raw.get("deleted_at") is not None:
+        raise Rejected("deleted-channel", "deleted in the old backend; the new one would show it")
+    if row.raw.get("archived_at") is not None:
+        row.note("id", "no-longer-archived")
+
+
+def _message(row: Row, context: Context) -> None:
+    """Reject a message whose channel the target will not have; none of them would show it."""
+    channel = row.text("channel_id")
+    why = context.references.missing("channel", channel) if channel is not None else None
+    if why is not None:
+        raise Rejected(*why)
+
+
+def _replies(row: Row, context: Context) -> None:
+    """Put a reply into the channel itself if what it answers stays behind.
+
+    What answers a message that the old backend has deleted, it did not show either: it stays so.
+    """
+    for column in ("parent_id", "reply_to_id"):
+        answered = row.text(column)
+        if answered is None or answered in context.references.ids("message"):
+            continue
+        if answered in context.references.messages:
+            row.values[column] = None
+            row.note(column, "reply-to-rejected")
+        else:
+            row.note(column, "reply-to-deleted")
+
+
+def _tag(row: Row, context: Context) -> None:
+    """Make one tag of those that several accounts have under one id."""
+    key, name = row.text("id") or b"", row.text("name") or b""
+    known = not context.first("tag", key)
+    if not context.first("tag by name", key + b"\0" + name) and known:
+        raise Rejected("merged-tag", "the same tag of another account stands for both")
+
+
 def _reference(column: str, table: str) -> Callable[[Row, Context], None]:
     def check(row: Row, context: Context) -> None:
         value = row.text(column)
@@ -257,6 +299,9 @@ EARLY_RULES: dict[str, Callable[[Row, Context], None]] = {
 RULES: dict[str, Callable[[Row, Context], None]] = {
     "user": _user,
     "auth": _auth,
+    "channel": _channel,
+    "message": _message,
+    "tag": _tag,
     "channel_member": _each(_reference("channel_id", "channel"), refuse_inactive_member),
     "message_reaction": _reference("message_id", "message"),
     "file": _file,
@@ -266,6 +311,7 @@ RULES: dict[str, Callable[[Row, Context], None]] = {
 _FILLED: dict[str, Callable[[Row, Context], None]] = {
     "user": take_api_key,
     "folder": _folder,
+    "message": _replies,
     "chat": _chat,
     "knowledge": _knowledge,
     "group": _group,

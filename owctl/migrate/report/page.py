@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from owctl.migrate.folder import write_text
+from owctl.migrate.report.model import settings_stay
 
 # -- The picture of a report: a bar for each table, migrated, merged into others, rejected.
 
@@ -102,7 +103,7 @@ def render(report: dict[str, Any]) -> str:
             *_section("Changed on the way", _notes(report)),
             *_section("Columns without a target", _columns(report["columns_without_target"])),
             *_section("Prompts that are not for everybody", _prompts(report)),
-            *_section("Settings of the old administration", _settings(report["config_settings"])),
+            *_section("Settings of the old administration", _settings(report)),
             *_section("Variables of the old container", _environment(report)),
             *_section("Files", _files(report["files"], rehearsed=rehearsed)),
             *_section("Source and target", _facts(report)),
@@ -226,8 +227,9 @@ def _prompts(report: dict[str, Any]) -> list[str]:
     return _table(("Prompt", "Migrated"), rows)
 
 
-def _settings(settings: Iterable[dict[str, str | None]]) -> list[str]:
-    rows = [(str(each["key"]), each["variable"] or "loaded as it is") for each in settings]
+def _settings(report: dict[str, Any]) -> list[str]:
+    other = "set it anew" if settings_stay(report) else "loaded as it is"
+    rows = [(str(each["key"]), each["variable"] or other) for each in report["config_settings"]]
     return _table(("Setting", "In .env"), rows)
 
 
