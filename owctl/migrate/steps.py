@@ -27,6 +27,7 @@ from owctl.migrate.load.files import (
     copy_files,
     count_in_uploads,
     files_document,
+    remove_uploads,
 )
 from owctl.migrate.load.load import LoadRequest, load
 from owctl.migrate.prove import Expected, prove
@@ -264,6 +265,7 @@ class Steps:
                     "is no folder of uploads: pass it with --uploads DIR."
                 )
             )
+        self._remove_earlier(container)
         result = copy_files(
             self.engine,
             container.id,
@@ -275,6 +277,19 @@ class Steps:
             names=self._upload_names(),
         )
         return {"files": files_document(result) | {"hashes": dict(result.hashes)}}
+
+    def _remove_earlier(self, container: "Container") -> None:
+        """Remove the uploads that are replaced, of which there is a backup."""
+        if not self.journal.choices.replace or not self.journal.facts.get("backup"):
+            return
+        self.tell("files", "removing the earlier uploads")
+        if not remove_uploads(self.engine, self.stack.project, container, self.upload_dir):
+            self.receive(
+                warning(
+                    f"The earlier uploads stay in {self.upload_dir} of {container.name}: it is in no "
+                    "volume."
+                )
+            )
 
     def start(self) -> dict[str, Any]:
         """Start the new backend again, and what else of the stack does not run."""

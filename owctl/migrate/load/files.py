@@ -3,7 +3,7 @@
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from owctl.volumes.tar import BLOCK_BYTES, DIRECTORY, EMPTY_BLOCK, TarHeader, Ta
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
 
 
 # -- The uploaded files of the source, entry by entry: from the captured archive, or from a folder.
@@ -187,7 +188,7 @@ def copy_files(
     on_bytes: OnBytes = lambda *_: None,
     *,
     rejected: Iterable[str] = (),
-    names: Container[str] | None = None,
+    names: Collection[str] | None = None,
 ) -> FilesResult:
     """Copy the files that the rows name into a container's folder, and read them back.
 
@@ -215,8 +216,37 @@ def copy_files(
     )
 
 
+# Everything in the folder itself, whatever it is called; a folder that is not there is empty.
+_EMPTY = """cd "$1" 2>/dev/null || exit 0
+for name in * .[!.]* ..?*; do rm -rf -- "$name"; done"""
+
+
+def remove_uploads(engine: "Engine", project: str, container: "Container", upload_dir: str) -> bool:
+    """Remove what lies in a container's folder of uploads; False if that is in no volume.
+
+    The caller has a backup of it. Raises OwctlError.
+    """
+    from owctl.volumes.one_off import volume_helper
+
+    whole = posixpath.normpath(upload_dir)
+    holding = [
+        mount
+        for mount in container.mounts
+        if mount.destination == whole or relative_to(mount.destination, whole)
+    ]
+    mount = max(holding, key=lambda each: len(each.destination), default=None)
+    if mount is None or mount.type != "volume":
+        return False
+    inside = relative_to(mount.destination, whole) or "."
+    with volume_helper(
+        engine, project, container.image_id, mount.name, "restore", writable=True, running=True
+    ) as helper:
+        helper.run(_EMPTY, [inside])
+    return True
+
+
 def _unnamed(
-    left: Iterable[str], rejected: Iterable[str], names: Container[str] | None
+    left: Iterable[str], rejected: Iterable[str], names: Collection[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return which of the files that are left no row names at all, and which a rejected one does."""
     theirs = {upload_name(path, names) for path in rejected}
@@ -315,7 +345,7 @@ def count_in_uploads(rows: Iterable[StoredFile], upload_dir: str) -> int:
 
 
 def _wanted(
-    rows: Iterable[StoredFile], upload_dir: str, names: Container[str] | None = None
+    rows: Iterable[StoredFile], upload_dir: str, names: Collection[str] | None = None
 ) -> tuple[dict[str, list[StoredFile]], list[StoredFile]]:
     """Return the rows by the name of their file in the uploads' folder, and those elsewhere."""
     wanted: dict[str, list[StoredFile]] = {}
