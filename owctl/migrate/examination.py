@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +10,23 @@ from owctl.compose.model import Stack
 from owctl.environment.masking import redacted
 from owctl.errors import OwctlError
 from owctl.migrate import passwords
-from owctl.migrate.convert.column_map import Reject
-from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
-from owctl.migrate.convert.mapping import plan_tables
+from owctl.migrate.convert.column_map import Converted, Notes, Options, Reject, Value
+from owctl.migrate.convert.mapping import convert, plan_tables
 from owctl.migrate.folder import Journal
 from owctl.migrate.load import target
+from owctl.migrate.load.files import (
+    StoredFile,
+    files_document,
+    folder_sizes,
+    foretell_files,
+    place_sizes,
+)
 from owctl.migrate.load.load import rehearse
 from owctl.migrate.report.model import describe, meanings, source_document, to_do_before, totals
+from owctl.migrate.report.rejects import account_document
 from owctl.migrate.source import capture
 from owctl.migrate.source.capture import capture_place, has_vector_folder, uploads_of
-from owctl.migrate.source.database import SCRATCH_PREFIX, Source, Unreadable, open_source
+from owctl.migrate.source.database import SCRATCH_PREFIX, Source, open_source
 from owctl.migrate.steps import Steps
 from owctl.progress import Receiver, ignore, warning
 from owctl.scratch_folder import ScratchFolder
@@ -65,35 +73,6 @@ def space_document(
     }
 
 
-def uploads_bytes(source: Source, folder: Path | None) -> int:
-    """Return how large the uploads are: the files of ``folder``, else what the database says.
-
-    What the database says leaves out rows that do not tell.
-    """
-    if folder is None:
-        return _recorded_bytes(source)
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _recorded_bytes(source: Source) -> int:
-    if "meta" not in source.columns.get("file", ()):
-        return 0
-    total = 0
-    for row in source.rows("file", ("meta",)):
-        if not isinstance(row, Unreadable):
-            total += _recorded(row[1][0])
-    return total
-
-
-def _recorded(raw: bytes | float | None) -> int:
-    try:
-        content = parsed(clean_json(raw)[0])
-    except (JsonUnusable, RecursionError):
-        return 0
-    size = content.get("size") if isinstance(content, dict) else None
-    return size if type(size) is int and size > 0 else 0
-
-
 def _free_in(engine: "Engine", server: "Container") -> int | None:
     from owctl.volumes.space import disk_of
 
@@ -111,7 +90,7 @@ _NOT_CARRIED = frozenset(
 # Of a target that does not run yet.
 _NOTHING: dict[str, Any] = {
     "tables": [], "totals": totals([]), "notes": [], "changes": [], "meanings": {},
-    "rejected_rows": [],
+    "rejected_rows": [], "rejected_accounts": [], "files": None,
 }  # fmt: skip
 
 
@@ -130,10 +109,11 @@ def examine(
     would take is not known: then ``tables`` is empty, and a warning is given.
     """
     steps = Steps(engine, stack, journal, receive, 0)
-    with opened(engine, stack, journal, receive) as (source, vector_data):
-        look = _look(engine, stack, receive)
+    with opened(engine, stack, journal, receive) as there:
+        source, look = there.source, _look(engine, stack, receive)
         found = look[1] if look is not None else target.Look({}, "unknown", {}, 0)
-        options, choice = steps.options(source, found), journal.choices.passwords
+        options = steps.options(source, found, there.upload_names)
+        choice = journal.choices.passwords
         document: dict[str, Any] = {
             "schema": 1,
             "project": stack.project,
@@ -146,18 +126,20 @@ def examine(
                 "kind": journal.origin["kind"],
                 "name": journal.origin["name"],
                 **source_document(source),
-                "vector_data": vector_data,
+                "vector_data": there.vector_data,
             },
             "environment": _environment(steps, journal),
             **describe(source, options),
-            "space": _space(steps, source, look[0].service if look else None),
+            "space": _space(steps, there, look[0].service if look else None),
         }
         if look is None:
             plan_tables(source, options)
             return {**document, "target": None, "to_do": to_do_before(document), **_NOTHING}
         refuse(steps, found, receive, only_look=only_look)
         rejected: list[dict[str, Any]] = []
-        result = rehearse(source, options, found, receive, _keeper(rejected))
+        accounts: list[dict[str, Any]] = []
+        result = rehearse(source, options, found, receive, _keeper(rejected, accounts))
+        files = _files(there, options)
     document |= {
         "target": {
             "service": look[0].service,
@@ -169,8 +151,10 @@ def examine(
         },
         "totals": totals(result["tables"]),
         **result,
+        "files": files,
         "meanings": meanings(result["tables"], result["notes"]),
         "rejected_rows": rejected,
+        "rejected_accounts": accounts,
     }
     return {**document, "to_do": to_do_before(document)}
 
@@ -188,8 +172,12 @@ def refuse(steps: Steps, found: target.Look, receive: Receiver, *, only_look: bo
         receive(warning(f"{error.message} A migration would need --replace."))
 
 
-def _keeper(rejected: list[dict[str, Any]]) -> Callable[[Reject], None]:
+def _keeper(
+    rejected: list[dict[str, Any]], accounts: list[dict[str, Any]]
+) -> Callable[[Reject], None]:
     def keep(reject: Reject) -> None:
+        if reject.source_table == "user":
+            accounts.append(account_document(reject.row, reject.reason, reject.detail))
         rejected.append(
             {
                 "table": reject.source_table,
@@ -202,26 +190,44 @@ def _keeper(rejected: list[dict[str, Any]]) -> Callable[[Reject], None]:
     return keep
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The source as it is now; ``upload_sizes`` by name, None where there is no folder of uploads."""
+
+    source: Source
+    vector_data: bool
+    upload_sizes: Mapping[str, int] | None
+
+    @property
+    def upload_names(self) -> frozenset[str] | None:
+        """What the uploaded files are called."""
+        return None if self.upload_sizes is None else frozenset(self.upload_sizes)
+
+
 @contextmanager
-def opened(
-    engine: "Engine", stack: Stack, journal: Journal, receive: Receiver
-) -> Iterator[tuple[Source, bool]]:
-    """Yield the source as it is now, from a temporary copy, and whether it has embeddings."""
+def opened(engine: "Engine", stack: Stack, journal: Journal, receive: Receiver) -> Iterator[Opened]:
+    """Yield the source from a temporary copy of its database."""
     where = journal.origin
     if where["kind"] == "file":
-        with open_source(Path(where["name"])) as source:
-            yield source, has_vector_folder(Path(where["name"]))
+        path = Path(where["name"])
+        named = Path(where["uploads"]) if where["uploads"] else None
+        folder = uploads_of(path, named)
+        with open_source(path) as source:
+            sizes = None if folder is None else folder_sizes(folder)
+            yield Opened(source, has_vector_folder(path), sizes)
         return
-    with ScratchFolder(SCRATCH_PREFIX) as folder:
+    with ScratchFolder(SCRATCH_PREFIX) as scratch:
         if where["kind"] == "volume":
             image = Steps(engine, stack, journal, receive, 0).services.any_image()
             with capture.open_volume(engine, stack.project, image, where["name"]) as place:
-                captured = capture_place(engine, place, folder, uploads=False)
+                captured = capture_place(engine, place, scratch, uploads=False)
+                sizes = place_sizes(engine, place)
         else:
             place = capture.find_container(engine, where["name"])
-            captured = capture_place(engine, place, folder, uploads=False)
+            captured = capture_place(engine, place, scratch, uploads=False)
+            sizes = place_sizes(engine, place)
         with open_source(captured.database, private=True) as source:
-            yield source, captured.vector_data
+            yield Opened(source, captured.vector_data, sizes)
 
 
 def _look(
@@ -241,15 +247,30 @@ def _look(
         return None
 
 
-def _space(steps: Steps, source: Source, server: str | None) -> dict[str, Any]:
-    where = steps.journal.origin
-    folder = None
-    if where["kind"] == "file":
-        named = Path(where["uploads"]) if where["uploads"] else None
-        folder = uploads_of(Path(where["name"]), named)
+def _space(steps: Steps, there: Opened, server: str | None) -> dict[str, Any]:
     container = steps.services.container_of(server) if server else None
-    size = uploads_bytes(source, folder)
-    return space_document(steps.engine, steps.stack.working_dir, source, size, container)
+    size = sum((there.upload_sizes or {}).values())
+    return space_document(steps.engine, steps.stack.working_dir, there.source, size, container)
+
+
+def _files(there: Opened, options: Options) -> dict[str, Any]:
+    """Return what would become of the uploaded files."""
+    old = passwords.paths_of(there.source)
+    rows = []
+    maps = {each.target: each for each in plan_tables(there.source, options)}
+    if table_map := maps.get("file"):
+        place = [table_map.columns.index(name) for name in ("id", "path")]
+        for row in convert(there.source, table_map, options, Notes()):
+            if isinstance(row, Converted):
+                key, path = (_text(row.values[number]) for number in place)
+                named = old.pop(key, "") or path
+                rows += [StoredFile(key, named, path)] if path else []
+    sizes = there.upload_sizes or {}
+    return files_document(foretell_files(rows, old.values(), options.upload_dir, sizes))
+
+
+def _text(value: Value) -> str:
+    return value.decode() if isinstance(value, bytes) else ""
 
 
 def _environment(steps: Steps, journal: Journal) -> list[dict[str, str | None]]:

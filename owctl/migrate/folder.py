@@ -99,6 +99,7 @@ class Choices:
     on_overflow: Literal["reject", "widen"] = "reject"
     keep_share_links: bool = False
     allow_unknown: bool = False
+    prompts_become_public: bool = False
 
 
 @dataclass(slots=True)

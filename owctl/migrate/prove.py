@@ -12,6 +12,7 @@ from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
 from owctl.health.check import check_stack
 from owctl.health.target import Address, find_address
+from owctl.migrate.convert.upload_paths import tails
 from owctl.network import Deadline, reason
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ class Proof:
 class Expected:
     """What the proofs look for: row counts by table, passwords by account id, SHA-256 by file name.
 
-    ``file_bytes`` is the size of all files together.
+    ``file_bytes`` is the size of all files together, ``files_without_content`` how many rows name a
+    file that was not copied.
     ``rewritten`` are tables that got rows, and that the new backend changes by itself.
     """
 
@@ -170,6 +172,7 @@ class Expected:
     passwords: Mapping[str, str] = field(repr=False)
     file_hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
     file_bytes: int = 0
+    files_without_content: int = 0
     rewritten: tuple[str, ...] = ()
 
 
@@ -184,7 +187,20 @@ def prove(
         proofs += [Proof(name, "skipped", why) for name in ("sign-in", "chat", "file")]
     else:
         proofs += _as_a_person(api, connection, wanted)
-    return proofs + _health(engine, stack)
+    return [file_proof(proof, wanted) for proof in proofs] + _health(engine, stack)
+
+
+def file_proof(proof: Proof, wanted: Expected) -> Proof:
+    """Return the proof of files as what it is worth where none could be downloaded."""
+    if proof.name != "file" or proof.status != "skipped":
+        return proof
+    if wanted.file_hashes:
+        count = len(wanted.file_hashes)
+        return Proof("file", "skipped", f"{proof.detail}; in the volume {count} were read back")
+    if wanted.files_without_content:
+        named = f"the database names {wanted.files_without_content} uploaded files"
+        return Proof("file", "failed", f"{named}, and none of them was copied")
+    return proof
 
 
 def _counts(connection: "Connection", wanted: Expected) -> Proof:
@@ -285,7 +301,8 @@ def _file(
         [user, user],
     ).fetchall()
     for identifier, path in rows:
-        expected = wanted.file_hashes.get(str(path).rpartition("/")[2])
+        named = (wanted.file_hashes.get(name) for name in tails(str(path)))
+        expected = next(filter(None, named), None)
         if expected is None:
             continue
         if api.file_sha256(token, str(identifier), wanted.file_bytes) != expected:

@@ -13,6 +13,7 @@ from owctl.lifecycle.services import Services
 from owctl.lifecycle.start_plan import StartOptions
 from owctl.migrate import passwords
 from owctl.migrate.convert.column_map import Options
+from owctl.migrate.convert.references import OWNER_REJECTED
 from owctl.migrate.folder import (
     Journal,
     Step,
@@ -20,11 +21,19 @@ from owctl.migrate.folder import (
     write_document,
 )
 from owctl.migrate.load import target
-from owctl.migrate.load.files import FilesResult, StoredFile, copy_files, count_in_uploads
+from owctl.migrate.load.files import (
+    StoredFile,
+    captured_sizes,
+    copy_files,
+    count_in_uploads,
+    files_document,
+    remove_uploads,
+)
 from owctl.migrate.load.load import LoadRequest, load
 from owctl.migrate.prove import Expected, prove
 from owctl.migrate.report import results
 from owctl.migrate.report.model import describe, source_document
+from owctl.migrate.report.rejects import FOLDER_NAME, rejected_accounts
 from owctl.migrate.source import capture
 from owctl.migrate.source.capture import Captured, capture_file, capture_place, read_captured
 from owctl.migrate.source.database import Source, open_source
@@ -133,6 +142,7 @@ class Steps:
         self.stack = stack
         self.journal = journal
         self.receive = receive
+        self._names: frozenset[str] | None = None
         self.backend = target.find_backend(stack)
         self.services = StackServices(engine, stack, receive, timeout_seconds)
 
@@ -219,7 +229,7 @@ class Steps:
                 self.journal.folder,
                 lambda count: self.tell("load", f"{count} passwords made"),
             )
-            options = self.options(source, target.look(connection))
+            options = self.options(source, target.look(connection), self._upload_names())
             if choices.passwords == "one-time":
                 options = replace(options, passwords=made.hashes)
             request = LoadRequest(
@@ -243,7 +253,9 @@ class Steps:
                 hint="a new migration: owctl migrate",
             )
         with self._connected() as connection, self._source() as source:
-            rows = list(_stored_files(connection, source))
+            old = passwords.paths_of(source)
+            found = connection.execute("SELECT id, path FROM public.file WHERE path <> ''")
+            rows = [StoredFile(key, old.pop(key, "") or path, path) for key, path in found]
         named = count_in_uploads(rows, self.upload_dir)
         if captured.uploads is None and captured.uploads_dir is None and named:
             self.receive(
@@ -252,6 +264,7 @@ class Steps:
                     "is no folder of uploads: pass it with --uploads DIR."
                 )
             )
+        self._remove_earlier(container)
         result = copy_files(
             self.engine,
             container.id,
@@ -259,8 +272,23 @@ class Steps:
             captured,
             rows,
             lambda count, size: self.tell("files", f"{count} files, {size >> 20} MB"),
+            rejected=old.values(),
+            names=self._upload_names(),
         )
-        return {"files": _files_document(result)}
+        return {"files": files_document(result) | {"hashes": dict(result.hashes)}}
+
+    def _remove_earlier(self, container: "Container") -> None:
+        """Remove the uploads that are replaced, of which there is a backup."""
+        if not self.journal.choices.replace or not self.journal.facts.get("backup"):
+            return
+        self.tell("files", "removing the earlier uploads")
+        if not remove_uploads(self.engine, self.stack.project, container, self.upload_dir):
+            self.receive(
+                warning(
+                    f"The earlier uploads stay in {self.upload_dir} of {container.name}: it is in no "
+                    "volume."
+                )
+            )
 
     def start(self) -> dict[str, Any]:
         """Start the new backend again, and what else of the stack does not run."""
@@ -284,6 +312,8 @@ class Steps:
                 known,
                 files.get("hashes", {}),
                 file_bytes=files.get("copied_bytes", 0),
+                files_without_content=len(files.get("missing", ()))
+                + len(files.get("elsewhere", ())),
                 rewritten=rewritten,
             )
             proofs = prove(self.engine, self.stack, self.backend, connection, wanted)
@@ -291,8 +321,10 @@ class Steps:
             "proofs": [{"name": p.name, "status": p.status, "detail": p.detail} for p in proofs]
         }
 
-    def options(self, source: Source, found: target.Look) -> Options:
-        """Return how to convert, by what was chosen."""
+    def options(
+        self, source: Source, found: target.Look, upload_names: frozenset[str] | None
+    ) -> Options:
+        """Return how to convert, by what was chosen; ``upload_names`` is what was captured."""
         choices = self.journal.choices
         return Options(
             target_columns=found.columns,
@@ -300,8 +332,10 @@ class Steps:
             on_duplicate_email=choices.on_duplicate_email,
             on_overflow=choices.on_overflow,
             keep_share_links=choices.keep_share_links,
+            prompts_become_public=choices.prompts_become_public,
             allow_unknown=choices.allow_unknown,
             upload_dir=self.upload_dir,
+            upload_names=upload_names,
         )
 
     def loaded_before(self) -> bool:
@@ -336,6 +370,13 @@ class Steps:
             raise OwctlError("The source was not captured.", hint="a new migration: owctl migrate")
         return open_source(captured.database, private=True)
 
+    def _upload_names(self) -> frozenset[str] | None:
+        """Return what the captured files are called; read once, for an archive may be large."""
+        if self._names is None and (captured := read_captured(self.journal.folder)):
+            sizes = captured_sizes(captured)
+            self._names = frozenset(sizes) if sizes is not None else None
+        return self._names
+
     def _connected(self) -> "Connection":
         return target.connect(target.find_target(self.engine, self.stack))
 
@@ -348,35 +389,17 @@ class Steps:
         passwords.rewrite_list(folder / passwords.FILE_NAME, passwords.accounts_in(connection))
         loaded = read_document(folder / _LOAD_NAME) or {}
         strays = sum(
-            table["reasons"].get("orphan-user", 0)
+            table["reasons"].get(reason, 0)
             for table in loaded.get("tables", ())
+            for reason in ("orphan-user", OWNER_REJECTED)
             if table["source"] == "auth"
         )
         made = passwords.read_back(connection, choice, folder, strays)
-        options = self.options(source, target.look(connection))
+        options = self.options(source, target.look(connection), self._upload_names())
         return {
             "load": loaded,
             "source": self.journal.facts["source"] | source_document(source),
-            "findings": describe(source, options),
+            "findings": describe(source, options)
+            | {"rejected_accounts": rejected_accounts(folder / FOLDER_NAME)},
             "sign_in": passwords.document(made, choice),
         }
-
-
-def _stored_files(connection: "Connection", source: Source) -> list[StoredFile]:
-    old = passwords.paths_of(source)
-    rows = connection.execute("SELECT id, path FROM public.file WHERE path <> '' ORDER BY id")
-    return [StoredFile(key, old.get(key) or path, path) for key, path in rows.fetchall()]
-
-
-def _files_document(result: FilesResult) -> dict[str, Any]:
-    def listed(rows: tuple[StoredFile, ...]) -> list[dict[str, str]]:
-        return [{"id": row.id, "path": row.old_path} for row in rows]
-
-    return {
-        "copied": result.copied,
-        "copied_bytes": result.copied_bytes,
-        "missing": listed(result.missing),
-        "elsewhere": listed(result.elsewhere),
-        "unreferenced": list(result.unreferenced),
-        "hashes": dict(result.hashes),
-    }

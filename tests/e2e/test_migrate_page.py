@@ -57,7 +57,7 @@ REPORT: dict[str, Any] = {
     },
     "columns_without_target": [{"table": "folder", "column": "items", "rows": 3}],
     "config_settings": [{"key": "openai.api_keys", "variable": "OPENAI_API_KEY"}],
-    "duplicate_emails": [],
+    "duplicate_emails": [], "rejected_accounts": [],
     "changes": ["message.chat_id may be NULL now"],
     "files": {
         "copied": 12, "copied_bytes": 34567, "missing": [{}], "elsewhere": [], "unreferenced": [],

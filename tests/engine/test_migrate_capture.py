@@ -24,7 +24,13 @@ from owctl.engine.containers import (
 )
 from owctl.engine.execution import open_exec, run
 from owctl.errors import NotFound, OwctlError
-from owctl.migrate.load.files import StoredFile, copy_files
+from owctl.migrate.load.files import (
+    StoredFile,
+    captured_sizes,
+    copy_files,
+    place_sizes,
+    remove_uploads,
+)
 from owctl.migrate.source.capture import (
     capture_file,
     capture_place,
@@ -249,3 +255,35 @@ def test_a_folder_for_uploads_is_made_where_there_is_none(
     assert copy_files(engine, old.id, f"{DATA}/deep", captured, rows).copied == 1
     with pytest.raises(OwctlError, match="no folder"):
         copy_files(engine, old.id, "/nowhere/deep/er", captured, rows)
+
+
+def test_earlier_uploads_go_and_folders_below_uploads_come(
+    engine: Engine, old: Old, tmp_path: Path
+) -> None:
+    (tmp_path / "uploads" / "2024").mkdir(parents=True)
+    (tmp_path / "uploads" / "2024" / "id_x").write_bytes(b"content")
+    (tmp_path / "webui.db").write_bytes(database("x"))
+    (tmp_path / "migration").mkdir()
+    captured = capture_file(tmp_path / "webui.db", None, tmp_path / "migration")
+    target = f"{DATA}/uploads"
+    earlier = {f"uploads/{name}": b"" for name in ("-rf", ".hidden", "a b", "..c")}
+    old.put({"uploads/": b"", **earlier, "webui.db": b"stays"}, owner=1000)
+    stop_container(engine, old.id, 1)
+    container = inspect_container(engine, old.id)
+    assert container is not None
+    assert place_sizes(engine, find_container(engine, old.name)) == dict.fromkeys(
+        ("-rf", ".hidden", "a b", "..c"), 0
+    )
+    assert remove_uploads(engine, old.name, container, target)
+    rows = [StoredFile("id-1", "C:\\Users\\Ann\\uploads\\2024\\id_x", f"{target}/2024/id_x")]
+    sizes = captured_sizes(captured)
+    assert sizes == {"2024/id_x": 7}
+    result = copy_files(engine, old.id, target, captured, rows, names=sizes)
+    assert (result.copied, set(result.hashes)) == (1, {"2024/id_x"})
+    with read_archive(engine, old.id, f"{DATA}/.") as stream:
+        content = io.BytesIO(b"".join(stream))
+    with tarfile.open(fileobj=content) as archive:
+        found = {entry.name.removeprefix("./"): entry for entry in archive}
+    assert {"webui.db", "uploads/2024", "uploads/2024/id_x"} <= set(found)
+    assert not [name for name in found if name.startswith("uploads/") and "2024" not in name]
+    assert found["uploads/2024"].uid == found["uploads/2024/id_x"].uid == 1000

@@ -43,10 +43,16 @@ def _accounts(b: Builder) -> None:
     b.user("odd-role", role="moderator")
     b.noted("user", "role", "role-unknown")
     b.rejected("auth", "orphan-user", id="ghost", email="ghost@example.com")
-    b.rejected("user", "too-long", id="wide", email="wide@example.com", name="n" * 256)
-    b.rejected("auth", "orphan-user", id="wide", email="wide@example.com")
-    b.rejected("chat", "orphan-user", id="chat-of-wide", user_id="wide")
-    b.noted("user", "info", "null-text", 6)
+    b.user("wide", name="n" * 256, gender="g" * 80, username="é" * 51)
+    for column in ("name", "gender", "username"):
+        b.noted("user", column, "text-cut")
+    b.noted("user", "role", "role-too-long")
+    b.user("grand", role="r" * 51)
+    unfit = f"{'e' * 256}@example.com"
+    b.rejected("user", "too-long", id="unfit", email=unfit)
+    b.rejected("auth", "owner-rejected", id="unfit", email=unfit)
+    b.rejected("chat", "owner-rejected", id="chat-of-unfit", user_id="unfit")
+    b.noted("user", "info", "null-text", 8)
 
 
 def _chats(b: Builder) -> None:
@@ -55,8 +61,6 @@ def _chats(b: Builder) -> None:
     b.add("chat", id="null-chat", user_id=USER, chat="null", meta="null", pinned=None)
     b.noted("chat", "chat", "null-text")
     b.noted("chat", "chat", "null-to-default")
-    b.noted("chat", "meta", "null-text")
-    b.noted("chat", "meta", "null-to-default")
     b.add("chat", id="same", user_id=USER, share_id="share-1", chat='{"a": [1, 2]}')
     b.rejected("chat", "shared-snapshot", id="share-1", user_id="shared-same", chat='{"a":[1,2]}')
     b.add("chat", id="differs", user_id=USER, share_id="share-2", chat='{"a": [1, 2, "private"]}')
@@ -123,13 +127,15 @@ def _trees(b: Builder) -> None:
     b.add("chat", id="in-no-folder", user_id=USER, folder_id="gone")
     b.noted("chat", "folder_id", "folder-missing")
     b.add("tag", id="python", user_id=ADMIN, name="python")
-    b.rejected("tag", "duplicate-key", id="python", user_id=USER, name="python")
+    b.rejected("tag", "merged-tag", id="python", user_id=USER, name="python")
+    b.rejected("tag", "duplicate-key", id="python", user_id="birthday", name="Python")
     b.noted("tag", "data", "null-text")
 
 
 def _channels(b: Builder) -> None:
     b.add("channel", id="open", user_id=ADMIN)
     b.add("channel", id="closed", user_id=ADMIN, access_control="{}")
+    b.noted("channel", "access_control", "access-made-explicit")
     b.rejected("channel", "orphan-user", id="lost-channel", user_id=None)
     for column, count in (("data", 2), ("meta", 2), ("access_control", 1)):
         b.noted("channel", column, "null-text", count)
@@ -146,16 +152,19 @@ def _channels(b: Builder) -> None:
     b.rejected("message_reaction", "orphan-message", id="mr-2", user_id=USER, message_id="msg-3")
     b.add("note", id="note-1", user_id=USER, title=None, access_control="{}")
     b.noted("note", "title", "null-to-default")
+    b.noted("note", "access_control", "access-made-explicit")
 
 
 def _keys(b: Builder) -> None:
     b.add("prompt", id=1, command="/a", user_id=USER)
     b.add("prompt", id=2, command="/b\0", user_id=USER)
     b.rejected("prompt", "duplicate-key", id=3, command="/b", user_id=USER)
+    b.rejected("prompt", "prompt-not-public", id=4, command="/c", user_id=USER, access_control="{}")
     b.noted("prompt", "command", "nul-removed")
     b.add(
         "model", id="model-1", user_id=USER, params="", access_control='{"read": {"group_ids": []}}'
     )
+    b.noted("model", "access_control", "access-made-explicit")
     b.noted("model", "params", "null-text")
     b.noted("model", "params", "null-to-default")
     b.add("tool", id="tool-1", user_id=USER, valves='{"key": "secret-valve"}')

@@ -17,6 +17,12 @@ from tests.migrate_sources.builder import ADMIN, NOW, VERSIONS, Builder
 from tests.migrate_sources.targets import TARGETS, options
 from tests.migrate_sources.traps import USER, build_with_traps
 
+# An empty policy would let everybody in, in one state of the new backend.
+OWNER_ONLY = {
+    "read": {"group_ids": [], "user_ids": []},
+    "write": {"group_ids": [], "user_ids": []},
+}
+
 
 class Result:
     """Everything that a conversion yields, by table."""
@@ -133,7 +139,7 @@ def test_what_single_rows_become(traps: Builder):
     assert json.loads(rows["chat"]["nan"]["chat"]) == {"a": None, "b": [None], "c": "NaN"}
     assert json.loads(rows["chat"]["twice"]["chat"]) == {"a": 'say "x"'}
     assert rows["channel"]["open"]["access_control"] is None
-    assert rows["channel"]["closed"]["access_control"] == b"{}"
+    assert json.loads(rows["channel"]["closed"]["access_control"]) == OWNER_ONLY
     assert rows["message"]["msg-1"]["created_at"] == NOW * 10**9
     assert rows["file"]["file-1"]["path"] == b"/app/data/uploads/file-1_a.txt"
     assert json.loads(rows["group"]["group-1"]["user_ids"]) == [USER]
@@ -155,9 +161,11 @@ def test_orphans_go_to_the_heir(traps: Builder):
     result = converted(traps.path, orphans=ADMIN)
     assert result.rows["chat"]["orphan"]["user_id"] == ADMIN.encode()
     assert result.reasons["chat", "orphan-user"] == 0
-    assert result.reasons["auth", "orphan-user"] == 2
+    assert result.reasons["auth", "orphan-user"] == 1
     assert "share-1" not in result.rows["chat"]
-    assert result.notes.examples("chat", "user_id", "orphan-assigned") == ["chat-of-wide", "orphan"]
+    # Its owner is there, and only their account could not be taken.
+    assert result.reasons["chat", "owner-rejected"] == result.reasons["auth", "owner-rejected"] == 1
+    assert result.notes.examples("chat", "user_id", "orphan-assigned") == ["orphan"]
 
 
 def test_widening_lets_long_strings_through(traps: Builder):
@@ -238,7 +246,8 @@ def test_what_a_newer_source_says_of_access_elsewhere_is_not_taken_for_public(tm
     builder.connection.execute("UPDATE alembic_version SET version_num = 'b2c3d4e5f6a7'")
     builder.close()
     result = converted(builder.path, allow_unknown=True)
-    assert result.rows["knowledge"]["secret-plans"]["access_control"] == b"{}"
+    stored = result.rows["knowledge"]["secret-plans"]["access_control"]
+    assert json.loads(stored) == OWNER_ONLY
     assert result.kinds["knowledge", "access_control", "access-made-private"] == 1
 
 

@@ -17,7 +17,7 @@ def build(path: Path) -> Path:
     builder.add("user", id="provider", email="provider@example.com")
     builder.add("user", id="another", email="another@example.com")
     builder.add("auth", id="ghost", email="ghost@example.com")
-    builder.user("wide", name="n" * 300)  # rejected, and its password with it
+    builder.user("wide", email="e" * 300 + "@example.com")  # rejected, and its password with it
     builder.user("modern")
     builder.connection.execute(
         "UPDATE auth SET password = ? WHERE id = 'modern'", (hash_password("word"),)

@@ -197,6 +197,9 @@ def test_what_a_live_writer_has_only_in_its_log_is_read(tmp_path: Path):
         writer.execute("PRAGMA wal_autocheckpoint = 0")
         writer.execute("UPDATE chat SET title = 'new'")
         writer.commit()
+        before = folder_state(path)
+        assert set(titles(path)) == {b"new"}
+        assert folder_state(path) == before  # the readers' marks in -shm, too
         writer.execute("UPDATE chat SET title = 'not committed'")
         assert set(titles(path)) == {b"new"}
         writer.rollback()
@@ -243,8 +246,11 @@ def test_a_database_that_stays_locked_is_an_error(tmp_path: Path):
     assert len(titles(path)) == 20
 
 
-def test_a_copy_is_consistent_while_a_backend_writes(tmp_path: Path):
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_a_copy_is_consistent_while_a_backend_writes(tmp_path: Path, mode: str):
     path = small_database(tmp_path / "webui.db", chats=200, size_bytes=20_000)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE
     )

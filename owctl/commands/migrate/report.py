@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from owctl.figures import readable
+from owctl.migrate.report.model import settings_stay
 from owctl.ui.console import Console
 from owctl.ui.table import Cell, Column
 
@@ -30,11 +31,12 @@ _WIDTH = 80
 
 
 def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
-    """Print a report on stdout; who can sign in comes first.
+    """Print a report on stdout; first who stays behind, and who can sign in.
 
     Paths in the project's folder ``working_dir`` are shown as seen from there.
     """
     report = _shortened(report, f"{working_dir}/")
+    _show_accounts(console, report.get("rejected_accounts", ()))
     for line in report["sign_in"]["lines"]:
         console.result(_filled(line))
     console.result()
@@ -47,6 +49,17 @@ def show(console: Console, report: dict[str, Any], working_dir: Path) -> None:
         _show_rehearsal(console, report)
     else:
         _show_outcome(console, report)
+
+
+def _show_accounts(console: Console, accounts: list[dict[str, Any]]) -> None:
+    if not accounts:
+        return
+    noun = "account STAYS" if len(accounts) == 1 else "accounts STAY"
+    console.result(f"{len(accounts)} {noun} BEHIND, with all that belongs to it:")
+    for each in accounts:
+        name = each["email"] or each["id"] or "an account without an address"
+        console.result(_filled(f"{name}: {each['reason']}: {each['detail']}", "  ", "    "))
+    console.result()
 
 
 def _show_source(console: Console, report: dict[str, Any]) -> None:
@@ -131,9 +144,15 @@ def _show_findings(console: Console, report: dict[str, Any]) -> None:
     for each in report["duplicate_emails"]:
         accounts = ", ".join(each["accounts"])
         console.result(_filled(f"Accounts with the address {each['email']}: {accounts}."))
+    prompts = report.get("prompts_not_public", ())
+    if prompts:
+        what = "every account sees them now" if prompts[0]["migrated"] else "they stay behind"
+        named = ", ".join(each["command"] for each in prompts)
+        console.result(_filled(f"Prompts that are not for everybody ({what}): {named}."))
     others = sum(1 for setting in report["config_settings"] if setting["variable"] is None)
     if others:
-        console.result(f"Other settings of the administration, loaded as they are: {others}.")
+        what = "to set anew" if settings_stay(report) else "loaded as they are"
+        console.result(f"Other settings of the administration, {what}: {others}.")
 
 
 def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
@@ -149,6 +168,8 @@ def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
             f"the disk of PostgreSQL ({there})."
         )
     )
+    if report["files"] is not None:
+        _show_files(console, report["files"], "would be copied")
     if report["environment"]:
         console.result("Variables that the old container has otherwise; set them in .env:")
         console.table(
@@ -160,19 +181,24 @@ def _show_rehearsal(console: Console, report: dict[str, Any]) -> None:
     console.result("Nothing was changed.")
 
 
-def _show_outcome(console: Console, report: dict[str, Any]) -> None:
-    files = report["files"]
+def _show_files(console: Console, files: dict[str, Any], how: str) -> None:
+    rejected = files.get("of_rejected_rows", ())
     console.result(
         _filled(
-            f"Files: {files['copied']:,} copied and read back "
+            f"Files: {files['copied']:,} {how} "
             f"({readable(files['copied_bytes'])}), {len(files['missing'])} missing, "
-            f"{len(files['elsewhere'])} kept elsewhere, {len(files['unreferenced'])} not named by any row."
+            f"{len(files['elsewhere'])} kept elsewhere, {len(rejected)} of rows that stay behind, "
+            f"{len(files['unreferenced'])} not named by any row."
         )
     )
-    for row in files["missing"][:_SHOWN_ROWS]:
+    for row in files["missing"]:
         console.result(f"  missing: {row['path']}")
-    for row in files["elsewhere"][:_SHOWN_ROWS]:
+    for row in files["elsewhere"]:
         console.result(f"  elsewhere: {row['path']}")
+
+
+def _show_outcome(console: Console, report: dict[str, Any]) -> None:
+    _show_files(console, report["files"], "copied and read back")
     if report["backup"]:
         console.result(f"What was there before is in the backup {report['backup']['path']}.")
     console.result()

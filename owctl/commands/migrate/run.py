@@ -113,6 +113,11 @@ _EXAMPLES = examples(
 )
 @click.option("--orphans", metavar="assign:EMAIL", help="Who gets rows of accounts that are gone.")
 @click.option("--keep-share-links", is_flag=True, help="Also where the chat went on since.")
+@click.option(
+    "--prompts-become-public",
+    is_flag=True,
+    help="Take prompts along that are not for everybody; the new backend shows them to all.",
+)
 @click.option("--allow-unknown", is_flag=True, help="Take a source newer than owctl knows.")
 @mutating("table", "json", "html", yes=True, timeout=True)
 def migrate_run(
@@ -219,6 +224,7 @@ def _choices(context: Context, given: dict[str, Any], *, dry_run: bool) -> "Choi
         on_overflow=given["on_overflow"],
         keep_share_links=given["keep_share_links"],
         allow_unknown=given["allow_unknown"],
+        prompts_become_public=given["prompts_become_public"],
     )
 
 

@@ -111,8 +111,9 @@ class Options:
     all but one account an address of their own. ``on_overflow``: ``widen`` lets a string that is
     longer than its column through (the caller makes the column text; see ``mapping.overflows``).
     ``keep_share_links``: a share link goes to the live chat even where its snapshot differs.
+    ``prompts_become_public``: migrate prompts that are not for everybody, though they will be.
     ``allow_unknown``: accept a source newer than known. ``upload_dir``: where the new backend keeps
-    uploads. ``passwords``: the new hash by user id; None keeps the old ones.
+    uploads, ``upload_names`` the captured ones, None where that is not known. ``passwords``: the new hash by user id; None keeps the old ones.
     """
 
     target_columns: Mapping[str, Mapping[str, ColumnInfo]] = field(repr=False)
@@ -120,8 +121,10 @@ class Options:
     on_duplicate_email: Literal["stop", "rename"] = "stop"
     on_overflow: Literal["reject", "widen"] = "reject"
     keep_share_links: bool = False
+    prompts_become_public: bool = False
     allow_unknown: bool = False
     upload_dir: str = "/app/data/uploads"
+    upload_names: frozenset[str] | None = field(default=None, repr=False)
     passwords: Mapping[str, str] | None = field(default=None, repr=False)
 
 
@@ -320,7 +323,7 @@ COLUMN_MAP: dict[str, tuple[Column, ...]] = {
         *_text("id"),
         _USER,
         *_text("content"),
-        Column("meta", "constant", source=""),
+        _META,
         *_SECONDS,
     ),
     "note": (

@@ -340,7 +340,7 @@ def clean_json(
     """Return the text as jsonb takes it, and what was changed (codes as in ``Notes``).
 
     None for SQL NULL, an empty text and JSON's own null: the old backend wrote each of them for
-    "nothing", and the new one knows only NULL as that. A string that holds an object or an array
+    "nothing"; ``nothing.py`` says what the new one reads as that. A string that holds an object or an array
     (encoded twice) is decoded once. Raises JsonUnusable for what is no JSON or too large. ``reader``
     keeps what it has parsed.
     """

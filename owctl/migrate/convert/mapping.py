@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from owctl.errors import OwctlError
+from owctl.migrate.convert.access import MEMBER_COLUMNS
 from owctl.migrate.convert.column_map import (
     COLUMN_MAP,
     Column,
@@ -15,8 +16,16 @@ from owctl.migrate.convert.column_map import (
     Value,
 )
 from owctl.migrate.convert.json_text import JsonUnusable, TreeReader, clean_json
-from owctl.migrate.convert.references import References, duplicate_emails, refuse_duplicates
-from owctl.migrate.convert.row_rules import EARLY_RULES, LATE_RULES, RULES, Context, Row
+from owctl.migrate.convert.lengths import fitted
+from owctl.migrate.convert.nothing import is_json_null, nothing
+from owctl.migrate.convert.references import (
+    OWNER_REJECTED,
+    References,
+    duplicate_emails,
+    refuse_duplicates,
+)
+from owctl.migrate.convert.row import Context, Row
+from owctl.migrate.convert.row_rules import EARLY_RULES, LATE_RULES, RULES
 from owctl.migrate.convert.values import (
     Changes,
     Raw,
@@ -50,8 +59,12 @@ _RULES: dict[str, Callable[[Raw], tuple[Value, Changes]]] = {
 _JSON_KINDS = ("json", "lenient-json")
 _INTEGER_LIMITS = {"integer": 2**31, "smallint": 2**15}
 # Read beside the mapped columns, where the source has them.
-_ALSO_READ = {"user": ("oauth",)}
-_PRIVATE = b"{}"
+_ALSO_READ = {
+    "user": ("oauth",),
+    "prompt": ("id", "access_control"),
+    "channel": ("type", "deleted_at", "archived_at"),
+    "channel_member": MEMBER_COLUMNS,
+}
 _UNKNOWN_TIMES: dict[str, Value] = {"config": b"1970-01-01 00:00:00"}
 # What the late rules may empty: what stands there before them rejects no row.
 _SETTLED_LATE = {"folder": ("parent_id",)}
@@ -89,8 +102,6 @@ class Conversion:
             + [name for name in _ALSO_READ.get(table_map.target, ()) if name in there]
         )
         self._read = tuple(read)
-        # Newer sources keep access elsewhere, and NULL would mean: public.
-        self._access_unknown = "access_control" in by_name and "access_control" not in there
 
     def rows(self) -> Iterator[Converted | Reject]:
         """Yield one result for each row of the source table, in the order of rowid."""
@@ -136,6 +147,7 @@ class Conversion:
             LATE_RULES[target](row, self._context)
         for name in self._map.columns:
             if not (self._light and name in _SETTLED_LATE.get(target, ())):
+                self._fit(row, name)
                 self._check(name, row.values[name])
         self._count(row, pending)
         return Converted(tuple(row.values[name] for name in self._map.columns), rowid)
@@ -153,16 +165,16 @@ class Conversion:
                 detail = f"{self._found[column.name]}: {unusable.detail}"
                 raise Rejected(unusable.reason, detail) from unusable
             value, changes = None, (f"{unusable.reason}-to-null",)
+        absent = nothing(self._map.target, column.name)
+        if value is None and absent is not None and is_json_null(raw):
+            return absent
         for change in changes:
             row.note(column.name, change)
-        if self._access_unknown and column.name == "access_control":
-            row.note(column.name, "access-made-private")
-            return _PRIVATE
         if value is None and column.default is not None:
             if column.kind not in ("constant", "boolean"):
                 row.note(column.name, "null-to-default")
             return column.default
-        return value
+        return absent if value is None else value
 
     def _take_user(self, row: Row) -> None:
         options, users = self._context.options, self._context.references
@@ -172,9 +184,9 @@ class Conversion:
             owner = row.text(column.name)
             if owner is not None and owner in users.ids("user"):
                 continue
-            if options.orphans is None or column.name == "id":
-                name = "nobody" if owner is None else owner.decode()
-                raise Rejected("orphan-user", f"its user ({name}) is not in the new database")
+            reason, detail = users.without_user(owner)
+            if options.orphans is None or column.name == "id" or reason == OWNER_REJECTED:
+                raise Rejected(reason, detail)
             row.values[column.name] = options.orphans.encode()
             row.note(column.name, "orphan-assigned")
 
@@ -185,6 +197,14 @@ class Conversion:
         text = key if isinstance(key, bytes) else str(key).encode()
         if not self._context.first("key", text):
             raise Rejected("duplicate-key", f"another row has the same {self._key}; it was first")
+
+    def _fit(self, row: Row, name: str) -> None:
+        value = row.values[name]
+        if isinstance(value, bytes) and self._context.options.on_overflow == "reject":
+            limit = self._target[name].max_length
+            row.values[name], change = fitted(self._map.target, name, value, limit)
+            if change is not None:
+                row.note(name, change)
 
     def _check(self, name: str, value: Value) -> None:
         info = self._target[name]
@@ -233,7 +253,7 @@ def accepted_ids(
     source: Source, table_map: TableMap, options: Options, references: References
 ) -> dict[bytes, int]:
     """Return id and rowid of the rows that a table of the target will get."""
-    position = table_map.columns.index("id")
+    position = table_map.columns.index(_KEYS.get(table_map.target, "id"))
     make = partial(Conversion, source, table_map, options, Notes(), references, light=True)
     found: dict[bytes, int] = {}
     for result in make().rows():
@@ -282,8 +302,15 @@ def table_maps(source: Source, options: Options) -> list[TableMap]:
             source=target,
         )
         for target, columns in COLUMN_MAP.items()
-        if target in options.target_columns and target in source.columns
+        if target in options.target_columns and fills(target, source)
     ]
+
+
+def fills(table: str, source: Source) -> bool:
+    """Tell whether the source has the table, in the form that the target's is filled from."""
+    # Newer settings are one a row, by name.
+    there = table in COLUMN_MAP and table in source.columns
+    return there and (table != "config" or "id" in source.columns[table])
 
 
 def convert(

@@ -1,13 +1,14 @@
 """What rows refer to: accounts by id and by email address, and columns that are derived from others."""
 
-import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from owctl.errors import OwctlError
+from owctl.migrate.convert.access import Access, read_access
 from owctl.migrate.convert.column_map import Options
-from owctl.migrate.convert.values import Raw, characters, clean_text, integer, seconds
+from owctl.migrate.convert.merged import Merged, api_keys, group_members, knowledge_files, readable
+from owctl.migrate.convert.values import clean_text, integer, seconds
 from owctl.migrate.source.database import Source, Unreadable
 
 # -- Addresses that several accounts share: the target takes each only once, and in lower case.
@@ -107,124 +108,8 @@ def _accounts(source: Source) -> list[Account]:
     return list(found.values())
 
 
-# -- Columns of the target that later versions of the old backend keep in tables of their own.
-# ``group.user_ids`` ← ``group_member``, ``knowledge.data.file_ids`` ← ``knowledge_file``,
-# ``user.api_key`` ← ``api_key``. Each row of these tables ends in a verdict: merged, or why not.
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a row of a table that is merged into another."""
-
-    rowid: int
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """Values by the id of the row that they belong to, and a verdict for each row read."""
-
-    values: dict[bytes, list[bytes]]
-    verdicts: list[Verdict]
-
-
-def group_members(source: Source, groups: Container[bytes], users: Container[bytes]) -> Merged:
-    """Return user ids by group, in the order in which they joined."""
-    return _collected(
-        source, "group_member", ("group_id", "user_id"), (groups, users), ("group", "user"),
-        ("merged-group", "in user_ids of its group"),
-    )  # fmt: skip
-
-
-def knowledge_files(source: Source, knowledge: Container[bytes], files: Container[bytes]) -> Merged:
-    """Return file ids by knowledge, in the order in which they were added."""
-    return _collected(
-        source, "knowledge_file", ("knowledge_id", "file_id"), (knowledge, files),
-        ("knowledge", "file"), ("merged-knowledge", "in data.file_ids of its knowledge"),
-    )  # fmt: skip
-
-
-def api_keys(source: Source, users: Container[bytes], max_length: int | None) -> Merged:
-    """Return the newest key that has not expired, by user: the target has room for one.
-
-    ``max_length`` is what the target's column takes, in characters.
-    """
-    now = int(time.time())
-    newest: dict[bytes, tuple[int, int, bytes]] = {}
-    verdicts = []
-    rows = []
-    for rowid, (user_id, key, expires, created) in _readable(
-        source, "api_key", ("user_id", "key", "expires_at", "created_at")
-    ):
-        owner, value = clean_text(user_id)[0], clean_text(key)[0]
-        expiry = seconds(expires)[0]
-        if owner is None or owner not in users:
-            verdicts.append(Verdict(rowid, "orphan-user", "its user is not in the new database"))
-        elif not value:
-            verdicts.append(Verdict(rowid, "empty-api-key", "the key is empty"))
-        elif max_length is not None and characters(value) > max_length:
-            verdicts.append(Verdict(rowid, "too-long", f"the key is longer than {max_length}"))
-        elif expiry is not None and expiry <= now:
-            verdicts.append(Verdict(rowid, "expired-api-key", "expired; it would be valid again"))
-        else:
-            rows.append((rowid, owner, value, integer(created)[0] or 0))
-    for rowid, owner, value, created_at in rows:
-        newest[owner] = max(
-            newest.get(owner, (created_at, rowid, value)), (created_at, rowid, value)
-        )
-    for rowid, owner, _value, _created in rows:
-        verdicts.append(
-            Verdict(rowid, "merged-user", "api_key of its user")
-            if newest[owner][1] == rowid
-            else Verdict(
-                rowid, "superseded-api-key", "its user has a newer key; there is room for one"
-            )
-        )
-    return Merged({owner: [value] for owner, (_, _, value) in newest.items()}, verdicts)
-
-
-def _collected(
-    source: Source,
-    table: str,
-    columns: tuple[str, str],
-    existing: tuple[Container[bytes], Container[bytes]],
-    names: tuple[str, str],
-    merged: tuple[str, str],
-) -> Merged:
-    values: dict[bytes, list[tuple[int, int, bytes]]] = {}
-    verdicts = []
-    for rowid, (owner_raw, member_raw, created) in _readable(
-        source, table, (*columns, "created_at")
-    ):
-        owner, member = clean_text(owner_raw)[0] or b"", clean_text(member_raw)[0] or b""
-        missing = [
-            name
-            for name, value, known in zip(names, (owner, member), existing, strict=True)
-            if value not in known
-        ]
-        if missing:
-            detail = f"its {missing[0]} is not in the new database"
-            verdicts.append(Verdict(rowid, f"orphan-{missing[0]}", detail))
-            continue
-        values.setdefault(owner, []).append((integer(created)[0] or 0, rowid, member))
-        verdicts.append(Verdict(rowid, *merged))
-    ordered = {
-        owner: list(dict.fromkeys(member for _, _, member in sorted(members)))
-        for owner, members in values.items()
-    }
-    return Merged(ordered, verdicts)
-
-
-def _readable(
-    source: Source, table: str, columns: tuple[str, ...]
-) -> Iterator[tuple[int, tuple[Raw, ...]]]:
-    """Yield the rows that can be read; the others are reported where the table is."""
-    if table not in source.columns:
-        return
-    for row in source.rows(table, columns):
-        if not isinstance(row, Unreadable):
-            yield row
+# Why a row stays behind whose user is there in the source, and not in the target.
+OWNER_REJECTED = "owner-rejected"
 
 
 # -- Which ids the target will have, and what rows take from other rows: worked out once a run.
@@ -252,6 +137,31 @@ class References:
             known = table in self._source.columns and table in self._options.target_columns
             self._ids[table] = self._ids_of(table) if known else {}
         return self._ids[table]
+
+    def missing(self, table: str, key: bytes) -> tuple[str, str] | None:
+        """Return reason and detail if the target will not have the row of that id."""
+        if key in self.ids(table):
+            return None
+        if table == "user":
+            return self.without_user(key)
+        return f"orphan-{table}", f"its {table} is not in the new database"
+
+    def without_user(self, user_id: bytes | None) -> tuple[str, str]:
+        """Return reason and detail for a row whose user the target will not have."""
+        name = "nobody" if user_id is None else user_id.decode()
+        if user_id is not None and user_id in self._rejected_users:
+            return OWNER_REJECTED, f"the account of its owner ({name}) was rejected"
+        return "orphan-user", f"its user ({name}) is not in the new database"
+
+    @cached_property
+    def _rejected_users(self) -> frozenset[bytes]:
+        """The accounts of the source that the target will not have: people who are there."""
+        known = set(self.users)
+        if any(isinstance(row, Unreadable) for row in self._source.rows("user", ("id",))):
+            # An account that cannot be read has its password still: the old backend deletes both.
+            rows = readable(self._source, "auth", ("id",))
+            known |= {clean_text(raw)[0] or b"" for _, (raw,) in rows}
+        return frozenset(known - set(self.ids("user")))
 
     @cached_property
     def renamed_emails(self) -> dict[str, str]:
@@ -305,16 +215,45 @@ class References:
     @cached_property
     def members(self) -> Merged:
         """User ids by group, from ``group_member``."""
-        return group_members(self._source, self.ids("group"), self.ids("user"))
+        return group_members(self._source, self)
 
     @cached_property
     def knowledge_files(self) -> Merged:
         """File ids by knowledge, from ``knowledge_file``."""
-        return knowledge_files(self._source, self.ids("knowledge"), self.ids("file"))
+        return knowledge_files(self._source, self)
+
+    @cached_property
+    def access(self) -> Access:
+        """Who may read what the old backend keeps in tables: members of channels, grants."""
+        return read_access(self._source, self)
+
+    @cached_property
+    def grants(self) -> Merged:
+        """What became of each row of ``access_grant``."""
+        return self.access.merged_grants(self._source, self)
+
+    def resources(self, table: str) -> set[bytes]:
+        """Return the ids in the source of the rows that the target's table will have."""
+        kept = set(self.ids(table).values())
+        rows = readable(self._source, table, ("id",))
+        return {clean_text(raw)[0] or b"" for rowid, (raw,) in rows if rowid in kept}
+
+    @cached_property
+    def messages(self) -> frozenset[bytes]:
+        """The ids of all messages of the source."""
+        rows = readable(self._source, "message", ("id",))
+        return frozenset(clean_text(raw)[0] or b"" for _, (raw,) in rows)
+
+    @cached_property
+    def lost_groups(self) -> frozenset[bytes]:
+        """The groups of the source that the target will not have."""
+        rows = readable(self._source, "group", ("id",))
+        found = {clean_text(raw)[0] or b"" for _, (raw,) in rows}
+        return frozenset(found - set(self.ids("group")))
 
     @cached_property
     def api_keys(self) -> Merged:
         """The key of each user, from ``api_key``."""
         column = self._options.target_columns["user"].get("api_key")
         limit = column.max_length if column and self._options.on_overflow == "reject" else None
-        return api_keys(self._source, self.ids("user"), limit)
+        return api_keys(self._source, self, limit)

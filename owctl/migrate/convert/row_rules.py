@@ -3,63 +3,21 @@
 import json
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
-from owctl.errors import OwctlError
-from owctl.migrate.convert.column_map import Notes, Options, Value
-from owctl.migrate.convert.json_text import PARSED_BYTES, JsonUnusable, clean_json, parsed
-from owctl.migrate.convert.references import References
-from owctl.migrate.convert.values import Raw
+from owctl.migrate.convert import access
+from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
+from owctl.migrate.convert.nothing import is_json_null
+from owctl.migrate.convert.row import Context, Row
+from owctl.migrate.convert.sharing import (
+    refuse_inactive_member,
+    refuse_snapshot,
+    settle_access,
+    settle_prompt,
+    settle_share_link,
+)
+from owctl.migrate.convert.upload_paths import upload_name
+from owctl.migrate.convert.values import characters
 from owctl.migrate.report.rejects import Rejected
-from owctl.migrate.source.database import Source
-
-# -- One row on its way: what was read, what it becomes, what is noted about it.
-
-
-@dataclass(slots=True)
-class Row:
-    """``raw`` by source column, ``values`` by target column; rules change ``values`` in place."""
-
-    rowid: int
-    raw: dict[str, Raw]
-    values: dict[str, Value]
-    note: Callable[[str, str], None]
-
-    def text(self, column: str) -> bytes | None:
-        """Return a text value."""
-        value = self.values.get(column)
-        return value if isinstance(value, bytes) else None
-
-
-@dataclass(slots=True)
-class Context:
-    """What the rules of a table may ask.
-
-    ``seen`` remembers the unique values of the rows that the target gets, ``claimed`` those of the
-    row at hand, which may still be rejected.
-    """
-
-    source: Source
-    options: Options
-    references: References
-    notes: Notes
-    seen: dict[str, set[bytes]] = field(default_factory=dict)
-    claimed: list[tuple[str, bytes]] = field(default_factory=list)
-
-    def first(self, name: str, value: bytes) -> bool:
-        """Tell whether no row before has the value, and claim it for the row at hand."""
-        if value in self.seen.setdefault(name, set()):
-            return False
-        self.claimed.append((name, value))
-        return True
-
-    def settle(self, *, accepted: bool) -> None:
-        """Take note that the row at hand is accepted, with what it claims, or rejected."""
-        if accepted:
-            for name, value in self.claimed:
-                self.seen[name].add(value)
-        self.claimed.clear()
-
 
 # -- Folders refer to folders: parents that are missing, of another user, or in a circle.
 
@@ -96,75 +54,10 @@ def _circle_through(
     return met if at == folder else set()
 
 
-# -- Shared chats: the old backend showed a snapshot, the new one shows the chat itself.
-# A link may survive only where both are the same; otherwise what was written after sharing would
-# become public. The snapshots themselves, rows of a user ``shared-<chat id>``, have no place.
-
-
-SNAPSHOT_OWNER = b"shared-"
-
-
-def settle_share_link(row: Row, context: Context) -> None:
-    """Set ``share_id`` to NULL where the link would show more than it did, and note it."""
-    share_id = row.text("share_id")
-    if share_id is None:
-        return
-    if share_id == b"":
-        row.values["share_id"] = None
-        return
-    if not context.options.keep_share_links:
-        snapshot = _snapshot(context, share_id)
-        if not snapshot:
-            row.values["share_id"] = None
-            row.note("share_id", "share-without-snapshot")
-            return
-        if not _same(snapshot, (row.raw.get("title"), row.raw.get("chat"))):
-            row.values["share_id"] = None
-            row.note("share_id", "share-differs")
-            return
-    if not context.first("share_id", share_id):
-        row.values["share_id"] = None
-        row.note("share_id", "duplicate-to-null")
-
-
-def _snapshot(context: Context, share_id: bytes) -> tuple[Raw, ...] | None:
-    try:
-        rows = context.source.query(
-            "SELECT title, chat FROM chat WHERE id = ? AND substr(user_id, 1, 7) = 'shared-'",
-            (share_id.decode(),),
-        )
-    except OwctlError:  # on a damaged page
-        return None
-    return rows[0] if rows else None
-
-
-def _same(snapshot: tuple[Raw, ...], chat: tuple[Raw, ...]) -> bool:
-    if snapshot == chat:
-        return True
-    if snapshot[0] != chat[0]:
-        return False
-    try:
-        left, right = (clean_json(content)[0] for content in (snapshot[1], chat[1]))
-        if left is None or right is None or max(len(left), len(right)) > PARSED_BYTES:
-            return left == right
-        return bool(json.loads(left) == json.loads(right))
-    except (JsonUnusable, RecursionError, ValueError):
-        return False
-
-
 # -- What single tables ask for beyond the rules of their columns. Each may raise Rejected.
 
 
 ROLES = frozenset((b"admin", b"user", b"pending"))
-_OLD_UPLOADS = "/data/uploads/"
-
-
-def rewritten_path(path: str, upload_dir: str) -> str:
-    """Return the path of an upload as the new backend sees it; other paths (``s3://``) stay."""
-    directory, name = posixpath.split(path)
-    if path.startswith("/") and name and f"{directory}/".endswith(_OLD_UPLOADS):
-        return posixpath.join(upload_dir, name)
-    return path
 
 
 def _user(row: Row, context: Context) -> None:
@@ -178,11 +71,23 @@ def _user(row: Row, context: Context) -> None:
         _set_email(row, email, renamed)
         if not context.first("email", row.text("email") or b""):
             raise Rejected("duplicate-email", "another account has this address")
-    if row.text("role") not in ROLES:
-        row.note("role", "role-unknown")
+    _settle_role(row, context)
     _take_oauth(row)
     for column in ("api_key", "oauth_sub"):
         _unique_or_null(row, context, column)
+
+
+def _settle_role(row: Row, context: Context) -> None:
+    """Note a role that nobody knows; one that the column does not hold may do nothing yet."""
+    role = row.text("role") or b""
+    if role in ROLES:
+        return
+    limit = context.options.target_columns["user"]["role"].max_length
+    if limit is not None and characters(role) > limit and context.options.on_overflow == "reject":
+        row.values["role"] = b"pending"
+        row.note("role", "role-too-long")
+    else:
+        row.note("role", "role-unknown")
 
 
 def _set_email(row: Row, email: bytes, renamed: str | None) -> None:
@@ -197,10 +102,11 @@ def _set_email(row: Row, email: bytes, renamed: str | None) -> None:
 
 def _take_oauth(row: Row) -> None:
     """Fill ``oauth_sub`` (provider@sub) from the ``oauth`` object of later versions."""
-    if row.raw.get("oauth") is None or row.text("oauth_sub"):
+    said = row.raw.get("oauth")
+    if said is None or is_json_null(said) or said in (b"", b"{}") or row.text("oauth_sub"):
         return
     try:
-        providers = parsed(clean_json(row.raw["oauth"])[0])
+        providers = parsed(clean_json(said)[0])
     except (JsonUnusable, RecursionError):
         providers = None
     names = list(providers) if isinstance(providers, dict) else []
@@ -264,15 +170,6 @@ def _chat(row: Row, context: Context) -> None:
         row.note("folder_id", "folder-missing")
 
 
-def refuse_snapshot(row: Row, _context: Context) -> None:
-    """Reject the snapshot of a shared chat before it is taken for an orphan."""
-    owner = row.raw.get("user_id")
-    if isinstance(owner, bytes) and owner.startswith(SNAPSHOT_OWNER):
-        raise Rejected(
-            "shared-snapshot", "snapshot of a shared chat; the new backend shows the chat itself"
-        )
-
-
 def refuse_channel_message(_row: Row, context: Context) -> None:
     """Reject messages where the target's ``message`` wants a chat and a role."""
     columns = context.options.target_columns["message"]
@@ -287,6 +184,46 @@ def refuse_channel_message(_row: Row, context: Context) -> None:
         )
 
 
+def _channel(row: Row, _context: Context) -> None:
+    """Reject a channel that the old backend has deleted, and keeps hidden."""
+    if row.raw.get("deleted_at") is not None:
+        raise Rejected("deleted-channel", "deleted in the old backend; the new one would show it")
+    if row.raw.get("archived_at") is not None:
+        row.note("id", "no-longer-archived")
+
+
+def _message(row: Row, context: Context) -> None:
+    """Reject a message whose channel the target will not have; none of them would show it."""
+    channel = row.text("channel_id")
+    why = context.references.missing("channel", channel) if channel is not None else None
+    if why is not None:
+        raise Rejected(*why)
+
+
+def _replies(row: Row, context: Context) -> None:
+    """Put a reply into the channel itself if what it answers stays behind.
+
+    What answers a message that the old backend has deleted, it did not show either: it stays so.
+    """
+    for column in ("parent_id", "reply_to_id"):
+        answered = row.text(column)
+        if answered is None or answered in context.references.ids("message"):
+            continue
+        if answered in context.references.messages:
+            row.values[column] = None
+            row.note(column, "reply-to-rejected")
+        else:
+            row.note(column, "reply-to-deleted")
+
+
+def _tag(row: Row, context: Context) -> None:
+    """Make one tag of those that several accounts have under one id."""
+    key, name = row.text("id") or b"", row.text("name") or b""
+    known = not context.first("tag", key)
+    if not context.first("tag by name", key + b"\0" + name) and known:
+        raise Rejected("merged-tag", "the same tag of another account stands for both")
+
+
 def _reference(column: str, table: str) -> Callable[[Row, Context], None]:
     def check(row: Row, context: Context) -> None:
         value = row.text(column)
@@ -298,12 +235,15 @@ def _reference(column: str, table: str) -> Callable[[Row, Context], None]:
 
 def _file(row: Row, context: Context) -> None:
     path = (row.text("path") or b"").decode()
-    rewritten = rewritten_path(path, context.options.upload_dir)
+    name = upload_name(path, context.options.upload_names)
+    if name is None:
+        if path:
+            row.note("path", "path-kept")
+        return
+    rewritten = posixpath.join(context.options.upload_dir, name)
     if rewritten != path:
         row.values["path"] = rewritten.encode()
         row.note("path", "path-rewritten")
-    elif path:
-        row.note("path", "path-kept")
 
 
 def _knowledge(row: Row, context: Context) -> None:
@@ -342,6 +282,14 @@ def take_api_key(row: Row, context: Context) -> None:
         _unique_or_null(row, context, "api_key")
 
 
+def _each(*rules: Callable[[Row, Context], None]) -> Callable[[Row, Context], None]:
+    def apply(row: Row, context: Context) -> None:
+        for rule in rules:
+            rule(row, context)
+
+    return apply
+
+
 # Asked before anything else, with nothing converted yet.
 EARLY_RULES: dict[str, Callable[[Row, Context], None]] = {
     "chat": refuse_snapshot,
@@ -351,15 +299,24 @@ EARLY_RULES: dict[str, Callable[[Row, Context], None]] = {
 RULES: dict[str, Callable[[Row, Context], None]] = {
     "user": _user,
     "auth": _auth,
-    "channel_member": _reference("channel_id", "channel"),
+    "channel": _channel,
+    "message": _message,
+    "tag": _tag,
+    "channel_member": _each(_reference("channel_id", "channel"), refuse_inactive_member),
     "message_reaction": _reference("message_id", "message"),
     "file": _file,
+    "prompt": settle_prompt,
 }
 # What only fills columns, and may ask for the ids of its own table.
-LATE_RULES: dict[str, Callable[[Row, Context], None]] = {
+_FILLED: dict[str, Callable[[Row, Context], None]] = {
     "user": take_api_key,
     "folder": _folder,
+    "message": _replies,
     "chat": _chat,
     "knowledge": _knowledge,
     "group": _group,
+}
+LATE_RULES = _FILLED | {
+    table: _each(*filter(None, (_FILLED.get(table), settle_access(table))))
+    for table in access.TABLES
 }

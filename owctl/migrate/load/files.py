@@ -3,22 +3,24 @@
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from owctl.backup.member_file import MemberContent
 from owctl.engine.archives import read_archive, stat_path, write_archive
 from owctl.errors import BackupInvalid, OwctlError
-from owctl.migrate.source.capture import Captured
+from owctl.migrate.convert.upload_paths import relative_to, upload_name
+from owctl.migrate.source.capture import Captured, Place
 from owctl.project.private_file import cannot
 from owctl.volumes import tar
 from owctl.volumes.tar import BLOCK_BYTES, DIRECTORY, EMPTY_BLOCK, TarHeader, TarStream
 
 if TYPE_CHECKING:
     from owctl.engine.connection import Engine
+    from owctl.engine.containers import Container
 
 
 # -- The uploaded files of the source, entry by entry: from the captured archive, or from a folder.
@@ -92,7 +94,6 @@ def _pieces(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
 _FILE_MODE = 0o644
 _FOLDER_MODE = 0o755
 _REGULAR = b"0"
-_MARK = "/uploads/"
 OnBytes = Callable[[int, int], None]
 
 
@@ -110,8 +111,9 @@ class FilesResult:
     """What became of the files.
 
     ``missing`` are rows whose content the source does not have, ``elsewhere`` rows whose path is
-    not in the uploads' folder (another storage), ``unreferenced`` files that no row names; they
-    stay in the captured copy. ``hashes`` is SHA-256 by path, as it was read back.
+    not in the uploads' folder (another storage), ``unreferenced`` files that no row names, and
+    ``of_rejected`` those of rows that stayed behind; both stay in the captured copy. ``hashes`` is
+    SHA-256 by name in the folder, as it was read back.
     """
 
     copied: int = 0
@@ -119,7 +121,62 @@ class FilesResult:
     missing: tuple[StoredFile, ...] = ()
     elsewhere: tuple[StoredFile, ...] = ()
     unreferenced: tuple[str, ...] = ()
+    of_rejected: tuple[str, ...] = ()
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def files_document(result: FilesResult) -> dict[str, Any]:
+    """Return what became of the files as the report holds it."""
+
+    def listed(rows: tuple[StoredFile, ...]) -> list[dict[str, str]]:
+        return [{"id": row.id, "path": row.old_path} for row in rows]
+
+    return {
+        "copied": result.copied,
+        "copied_bytes": result.copied_bytes,
+        "missing": listed(result.missing),
+        "elsewhere": listed(result.elsewhere),
+        "unreferenced": list(result.unreferenced),
+        "of_rejected_rows": list(result.of_rejected),
+    }
+
+
+def captured_sizes(captured: Captured) -> dict[str, int] | None:
+    """Return the size in bytes of each captured file by its name; None without a folder of uploads."""
+    if captured.uploads is None and captured.uploads_dir is None:
+        return None
+    with open_uploads(captured) as entries:
+        return {name: size for name, size, _, _ in entries}
+
+
+def folder_sizes(folder: Path) -> dict[str, int]:
+    """Return the size of each file of a folder of this machine, by its name in it."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in _walk(folder)}
+
+
+def place_sizes(engine: "Engine", place: Place) -> dict[str, int] | None:
+    """Return the same of the uploads of a container or volume, None where there are none."""
+    if stat_path(engine, place.container_id, place.uploads) is None:
+        return None
+    with read_archive(engine, place.container_id, f"{place.uploads}/.") as stream:
+        return {name: size for name, size, _, _ in _from_archive(stream)}
+
+
+def foretell_files(
+    rows: Iterable[StoredFile], rejected: Iterable[str], upload_dir: str, sizes: Mapping[str, int]
+) -> FilesResult:
+    """Return what will become of the captured files, by their names and sizes; nothing is copied."""
+    wanted, elsewhere = _wanted(rows, upload_dir, sizes)
+    copied = [name for name in wanted if name in sizes]
+    unreferenced, of_rejected = _unnamed(sorted(set(sizes) - set(copied)), rejected, sizes)
+    return FilesResult(
+        copied=len(copied),
+        copied_bytes=sum(sizes[name] for name in copied),
+        missing=tuple(row for name, found in wanted.items() if name not in sizes for row in found),
+        elsewhere=tuple(elsewhere),
+        unreferenced=unreferenced,
+        of_rejected=of_rejected,
+    )
 
 
 def copy_files(
@@ -129,28 +186,74 @@ def copy_files(
     captured: Captured,
     rows: Iterable[StoredFile],
     on_bytes: OnBytes = lambda *_: None,
+    *,
+    rejected: Iterable[str] = (),
+    names: Collection[str] | None = None,
 ) -> FilesResult:
     """Copy the files that the rows name into a container's folder, and read them back.
 
     The container may be stopped. Files get the owner of the folder. ``on_bytes`` is told how many
-    files and bytes there are so far. Raises OwctlError; then what was copied stays, and copying
-    again is harmless.
+    files and bytes there are so far. ``rejected`` are paths of rows that stayed behind, ``names``
+    what was captured. Raises OwctlError; then what was copied stays, and copying again is harmless.
     """
-    wanted, elsewhere = _wanted(rows, upload_dir)
+    wanted, elsewhere = _wanted(rows, upload_dir, names)
     folder = PurePosixPath(upload_dir)
     owner = _owner(engine, container_id, folder)
-    sender = _Sender(wanted, owner, folder.name, on_bytes)
+    sender = _Sender(wanted, owner, folder, on_bytes)
     with open_uploads(captured) as entries:
         write_archive(engine, container_id, str(folder.parent), sender.archive(entries))
     _read_back(engine, container_id, folder, sender.hashes)
     sent = set(sender.sources)
+    unreferenced, of_rejected = _unnamed(sender.unreferenced, rejected, names)
     return FilesResult(
         copied=len(sender.hashes),
         copied_bytes=sender.content_bytes,
         missing=tuple(row for name, found in wanted.items() if name not in sent for row in found),
         elsewhere=tuple(elsewhere),
-        unreferenced=tuple(sender.unreferenced),
+        unreferenced=unreferenced,
+        of_rejected=of_rejected,
         hashes=sender.hashes,
+    )
+
+
+# Everything in the folder itself, whatever it is called; a folder that is not there is empty.
+_EMPTY = """cd "$1" 2>/dev/null || exit 0
+for name in * .[!.]* ..?*; do rm -rf -- "$name"; done"""
+
+
+def remove_uploads(engine: "Engine", project: str, container: "Container", upload_dir: str) -> bool:
+    """Remove what lies in a container's folder of uploads; False if that is in no volume.
+
+    The caller has a backup of it. Raises OwctlError.
+    """
+    from owctl.volumes.one_off import volume_helper
+
+    whole = posixpath.normpath(upload_dir)
+    holding = [
+        mount
+        for mount in container.mounts
+        if mount.destination == whole or relative_to(mount.destination, whole)
+    ]
+    mount = max(holding, key=lambda each: len(each.destination), default=None)
+    if mount is None or mount.type != "volume":
+        return False
+    inside = relative_to(mount.destination, whole) or "."
+    with volume_helper(
+        engine, project, container.image_id, mount.name, "restore", writable=True, running=True
+    ) as helper:
+        helper.run(_EMPTY, [inside])
+    return True
+
+
+def _unnamed(
+    left: Iterable[str], rejected: Iterable[str], names: Collection[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which of the files that are left no row names at all, and which a rejected one does."""
+    theirs = {upload_name(path, names) for path in rejected}
+    found = list(left)
+    return (
+        tuple(name for name in found if name not in theirs),
+        tuple(name for name in found if name in theirs),
     )
 
 
@@ -170,7 +273,7 @@ class _Sender:
         self,
         wanted: Mapping[str, list[StoredFile]],
         owner: _Owner,
-        folder: str,
+        folder: PurePosixPath,
         on_bytes: OnBytes,
     ) -> None:
         self.hashes: dict[str, str] = {}
@@ -179,7 +282,9 @@ class _Sender:
         self.content_bytes = 0
         self._wanted = wanted
         self._owner = owner
-        self._folder = folder
+        self._upload_dir = str(folder)
+        self._folder = folder.name
+        self._made: set[str] = set()
         self._on_bytes = on_bytes
 
     def archive(self, entries: Iterable[Entry]) -> Iterator[bytes]:
@@ -202,7 +307,8 @@ class _Sender:
         modified: int,
         content: Iterable[bytes | memoryview],
     ) -> Iterator[bytes]:
-        target = posixpath.basename(row.new_path)
+        target = relative_to(self._upload_dir, row.new_path) or posixpath.basename(row.new_path)
+        yield from self._parents(target)
         yield tar.encode(self._header(f"{self._folder}/{target}", _REGULAR, size, modified))
         digest = hashlib.sha256()
         for data in content:
@@ -213,6 +319,13 @@ class _Sender:
         yield bytes(-size % BLOCK_BYTES)
         self.hashes[target] = digest.hexdigest()
         self.sources.append(name)
+
+    def _parents(self, target: str) -> Iterator[bytes]:
+        """Yield the folders of a file below that of the uploads; the engine would make root's."""
+        for parent in reversed(PurePosixPath(target).parents[:-1]):
+            if str(parent) not in self._made:
+                self._made.add(str(parent))
+                yield tar.encode(self._header(f"{self._folder}/{parent}/", DIRECTORY, 0, 0))
 
     def _header(self, name: str, kind: bytes, size: int, modified: int) -> TarHeader:
         return TarHeader(
@@ -232,31 +345,18 @@ def count_in_uploads(rows: Iterable[StoredFile], upload_dir: str) -> int:
 
 
 def _wanted(
-    rows: Iterable[StoredFile], upload_dir: str
+    rows: Iterable[StoredFile], upload_dir: str, names: Collection[str] | None = None
 ) -> tuple[dict[str, list[StoredFile]], list[StoredFile]]:
     """Return the rows by the name of their file in the uploads' folder, and those elsewhere."""
     wanted: dict[str, list[StoredFile]] = {}
     elsewhere: list[StoredFile] = []
     for row in rows:
-        name = upload_name(row.old_path)
-        inside = posixpath.dirname(posixpath.normpath(row.new_path)) == posixpath.normpath(
-            upload_dir
-        )
-        if name is None or not inside:
+        name = upload_name(row.old_path, names)
+        if name is None or relative_to(upload_dir, row.new_path) is None:
             elsewhere.append(row)
         else:
             wanted.setdefault(name, []).append(row)
     return wanted, elsewhere
-
-
-def upload_name(path: str) -> str | None:
-    """Return a path's name in the uploads' folder; None if it is in no such folder, or empty."""
-    if "://" in path:
-        return None
-    _, mark, name = ("/" + path).rpartition(_MARK)
-    name = name if mark else ""
-    clean = posixpath.normpath(name) if name else ""
-    return None if not clean or clean.startswith(("..", "/")) else clean
 
 
 def _owner(engine: "Engine", container_id: str, folder: PurePosixPath) -> _Owner:

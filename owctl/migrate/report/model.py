@@ -1,119 +1,18 @@
 """The report: what was read, converted, rejected and verified, and the sentences that explain it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from owctl.errors import OwctlError
 from owctl.migrate.convert.column_map import COLUMN_MAP, Options
 from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
+from owctl.migrate.convert.mapping import fills, references_of
 from owctl.migrate.convert.references import duplicate_emails
-from owctl.migrate.convert.values import quoted
+from owctl.migrate.convert.sharing import prompts_not_public
+from owctl.migrate.convert.values import clean_text, quoted
 from owctl.migrate.folder import Journal
+from owctl.migrate.report.words import explain_change, explain_rejection
 from owctl.migrate.source.database import Source, Unreadable
-
-# -- What the codes of notes and rejects mean, in words for the report.
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """``loses`` tells whether the old database knew something that the new one does not."""
-
-    text: str
-    loses: bool = False
-
-
-CHANGES: dict[str, Explanation] = {
-    "access-made-private": Explanation("private: a newer source keeps access elsewhere", True),
-    "boolean-guessed": Explanation("a number other than 0 and 1, taken for yes"),
-    "boolean-unreadable": Explanation("neither yes nor no; the default", True),
-    "circle-cut": Explanation("a circle of folders was cut here; now at the top", True),
-    "date-unreadable": Explanation("no date of the form YYYY-MM-DD; left empty", True),
-    "double-encoded": Explanation("JSON within JSON, unpacked once"),
-    "duplicate-renamed": Explanation("another account keeps the address; a new one was made", True),
-    "duplicate-to-null": Explanation("another row has it, and each may be there once", True),
-    "email-from-user": Explanation("the address of the account's row in user"),
-    "file-ids-merged": Explanation("files of the knowledge, from knowledge_file"),
-    "folder-missing": Explanation("its folder is not there or somebody else's; in none now", True),
-    "fraction-dropped": Explanation("fractions of a second or of a number dropped", True),
-    "invalid-json-to-null": Explanation("no valid JSON; left empty", True),
-    "json-too-deep-to-null": Explanation("JSON nested too deep; left empty", True),
-    "json-too-large-to-null": Explanation("JSON of more than 256 MB; left empty", True),
-    "lower-cased": Explanation("in lower case, as the new backend looks it up"),
-    "members-merged": Explanation("members of the group, from group_member"),
-    "ms-to-s": Explanation("milliseconds to seconds"),
-    "name-from-email": Explanation("no name; the address instead"),
-    "nan-to-null": Explanation("NaN or Infinity, which JSON does not know; null"),
-    "new-password": Explanation("a one-time password"),
-    "ns-to-s": Explanation("nanoseconds to seconds"),
-    "nul-removed": Explanation("NUL characters, which PostgreSQL does not store, removed"),
-    "null-text": Explanation("JSON's null or an empty text; NULL"),
-    "null-to-default": Explanation("empty; the default instead"),
-    "number-to-null": Explanation("a number too large or too fine for PostgreSQL; null", True),
-    "number-unreadable": Explanation("no number; left empty", True),
-    "oauth-unreadable": Explanation("the provider's account cannot be read; left empty", True),
-    "only-first-provider": Explanation("only the first sign-in provider is kept", True),
-    "orphan-assigned": Explanation("its user is missing; given to the chosen one"),
-    "parent-missing": Explanation("its parent folder is not there; now at the top"),
-    "parent-of-other-user": Explanation("its parent folder is somebody else's; now at the top"),
-    "path-kept": Explanation("not in the old upload folder; the path stays as it is"),
-    "path-rewritten": Explanation("the new backend's upload folder"),
-    "role-unknown": Explanation("a role that the new backend does not know; kept"),
-    "share-differs": Explanation("the chat went on after it was shared; the link is dropped", True),
-    "share-without-snapshot": Explanation("a link that led nowhere; dropped"),
-    "surrogate-replaced": Explanation("half an emoji, which UTF-8 cannot hold; U+FFFD"),
-    "time-from-number": Explanation("a number of seconds; as a date and time"),
-    "time-from-sister": Explanation("no time; that of creation or of the last change"),
-    "time-from-words": Explanation("a date and time in words; as seconds, read as UTC"),
-    "time-unknown": Explanation("no time at all; 1970"),
-    "time-unreadable": Explanation("no time that can be read; as if there were none", True),
-    "us-to-s": Explanation("microseconds to seconds"),
-    "utf8-replaced": Explanation("bytes that are no UTF-8; U+FFFD", True),
-}
-
-REJECTIONS: dict[str, str] = {
-    "bookkeeping": "the old backend's own notes about its migrations",
-    "duplicate-email": "another account has the address",
-    "duplicate-key": "another row has the same id; the first was kept",
-    "empty-api-key": "an API key without a key",
-    "expired-api-key": "an API key that has expired",
-    "invalid-json": "its content is no valid JSON",
-    "json-too-deep": "its content is nested deeper than PostgreSQL takes",
-    "json-too-large": "its content is larger than the 256 MB that PostgreSQL takes",
-    "legacy": "a table that the old backend no longer used",
-    "merged-group": "kept: in user_ids of its group",
-    "merged-knowledge": "kept: in data.file_ids of its knowledge",
-    "merged-user": "kept: as api_key of its user",
-    "missing-key": "it has no id",
-    "no-feature": "the new backend has nothing like it",
-    "not-carried-over": "sessions end: users sign in again",
-    "null-not-allowed": "a value is missing that the new database demands",
-    "number-out-of-range": "a number is too large for its column",
-    "orphan-channel": "its channel is not there",
-    "orphan-file": "its file is not there",
-    "orphan-group": "its group is not there",
-    "orphan-knowledge": "its knowledge is not there",
-    "orphan-message": "its message is not there",
-    "orphan-user": "its user is not there",
-    "refused-by-server": "PostgreSQL did not take it; the detail has its words",
-    "shared-snapshot": "the snapshot of a shared chat; the chat itself is kept",
-    "superseded-api-key": "its user has a newer API key",
-    "target-too-old": "this version of the new backend has no room for it",
-    "too-long": "a text is longer than its column allows",
-    "unknown-table": "a table that owctl does not know",
-    "unreadable": "it lies on a damaged page of the database",
-}
-
-
-def explain_change(kind: str) -> Explanation:
-    """Return what a note's kind means; an unknown one stands for itself."""
-    return CHANGES.get(kind, Explanation(kind))
-
-
-def explain_rejection(reason: str) -> str:
-    """Return what a reject's reason means; an unknown one stands for itself."""
-    return REJECTIONS.get(reason, reason)
-
 
 # -- What every report says of the old database itself, and in words of what became of it.
 
@@ -147,6 +46,8 @@ CARRIED_OVER = {
 _TAKEN_OTHERWISE = {
     "user": frozenset(("oauth",)),
     "prompt": frozenset(("id", "timestamp")),
+    "channel": frozenset(("deleted_at", "archived_at")),
+    "channel_member": frozenset(("is_active", "status", "left_at")),
     "tag": frozenset(("meta",)),
 }
 
@@ -165,6 +66,7 @@ def describe(source: Source, options: Options) -> dict[str, Any]:
             for email, sharing in duplicate_emails(source).items()
         ],
         "config_settings": config_settings(source),
+        "prompts_not_public": prompts_not_public(source, options, references_of(source, options)),
     }
 
 
@@ -199,7 +101,7 @@ def dropped_columns(source: Source, options: Options) -> list[dict[str, Any]]:
     """Return the columns that no rule reads, or whose target column this version lacks."""
     found = []
     for table, columns in source.columns.items():
-        if table not in COLUMN_MAP or table not in options.target_columns:
+        if table not in options.target_columns or not fills(table, source):
             continue
         taken = {
             column.found_in(columns)
@@ -215,7 +117,12 @@ def dropped_columns(source: Source, options: Options) -> list[dict[str, Any]]:
 
 def config_settings(source: Source) -> list[dict[str, str | None]]:
     """Return the settings of the row of ``config`` that counts, the one with the highest id."""
-    if "data" not in source.columns.get("config", ()):
+    columns = source.columns.get("config", ())
+    if {"key", "value"} <= set(columns):
+        rows = source.rows("config", ("key",))
+        names = [clean_text(r[1][0])[0] or b"" for r in rows if not isinstance(r, Unreadable)]
+        return [_setting(name.decode()) for name in sorted(names)]
+    if "data" not in columns:
         return []
     last = None
     for row in source.rows("config", ("data",)):
@@ -225,7 +132,16 @@ def config_settings(source: Source) -> list[dict[str, str | None]]:
         content = parsed(clean_json(last)[0])
     except (JsonUnusable, RecursionError):
         return []
-    return [{"key": key, "variable": CARRIED_OVER.get(key)} for key in sorted(_keys(content, ""))]
+    return [_setting(key) for key in sorted(_keys(content, ""))]
+
+
+def _setting(key: str) -> dict[str, str | None]:
+    return {"key": key, "variable": CARRIED_OVER.get(key)}
+
+
+def settings_stay(report: Mapping[str, Any]) -> bool:
+    """Tell whether the source's settings are in a form that the new backend does not take."""
+    return any(each["source"] == "config" and each["target"] is None for each in report["tables"])
 
 
 def _keys(value: object, prefix: str) -> list[str]:
@@ -306,6 +222,7 @@ def to_do_before(report: dict[str, Any]) -> list[str]:
         room is not None and room < space["database_bytes"]
     ):
         lines.append("Make room first: there is less space free than the migration needs.")
+    lines += _people(report) + _files_left(report["files"])
     return lines + _settings_and_vectors(report, report["source"]["vector_data"])
 
 
@@ -320,21 +237,49 @@ def to_do(journal: Journal) -> list[str]:
         lines.append("Set a new password for each account that cannot sign in.")
     if sign_in.get("without_password"):
         lines.append("Set a password for each account that has none.")
+    lines += _people(facts["findings"])
     if totals(facts["load"]["tables"])["rejected"]:
         lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
-    if files["missing"]:
-        lines.append(f"Uploaded files that the source does not have: {len(files['missing'])}.")
-    if files["elsewhere"]:
-        lines.append(
-            f"Uploaded files that lie elsewhere than in the folder of uploads: {len(files['elsewhere'])}. "
-            "Bring them over by hand."
-        )
+    lines += _files_left(files)
     lines += _settings_and_vectors(facts["findings"], facts["source"]["vector_data"])
     lines.append("Check the settings in the administration: the new backend names some otherwise.")
     if journal.origin["kind"] == "container":
         name = journal.origin["name"]
         lines.append(f"When all is well: docker rm {name}. Until then, owctl migrate rollback.")
     lines.append(f"Keep or delete {journal.folder}: it holds all data and secrets of the old one.")
+    return lines
+
+
+def _files_left(files: dict[str, Any] | None) -> list[str]:
+    lines = []
+    if files and files["missing"]:
+        lines.append(
+            f"Uploaded files that the source does not have: {len(files['missing'])}. If they are on "
+            "this machine, name their folder with --uploads."
+        )
+    if files and files["elsewhere"]:
+        lines.append(
+            f"Uploaded files that lie elsewhere than in the folder of uploads: {len(files['elsewhere'])}. "
+            "Bring them over by hand."
+        )
+    return lines
+
+
+def _people(findings: dict[str, Any]) -> list[str]:
+    """Return what to do for accounts that stay behind, and about prompts of the few."""
+    lines = []
+    accounts = len(findings.get("rejected_accounts", ()))
+    if accounts:
+        lines.append(
+            f"Accounts that stay behind, with all that they own: {accounts}. Mend them in the old "
+            "backend, then migrate anew."
+        )
+    prompts = findings.get("prompts_not_public", ())
+    if prompts and not prompts[0]["migrated"]:
+        lines.append(
+            f"Prompts that are not for everybody stay behind: {len(prompts)}. The new backend shows "
+            "each to every account; --prompts-become-public takes them along all the same."
+        )
     return lines
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from owctl.migrate.folder import write_text
+from owctl.migrate.report.model import settings_stay
 
 # -- The picture of a report: a bar for each table, migrated, merged into others, rejected.
 
@@ -92,6 +93,7 @@ def render(report: dict[str, Any]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
+            *_section("Accounts that stay behind", _accounts(report.get("rejected_accounts", ()))),
             *_section("Who can sign in", _list(report["sign_in"]["lines"])),
             *_section("Rows", [*_totals(report["totals"]), picture(report["tables"])]),
             *outcome,
@@ -100,9 +102,10 @@ def render(report: dict[str, Any]) -> str:
             *_section("Rows that stayed behind", _reasons(report)),
             *_section("Changed on the way", _notes(report)),
             *_section("Columns without a target", _columns(report["columns_without_target"])),
-            *_section("Settings of the old administration", _settings(report["config_settings"])),
+            *_section("Prompts that are not for everybody", _prompts(report)),
+            *_section("Settings of the old administration", _settings(report)),
             *_section("Variables of the old container", _environment(report)),
-            *_section("Files", [] if rehearsed else _files(report["files"])),
+            *_section("Files", _files(report["files"], rehearsed=rehearsed)),
             *_section("Source and target", _facts(report)),
             "</body></html>\n",
         ]
@@ -134,6 +137,11 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f'<td class="number">{value:,}</td>'
     return f"<td>{escape(str(value))}</td>"
+
+
+def _accounts(accounts: Iterable[dict[str, Any]]) -> list[str]:
+    rows = [(a["email"] or a["id"] or "–", a["reason"], a["detail"]) for a in accounts]
+    return _table(("Account, with all that it owns", "Reason", "In words"), rows)
 
 
 def _totals(totals: dict[str, int]) -> list[str]:
@@ -211,8 +219,17 @@ def _columns(columns: Iterable[dict[str, Any]]) -> list[str]:
     return _table(("Table", "Column", "Rows with a value"), rows)
 
 
-def _settings(settings: Iterable[dict[str, str | None]]) -> list[str]:
-    rows = [(str(each["key"]), each["variable"] or "loaded as it is") for each in settings]
+def _prompts(report: dict[str, Any]) -> list[str]:
+    rows = [
+        (each["command"], "yes, for every account" if each["migrated"] else "no")
+        for each in report.get("prompts_not_public", ())
+    ]
+    return _table(("Prompt", "Migrated"), rows)
+
+
+def _settings(report: dict[str, Any]) -> list[str]:
+    other = "set it anew" if settings_stay(report) else "loaded as it is"
+    rows = [(str(each["key"]), each["variable"] or other) for each in report["config_settings"]]
     return _table(("Setting", "In .env"), rows)
 
 
@@ -235,16 +252,21 @@ def _space(space: dict[str, int | None]) -> list[str]:
     return _table(("What", "Value"), rows)
 
 
-def _files(files: dict[str, Any]) -> list[str]:
-    lines = [f"{files['copied']:,} files copied and read back, {files['copied_bytes']:,} bytes."]
+def _files(files: dict[str, Any] | None, *, rehearsed: bool) -> list[str]:
+    if files is None:
+        return []
+    how = "would be copied" if rehearsed else "copied and read back"
+    lines = [f"{files['copied']:,} files {how}, {files['copied_bytes']:,} bytes."]
     for key, text in (
         ("missing", "named by the database, but not in the source"),
         ("elsewhere", "kept elsewhere than in the folder of uploads"),
+        ("of_rejected_rows", "of rows that stay behind; not copied"),
         ("unreferenced", "in the folder of uploads, but named by no row; not copied"),
     ):
-        if files[key]:
+        if files.get(key):
             lines.append(f"{len(files[key]):,} {text}.")
-    return _list(lines)
+    rows = [(each["path"], key) for key in ("missing", "elsewhere") for each in files[key]]
+    return [*_list(lines), *_table(("File that does not come along", "Why"), rows)]
 
 
 def _facts(report: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -136,6 +136,12 @@ def to_json_line(reject: Reject) -> str:
     return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line)
 
 
+def account_document(row: Mapping[str, object], reason: str, detail: str) -> dict[str, object]:
+    """Return an account that stays behind, for the report; ``row`` are its values as shown."""
+    named = {name: None if row.get(name) is None else str(row[name]) for name in ("id", "email")}
+    return {**named, "reason": reason, "detail": detail}
+
+
 # -- The rows that stay behind, each with its reason: one file of JSON lines a source table.
 
 
@@ -193,6 +199,19 @@ class RejectFile:
             except OSError as problem:
                 if error is None and self.path is not None:
                     raise cannot("write", self.path, problem) from problem
+
+
+def rejected_accounts(folder: Path) -> list[dict[str, object]]:
+    """Return the accounts among the rejects that a load has written to ``folder``."""
+    path = folder / _file_name("user")
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise cannot("read", path, error) from error
+    found = [json.loads(line) for line in lines if line]
+    return [account_document(each["row"], each["reason"], each["detail"]) for each in found]
 
 
 def _file_name(table: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from owctl.migrate.convert.column_map import COLUMN_MAP, Options, Reject
-from owctl.migrate.convert.mapping import last_options, references_of
-from owctl.migrate.convert.references import Merged, References
+from owctl.migrate.convert.mapping import fills, last_options, references_of
+from owctl.migrate.convert.merged import Merged
+from owctl.migrate.convert.references import References
 from owctl.migrate.load.verify import VerificationFailed, account
 from owctl.migrate.report.rejects import RejectFile, reject_all
 from owctl.migrate.source.database import Source
@@ -57,6 +58,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "alembic_version": ("bookkeeping", "the old backend's mark of its migrations"),
     "channel_webhook": ("no-feature", "the new backend has no webhooks of channels"),
     "channel_file": ("no-feature", "the new backend keeps files of channels in their messages"),
+    "config_old": ("set-anew", "settings as an earlier version of the old backend kept them"),
+    "shared_chat": ("shared-snapshot", "snapshot of a shared chat; the chat itself is shown"),
     "chat_file": ("no-feature", "the new backend keeps files of chats in the chats themselves"),
 }
 _LEFTOVER = "_alembic_tmp_"
@@ -64,6 +67,7 @@ _MERGED: dict[str, Callable[[References], Merged]] = {
     "group_member": lambda references: references.members,
     "knowledge_file": lambda references: references.knowledge_files,
     "api_key": lambda references: references.api_keys,
+    "access_grant": lambda references: references.grants,
 }
 
 
@@ -72,7 +76,7 @@ def unmapped(source: Source, options: Options | None = None) -> Iterator[Reject]
 
     ``options`` are those of the conversion; left out, those that the source was last used with.
 
-    Rows that live on in other rows (members of groups, files of knowledge, API keys) have a reason
+    Rows that live on in other rows (members of groups, grants, API keys …) have a reason
     that begins with ``merged-``.
     """
     if options is None:
@@ -89,11 +93,13 @@ def unmapped_tables(source: Source, options: Options) -> list[str]:
     return [
         table
         for table in source.tables
-        if table not in COLUMN_MAP or table not in options.target_columns
+        if table not in options.target_columns or not fills(table, source)
     ]
 
 
-def _reason(table: str) -> tuple[str, str]:
+def _reason(table: str, source: Source) -> tuple[str, str]:
+    if table in COLUMN_MAP and not fills(table, source):
+        return "set-anew", "a setting of the old administration"
     if table in REASONS:
         return REASONS[table]
     if table.startswith(_LEFTOVER):
@@ -104,7 +110,7 @@ def _reason(table: str) -> tuple[str, str]:
 
 
 def _all_alike(source: Source, table: str) -> Iterator[Reject]:
-    why = _reason(table)
+    why = _reason(table, source)
     return reject_all(source, table, lambda _: why)
 
 

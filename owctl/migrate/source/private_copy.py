@@ -98,10 +98,10 @@ def _indexes(connection: sqlite3.Connection, table: str) -> list[str]:
 
 # -- A private, consistent copy of a SQLite database that may be in use, without a trace at its side.
 # A reader of a database in WAL mode makes ``-shm`` and ``-wal`` files where there are none, and as
-# root it would make them so that the backend cannot open them again. So the database is opened only
-# where that makes nothing: in rollback mode, or in WAL mode with both files there (then somebody is
-# at work, and SQLite's backup API gives a consistent copy). Otherwise nobody has it open, and the
-# files are copied as they are; SQLite recovers in the copy.
+# root it would make them so that the backend cannot open them again; where they are there, it writes
+# to ``-shm``. So the database is opened only in rollback mode. In WAL mode the files are copied as
+# they are, the log last, and SQLite recovers in the copy: only checkpoints write to the file, and they
+# write what the log holds, so both belong together if the log was not begun anew meanwhile.
 
 
 MAGIC = b"SQLite format 3\x00"
@@ -109,6 +109,9 @@ _WAL_VERSION = 2
 # A step of the copy holds the reader's lock for some milliseconds; a writer fits in between.
 _PAGES_A_STEP = 2048
 _RESTARTS = 3
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.05
+_LOG_HEADER_BYTES = 32
 _SIDE_FILES = ("-wal", "-journal")
 
 
@@ -121,17 +124,19 @@ def copy_database(path: Path, copy: Path, *, lock_wait_seconds: float = 30.0) ->
     header = read_header(path)
     _require_space(path, copy.parent)
     # SQLite would fill up the last page of a file that was cut off, and nobody could see it any more.
-    if _opening_leaves_no_trace(path, header) and not is_cut_off(header, path.stat().st_size):
+    if not _has_log(header) and not is_cut_off(header, path.stat().st_size):
         try:
             _backup(path, copy, lock_wait_seconds)
         except sqlite3.OperationalError as error:
             if "locked" in str(error) or "busy" in str(error):
                 raise _locked(path, lock_wait_seconds) from error
-            _copy_files(path, copy)  # a hot journal on a read-only mount, a mount without locks
+            # A hot journal on a read-only mount, or a mount without locks.
+            _copy_files(path, copy, lock_wait_seconds)
         except sqlite3.DatabaseError:
-            _copy_files(path, copy)  # damaged: SQLite reads what it can from the copy
+            # Damaged: SQLite reads what it can from the copy.
+            _copy_files(path, copy, lock_wait_seconds)
     else:
-        _copy_files(path, copy)
+        _copy_files(path, copy, lock_wait_seconds)
 
 
 def read_header(path: Path) -> bytes:
@@ -174,10 +179,8 @@ def _not_a_database(path: Path, header: bytes) -> OwctlError:
     )
 
 
-def _opening_leaves_no_trace(path: Path, header: bytes) -> bool:
-    if len(header) > 19 and _WAL_VERSION in (header[18], header[19]):
-        return all(Path(f"{path}{suffix}").exists() for suffix in ("-wal", "-shm"))
-    return True
+def _has_log(header: bytes) -> bool:
+    return len(header) > 19 and _WAL_VERSION in (header[18], header[19])
 
 
 def _require_space(path: Path, folder: Path) -> None:
@@ -199,7 +202,7 @@ def _backup(path: Path, copy: Path, lock_wait_seconds: float) -> None:
         try:
             source.backup(target, pages=_PAGES_A_STEP, progress=progress, sleep=0.02)
         except _WritesTooOften:
-            # In one step no writer comes in between; in WAL mode it is not even held up.
+            # In one step no writer comes in between.
             whole = _Progress(lock_wait_seconds, restarts=None)
             source.backup(target, pages=-1, progress=whole, sleep=0.02)
 
@@ -242,9 +245,13 @@ def _locked(path: Path, seconds: float) -> OwctlError:
     )
 
 
-def _copy_files(path: Path, copy: Path) -> None:
-    """Copy the database with its log as they are; again if they changed meanwhile."""
-    for _ in range(3):
+def _copy_files(path: Path, copy: Path, patience_seconds: float) -> None:
+    """Copy the database with its log as they are; again if they do not belong together."""
+    began, attempts = time.monotonic(), 0
+    while attempts < _ATTEMPTS or time.monotonic() - began < patience_seconds:
+        if attempts:
+            time.sleep(_PAUSE_SECONDS)
+        attempts += 1
         before = _fingerprint(path)
         try:
             for suffix in ("", *_SIDE_FILES):
@@ -260,8 +267,12 @@ def _copy_files(path: Path, copy: Path) -> None:
     )
 
 
-def _fingerprint(path: Path) -> list[tuple[int, int] | None]:
-    found: list[tuple[int, int] | None] = []
+def _fingerprint(path: Path) -> list[tuple[int, int] | bytes | None]:
+    """Return what changes when the files do: of a database with a log, the log's beginning."""
+    log = _beginning(Path(f"{path}-wal"), _LOG_HEADER_BYTES)
+    if log and _has_log(_beginning(path, 100)):
+        return [log]
+    found: list[tuple[int, int] | bytes | None] = []
     for suffix in ("", *_SIDE_FILES):
         try:
             status = Path(f"{path}{suffix}").stat()
@@ -269,3 +280,11 @@ def _fingerprint(path: Path) -> list[tuple[int, int] | None]:
         except FileNotFoundError:
             found.append(None)
     return found
+
+
+def _beginning(path: Path, size_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(size_bytes)
+    except OSError:
+        return b""
