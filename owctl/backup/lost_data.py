@@ -67,10 +67,10 @@ class _Look:
         if state in ("absent", "empty"):
             what = "does not exist" if state == "absent" else "is empty"
             yield self._finding("failed", f"the {where} {what}", last, _people(dump))
-        elif (name := dump.detail.get("database")) not in (None, place.credentials.database):
+        elif (name := dump.detail.get("database")) not in (None, place.database_name):
             yield self._finding(
                 "warning",
-                f"the stack names the database {place.credentials.database}, and that of the backup is {name}",
+                f"the stack names the database {place.database_name}, and that of the backup is {name}",
                 last,
                 _people(dump),
             )
@@ -95,7 +95,7 @@ class _Look:
     def _running(
         self, last: Newest, dump: Member, place: DatabasePlace, container: "Container"
     ) -> Iterator[Finding]:
-        wanted, before = place.credentials.database, dump.detail.get("database")
+        wanted, before = place.database_name, dump.detail.get("database")
         names, has_rows = _ask(self.situation, container, wanted)
         if not names or has_rows:
             return

@@ -126,6 +126,11 @@ class DatabasePlace:
         """The name of the application's database; None is the one that the server was made with."""
         return (self.login.database if self.login is not None else None) or None
 
+    @property
+    def database_name(self) -> str:
+        """The name of the application's database, as far as the files give it."""
+        return self.database or self.credentials.database
+
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:

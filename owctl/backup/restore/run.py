@@ -1,32 +1,28 @@
 """A restore: a safety backup, everything staged beside what is there, one swap, services again; the way back, the end."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from owctl.backup.create.run import create_safety_backup
 from owctl.backup.inventory import take_inventory, volume_bytes
-from owctl.backup.manifest import PARTS, Part
+from owctl.backup.manifest import Part
 from owctl.backup.restore.configuration import (
     discard_files,
-    stage_files,
     swap_files,
     swap_files_back,
 )
 from owctl.backup.restore.journal import Journal, VolumeName, remove_begun_note
-from owctl.backup.restore.late_objects import LateObjects
 from owctl.backup.restore.plan import (
     RestorePlan,
     RestoreRequest,
-    VolumeTarget,
     plan_restore,
     refuse_foreign,
-    with_server,
 )
-from owctl.backup.restore.source import DatabaseContent, Source
+from owctl.backup.restore.source import Source
+from owctl.backup.restore.staging import LateObjects, Staging
 from owctl.changeover.journal import new_id, now
 from owctl.changeover.transaction import Changeover
 from owctl.compose.model import Stack
@@ -34,17 +30,13 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import list_containers, start_container, stop_container
 from owctl.engine.images import inspect_image
 from owctl.errors import ImageMissing, NotFound, OwctlError
-from owctl.figures import readable
 from owctl.lifecycle.services import Services
-from owctl.postgres.load import Loaded, count_rows, load_dump
-from owctl.postgres.login import make_application_database
 from owctl.postgres.not_made import NotMade
 from owctl.postgres.psql import Server
-from owctl.postgres.swap import DatabaseSwap, database_names
+from owctl.postgres.swap import DatabaseSwap
 from owctl.progress import Receiver, ignore, warning
 from owctl.volumes.archive_edit import STAGING_PREFIX
-from owctl.volumes.losses import told
-from owctl.volumes.swap import discard_staging, stage_volume, swap_volume, unswap_volume
+from owctl.volumes.swap import discard_staging, swap_volume, unswap_volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +76,7 @@ def run_restore(
     _have_images(Services(engine, stack, receive, request.timeout_seconds), plan)
     journal = _begin(engine, stack, plan, request, safety_backup, anew)
     restore = Restore(engine, stack, journal, receive, request.timeout_seconds)
-    staging = _Staging(restore, plan, receive)
+    staging = Staging(restore, plan, receive)
     rows = restore.run(staging.stage)
     return RestoreOutcome(
         restore.journal,
@@ -297,128 +289,6 @@ class Restore(Changeover[Journal]):
         for volume in self.journal.volumes:
             discard_staging(*self._volume(volume.name))
         discard_files(self.stack.working_dir, self.journal.id)
-
-
-class _Staging:
-    """Everything that a plan names, made ready beside what is there."""
-
-    def __init__(self, restore: Restore, plan: RestorePlan, receive: Receiver) -> None:
-        self.restore = restore
-        self.plan = plan
-        self.receive = receive
-        self.engine = restore.engine
-        self.stack = restore.stack
-        self.warnings: list[str] = []
-
-    def stage(self) -> dict[str, int]:
-        """Make everything ready; returns the rows by table."""
-        restore, server = self.restore, None
-        if self.plan.database is not None:
-            server = restore.services.start_database()
-            with_server(self.plan, server)
-            make_application_database(server, restore.services.require_place().login)
-            restore.advance("staging", database=database_names(server, restore.journal.id))
-        self._safety_backup()
-        rows: dict[str, int] = {}
-        if server is not None and self.plan.database is not None:
-            rows = self._database(server, self.plan.database)
-        for target in self.plan.volumes:
-            self._volume(target)
-        files = stage_files(self.stack.working_dir, restore.journal.id, self.plan.config)
-        restore.advance("staged", config=files)
-        return rows
-
-    def _safety_backup(self) -> None:
-        journal = self.restore.journal
-        if not journal.wants_safety_backup or journal.safety_backup is not None:
-            return
-        wanted = set(self.plan.parts) | {"config"}
-        parts: frozenset[Part] = frozenset(part for part in PARTS if part in wanted)
-        label = f"restore of {self.plan.source.id}"
-        try:
-            created = create_safety_backup(
-                self.engine, self.stack, label, self.receive, parts=parts
-            )
-        except OwctlError as error:
-            raise type(error)(
-                f"The safety backup failed, so nothing was restored: {error.message}",
-                hint=error.hint or "owctl backup, which shows what is wrong",
-                details=error.details,
-            ) from error
-        self.restore.advance(journal.phase, safety_backup=str(created.path))
-
-    def _database(self, server: Server, content: DatabaseContent) -> dict[str, int]:
-        restore, names = self.restore, self.restore.journal.database
-        assert names is not None
-        swap, properties = DatabaseSwap(server, names), content.properties()
-        for text in swap.create(content.encoding, content.collation, properties):
-            self.receive(warning(text))
-        whole = readable(content.content_bytes)
-
-        def tell(done_bytes: int) -> None:
-            restore.tell("database", "working", f"loading: {readable(done_bytes)} of {whole}")
-
-        tell(0)
-        container, environment = server.container, server.environment
-        loaded = load_dump(
-            self.engine,
-            container,
-            environment,
-            names.staged,
-            content.pieces,
-            form=content.form,
-            search_path=content.search_path,
-            user=content.user,
-            on_bytes=tell,
-        )
-        self._report(server, loaded)
-        for text in swap.give(properties, with_owner=loaded.with_owners) if properties else ():
-            self.receive(warning(text))
-        restore.tell("database", "working", "counting rows")
-        rows = count_rows(self.engine, container, environment, names.staged)
-        content.check_rows(rows)
-        total = f"{sum(rows.values())} rows in {len(rows)} tables"
-        restore.tell("database", "done", f"loaded beside, {total}")
-        return rows
-
-    def _report(self, server: Server, loaded: Loaded) -> None:
-        restore = self.restore
-        restore.late, restore.not_made = loaded.of_extensions, loaded.not_made
-        late = LateObjects(self.stack.working_dir, restore.journal.id).write(server, loaded)
-        for each in (*(() if late else loaded.of_extensions), *loaded.not_made):
-            self.receive(warning(each.in_words()))
-        for name in loaded.roles:
-            self.receive(
-                warning(
-                    f"The role {name}, which the backup names, was not there: it was made, and "
-                    "nobody can sign in as it. Try: owctl shell db, ALTER ROLE … LOGIN PASSWORD …"
-                )
-            )
-
-    def _volume(self, target: VolumeTarget) -> None:
-        restore, key = self.restore, target.content.key
-        whole = readable(target.content.files_bytes)
-
-        def tell(done_bytes: int) -> None:
-            restore.tell(key, "working", f"unpacking beside: {readable(done_bytes)} of {whole}")
-
-        with ExitStack() as opened:
-            losses = stage_volume(
-                self.engine,
-                self.stack.project,
-                restore.image_id,
-                target.volume.name,
-                restore.journal.id,
-                opened.enter_context(target.content.open()),
-                [opened.enter_context(copy()) for copy in target.content.sqlite],
-                tell,
-                target.hidden,
-                opened.enter_context(target.content.open()) if target.content.hole_bytes else None,
-            )
-        if losses:
-            self.warnings.append(told(key, losses))
-            self.receive(warning(self.warnings[-1]))
-        restore.tell(key, "done", f"unpacked beside, {whole}")
 
 
 def _begin(
