@@ -22,7 +22,8 @@ from owctl.migrate.load.files import (
     place_sizes,
 )
 from owctl.migrate.load.load import rehearse
-from owctl.migrate.report.model import describe, meanings, source_document, to_do_before, totals
+from owctl.migrate.report.document import to_do_before, totals
+from owctl.migrate.report.model import describe, meanings, source_document
 from owctl.migrate.report.rejects import account_document
 from owctl.migrate.source import capture
 from owctl.migrate.source.capture import capture_place, has_vector_folder, uploads_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from owctl.compose.model import Stack
 from owctl.errors import Interrupted, OwctlError
 from owctl.migrate.folder import Journal, Step, write_document
-from owctl.migrate.report.model import build_report
+from owctl.migrate.report.document import build_report
 from owctl.migrate.report.page import write_page
 from owctl.migrate.steps import StackServices, Steps
 from owctl.progress import Event, Receiver, ignore

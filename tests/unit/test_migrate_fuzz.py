@@ -14,6 +14,7 @@ import pytest
 
 from owctl.migrate.convert.column_map import Notes, Options, Reject
 from owctl.migrate.convert.mapping import convert, overflows, plan_tables
+from owctl.migrate.convert.nothing import nothing
 from owctl.migrate.report.model import CHANGES, REJECTIONS, describe
 from owctl.migrate.report.rejects import to_json_line
 from owctl.migrate.report.results import unmapped
@@ -73,6 +74,8 @@ def check_values(found: Outcome, choice: Options) -> None:
                         assert (
                             len(text) > 3000
                             or json.loads(text, parse_constant=pytest.fail) is not None
+                            # Only where the new backend reads it.
+                            or nothing(table, column) == b"null"
                         )
                 elif info.data_type == "bigint" and value is not None:
                     assert -(2**63) <= value < 2**63

@@ -7,9 +7,14 @@ import pytest
 
 from owctl.migrate.convert.column_map import Notes, Reject
 from owctl.migrate.convert.mapping import convert, plan_tables
-from owctl.migrate.report.model import config_settings, dropped_columns, settings_stay
+from owctl.migrate.report.model import (
+    CHANGES,
+    REJECTIONS,
+    config_settings,
+    dropped_columns,
+    settings_stay,
+)
 from owctl.migrate.report.results import unmapped
-from owctl.migrate.report.words import CHANGES, REJECTIONS
 from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options

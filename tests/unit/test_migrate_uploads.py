@@ -15,7 +15,7 @@ from owctl.migrate.load.files import (
     foretell_files,
 )
 from owctl.migrate.prove import Expected, Proof, file_proof
-from owctl.migrate.report.words import CHANGES
+from owctl.migrate.report.model import CHANGES
 from owctl.migrate.source.capture import capture_file
 from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, Builder

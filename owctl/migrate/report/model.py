@@ -1,6 +1,7 @@
-"""The report: what was read, converted, rejected and verified, and the sentences that explain it."""
+"""What a report says of the old database and of its rows, and the sentences that explain it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from owctl.errors import OwctlError
@@ -10,9 +11,148 @@ from owctl.migrate.convert.mapping import fills, references_of
 from owctl.migrate.convert.references import duplicate_emails
 from owctl.migrate.convert.sharing import prompts_not_public
 from owctl.migrate.convert.values import clean_text, quoted
-from owctl.migrate.folder import Journal
-from owctl.migrate.report.words import explain_change, explain_rejection
 from owctl.migrate.source.database import Source, Unreadable
+
+# -- What the codes of notes and rejects mean, in words for the report.
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """``loses`` tells whether the old database knew something that the new one does not."""
+
+    text: str
+    loses: bool = False
+
+
+CHANGES: dict[str, Explanation] = {
+    "access-group-lost": Explanation(
+        "names a group that stays behind: its members lose access", True
+    ),
+    "access-made-explicit": Explanation("who may read, with every list written out"),
+    "access-made-private": Explanation("private: a newer source keeps access elsewhere", True),
+    "access-unreadable": Explanation(
+        "no policy that can be read; private as far as it is not", True
+    ),
+    "boolean-guessed": Explanation("a number other than 0 and 1, taken for yes"),
+    "boolean-unreadable": Explanation("neither yes nor no; the default", True),
+    "circle-cut": Explanation("a circle of folders was cut here; now at the top", True),
+    "date-unreadable": Explanation("no date of the form YYYY-MM-DD; left empty", True),
+    "double-encoded": Explanation("JSON within JSON, unpacked once"),
+    "duplicate-renamed": Explanation("another account keeps the address; a new one was made", True),
+    "duplicate-to-null": Explanation("another row has it, and each may be there once", True),
+    "email-from-user": Explanation("the address of the account's row in user"),
+    "file-ids-merged": Explanation("files of the knowledge, from knowledge_file"),
+    "folder-missing": Explanation("its folder is not there or somebody else's; in none now", True),
+    "fraction-dropped": Explanation("fractions of a second or of a number dropped", True),
+    "grants-made-lists": Explanation("who may read, from access_grant"),
+    "invalid-json-to-null": Explanation("no valid JSON; left empty", True),
+    "json-too-deep-to-null": Explanation("JSON nested too deep; left empty", True),
+    "json-too-large-to-null": Explanation("JSON of more than 256 MB; left empty", True),
+    "lower-cased": Explanation("in lower case, as the new backend looks it up"),
+    "members-made-lists": Explanation("its members, as lists; administrators may read it, too"),
+    "no-longer-archived": Explanation("an archived channel; the new backend lists it", True),
+    "members-merged": Explanation("members of the group, from group_member"),
+    "ms-to-s": Explanation("milliseconds to seconds"),
+    "name-from-email": Explanation("no name; the address instead"),
+    "nan-to-null": Explanation("NaN or Infinity, which JSON does not know; null"),
+    "new-password": Explanation("a one-time password"),
+    "ns-to-s": Explanation("nanoseconds to seconds"),
+    "nul-removed": Explanation("NUL characters, which PostgreSQL does not store, removed"),
+    "null-text": Explanation("JSON's null or an empty text; NULL"),
+    "null-to-default": Explanation("empty; the default instead"),
+    "number-to-null": Explanation("a number too large or too fine for PostgreSQL; null", True),
+    "number-unreadable": Explanation("no number; left empty", True),
+    "oauth-unreadable": Explanation("the provider's account cannot be read; left empty", True),
+    "only-first-provider": Explanation("only the first sign-in provider is kept", True),
+    "orphan-assigned": Explanation("its user is missing; given to the chosen one"),
+    "parent-missing": Explanation("its parent folder is not there; now at the top"),
+    "parent-of-other-user": Explanation("its parent folder is somebody else's; now at the top"),
+    "path-kept": Explanation("not among the uploads; the path stays, and leads nowhere", True),
+    "path-rewritten": Explanation("the new backend's upload folder"),
+    "prompt-becomes-public": Explanation("not for everybody until now; as was asked for", True),
+    "public-to-write": Explanation(
+        "everybody may read it; in the new backend change it, too", True
+    ),
+    "reply-to-deleted": Explanation("answers a deleted message; shown no more than before"),
+    "reply-to-rejected": Explanation(
+        "what it answers stays behind; now in the channel itself", True
+    ),
+    "role-too-long": Explanation(
+        "a role longer than its column; pending, until somebody decides", True
+    ),
+    "role-unknown": Explanation("a role that the new backend does not know; kept"),
+    "share-differs": Explanation("the chat went on after it was shared; the link is dropped", True),
+    "share-restricted": Explanation("a link for some; the new backend's is for all; dropped", True),
+    "share-without-snapshot": Explanation("a link that led nowhere; dropped"),
+    "slash-added": Explanation("the slash with which the new backend looks it up"),
+    "surrogate-replaced": Explanation("half an emoji, which UTF-8 cannot hold; U+FFFD"),
+    "text-cut": Explanation("longer than its column; cut, with … at the end", True),
+    "time-from-number": Explanation("a number of seconds; as a date and time"),
+    "time-from-sister": Explanation("no time; that of creation or of the last change"),
+    "time-from-words": Explanation("a date and time in words; as seconds, read as UTC"),
+    "time-unknown": Explanation("no time at all; 1970"),
+    "time-unreadable": Explanation("no time that can be read; as if there were none", True),
+    "too-long-to-null": Explanation(
+        "longer than its column, and of no use in part; left empty", True
+    ),
+    "us-to-s": Explanation("microseconds to seconds"),
+    "utf8-replaced": Explanation("bytes that are no UTF-8; U+FFFD", True),
+}
+
+REJECTIONS: dict[str, str] = {
+    "bookkeeping": "the old backend's own notes about its migrations",
+    "deleted-channel": "deleted in the old backend, which kept it hidden",
+    "duplicate-email": "another account has the address",
+    "duplicate-key": "another row has the same id; the first was kept",
+    "empty-api-key": "an API key without a key",
+    "expired-api-key": "an API key that has expired",
+    "invalid-json": "its content is no valid JSON",
+    "json-too-deep": "its content is nested deeper than PostgreSQL takes",
+    "json-too-large": "its content is larger than the 256 MB that PostgreSQL takes",
+    "left-channel": "no longer a member of its channel",
+    "legacy": "a table that the old backend no longer used",
+    "merged-access": "kept: in access_control of what it is for",
+    "merged-group": "kept: in user_ids of its group",
+    "merged-knowledge": "kept: in data.file_ids of its knowledge",
+    "merged-tag": "kept: the same tag of another account",
+    "merged-user": "kept: as api_key of its user",
+    "missing-key": "it has no id",
+    "no-feature": "the new backend has nothing like it",
+    "not-carried-over": "sessions end: users sign in again",
+    "null-not-allowed": "a value is missing that the new database demands",
+    "number-out-of-range": "a number is too large for its column",
+    "orphan-channel": "its channel is not there",
+    "orphan-file": "its file is not there",
+    "orphan-group": "its group is not there",
+    "orphan-knowledge": "its knowledge is not there",
+    "orphan-message": "its message is not there",
+    "orphan-model": "its model is not there",
+    "orphan-note": "its note is not there",
+    "orphan-prompt": "its prompt is not there",
+    "orphan-tool": "its tool is not there",
+    "orphan-user": "its user is not there",
+    "owner-rejected": "its owner's account was rejected; given to nobody else",
+    "prompt-not-public": "every account would get it; --prompts-become-public takes it along",
+    "refused-by-server": "PostgreSQL did not take it; the detail has its words",
+    "set-anew": "settings; the new backend has its own: .env and its administration",
+    "shared-snapshot": "the snapshot of a shared chat; the chat itself is kept",
+    "superseded-api-key": "its user has a newer API key",
+    "target-too-old": "this version of the new backend has no room for it",
+    "too-long": "a text is longer than its column allows",
+    "unknown-table": "a table that owctl does not know",
+    "unreadable": "it lies on a damaged page of the database",
+}
+
+
+def explain_change(kind: str) -> Explanation:
+    """Return what a note's kind means; an unknown one stands for itself."""
+    return CHANGES.get(kind, Explanation(kind))
+
+
+def explain_rejection(reason: str) -> str:
+    """Return what a reject's reason means; an unknown one stands for itself."""
+    return REJECTIONS.get(reason, reason)
+
 
 # -- What every report says of the old database itself, and in words of what became of it.
 
@@ -170,129 +310,3 @@ def _filled(source: Source, table: str, column: str) -> int:
     except OwctlError:  # damaged pages
         return 0
     return int(rows[0][0])
-
-
-# -- The report of a migration: one document, from which text, JSON and the page are made.
-
-
-def build_report(journal: Journal) -> dict[str, Any]:
-    """Return the report of what the journal says was done."""
-    facts = journal.facts
-    tables, notes = facts["load"]["tables"], facts["load"]["notes"]
-    failed = [proof for proof in facts["proofs"] if proof["status"] == "failed"]
-    files = {key: value for key, value in facts["files"].items() if key != "hashes"}
-    return {
-        "schema": 1,
-        "project": journal.project,
-        "id": journal.id,
-        "status": "failed" if failed else "migrated",
-        "folder": str(journal.folder),
-        "sign_in": facts["sign_in"],
-        "source": facts["source"],
-        "target": facts["target"],
-        "totals": totals(tables),
-        "tables": tables,
-        "notes": notes,
-        "meanings": meanings(tables, notes),
-        **facts["findings"],
-        "changes": facts["load"]["changes"],
-        "rejects_path": facts["load"]["rejects_path"],
-        "files": files,
-        "backup": facts.get("backup"),
-        "proofs": facts["proofs"],
-        "to_do": to_do(journal),
-        "seconds": facts["seconds"],
-    }
-
-
-def totals(tables: list[dict[str, Any]]) -> dict[str, int]:
-    """Return the sums over all tables; ``unaccounted`` is 0, or the load would have failed."""
-    names = ("source_rows", "inserted", "rejected", "merged")
-    found = {name: sum(table[name] for table in tables) for name in names}
-    found["unaccounted"] = found["source_rows"] - found["inserted"] - found["rejected"]
-    return found
-
-
-def to_do_before(report: dict[str, Any]) -> list[str]:
-    """Return what a person has to see to around a migration that was only rehearsed."""
-    space = report["space"]
-    room = space["database_free_bytes"]
-    lines = []
-    if space["free_bytes"] < space["copy_bytes"] or (
-        room is not None and room < space["database_bytes"]
-    ):
-        lines.append("Make room first: there is less space free than the migration needs.")
-    lines += _people(report) + _files_left(report["files"])
-    return lines + _settings_and_vectors(report, report["source"]["vector_data"])
-
-
-def to_do(journal: Journal) -> list[str]:
-    """Return what is left for a person."""
-    facts = journal.facts
-    lines = []
-    sign_in, files = facts["sign_in"], facts["files"]
-    if sign_in["one_time"]:
-        lines.append(f"Hand out the one-time passwords in {sign_in['path']}, then delete the file.")
-    if sign_in["locked_out"]:
-        lines.append("Set a new password for each account that cannot sign in.")
-    if sign_in.get("without_password"):
-        lines.append("Set a password for each account that has none.")
-    lines += _people(facts["findings"])
-    if totals(facts["load"]["tables"])["rejected"]:
-        lines.append(f"Look through the rows that stayed behind: {facts['load']['rejects_path']}")
-    lines += _files_left(files)
-    lines += _settings_and_vectors(facts["findings"], facts["source"]["vector_data"])
-    lines.append("Check the settings in the administration: the new backend names some otherwise.")
-    if journal.origin["kind"] == "container":
-        name = journal.origin["name"]
-        lines.append(f"When all is well: docker rm {name}. Until then, owctl migrate rollback.")
-    lines.append(f"Keep or delete {journal.folder}: it holds all data and secrets of the old one.")
-    return lines
-
-
-def _files_left(files: dict[str, Any] | None) -> list[str]:
-    lines = []
-    if files and files["missing"]:
-        lines.append(
-            f"Uploaded files that the source does not have: {len(files['missing'])}. If they are on "
-            "this machine, name their folder with --uploads."
-        )
-    if files and files["elsewhere"]:
-        lines.append(
-            f"Uploaded files that lie elsewhere than in the folder of uploads: {len(files['elsewhere'])}. "
-            "Bring them over by hand."
-        )
-    return lines
-
-
-def _people(findings: dict[str, Any]) -> list[str]:
-    """Return what to do for accounts that stay behind, and about prompts of the few."""
-    lines = []
-    accounts = len(findings.get("rejected_accounts", ()))
-    if accounts:
-        lines.append(
-            f"Accounts that stay behind, with all that they own: {accounts}. Mend them in the old "
-            "backend, then migrate anew."
-        )
-    prompts = findings.get("prompts_not_public", ())
-    if prompts and not prompts[0]["migrated"]:
-        lines.append(
-            f"Prompts that are not for everybody stay behind: {len(prompts)}. The new backend shows "
-            "each to every account; --prompts-become-public takes them along all the same."
-        )
-    return lines
-
-
-def _settings_and_vectors(findings: dict[str, Any], vector_data: object) -> list[str]:
-    lines = []
-    names = {setting["variable"] for setting in findings["config_settings"]} - {None}
-    if names:
-        lines.append(
-            "Set in .env what the old administration had set, then owctl restart: "
-            f"{', '.join(sorted(names))}."
-        )
-    if vector_data:
-        lines.append(
-            "Index the documents of every knowledge base again: embeddings are not carried over."
-        )
-    return lines
