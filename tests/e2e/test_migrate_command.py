@@ -387,7 +387,13 @@ def test_kept_passwords_let_nobody_in_and_replacing_backs_up_first(
 ) -> None:
     flags = ("--passwords", "keep", "--replace", "--yes")
     migrate(stack, source / "webui.db", *flags)
+    uploads = ("shell", "rust-backend", "sh", "-c")
+    stack.succeed(*uploads, "touch /app/data/uploads/earlier")
     report = migrate(stack, source / "webui.db", *flags)
+    assert stack.succeed(*uploads, "ls /app/data/uploads").stdout.split("\n") == [
+        "file-1_a letter.pdf",
+        "",
+    ]
     assert report["target"]["rows_before"]["chat"] == rows(stack, "chat") == 200
     assert Path(report["backup"]["path"], "manifest.json").exists()
     assert report["sign_in"]["locked_out"] == 2

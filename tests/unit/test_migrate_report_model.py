@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+from owctl.migrate.convert.column_map import Notes, Reject
+from owctl.migrate.convert.mapping import convert, plan_tables
 from owctl.migrate.report.model import describe, meanings, source_document
+from owctl.migrate.report.page import _accounts
+from owctl.migrate.report.rejects import RejectFile, rejected_accounts
 from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options
@@ -71,3 +75,24 @@ def test_accounts_with_one_address_are_named(tmp_path: Path):
     with open_source(builder.close().path) as source:
         found = describe(source, options())["duplicate_emails"]
     assert found == [{"email": "ann@example.com", "accounts": ["later", ADMIN]}]
+
+
+def test_accounts_that_stay_behind_stand_first_by_their_addresses(tmp_path: Path):
+    address = f"{'e' * 300}@example.com"
+    builder = Builder(tmp_path / "webui.db")
+    builder.user(ADMIN)
+    builder.user("unfit", email=address)
+    choice = options()
+    with open_source(builder.close().path) as source, RejectFile(tmp_path, "user") as rejects:
+        users = next(each for each in plan_tables(source, choice) if each.target == "user")
+        for row in convert(source, users, choice, Notes()):
+            if isinstance(row, Reject):
+                rejects.add(row)
+    accounts = rejected_accounts(tmp_path)
+    assert accounts == [
+        {"id": "unfit", "email": address, "reason": "too-long",
+         "detail": "email has 312 characters, 255 are allowed"},
+    ]  # fmt: skip
+    assert rejected_accounts(tmp_path / "elsewhere") == []
+    page = "".join(_accounts(accounts))
+    assert address in page
