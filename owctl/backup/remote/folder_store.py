@@ -108,7 +108,7 @@ class FolderStore:
         """Nothing to do."""
 
     def _cannot(self, what: str, path: Path, error: OSError) -> OwctlError:
-        if isinstance(error, FileNotFoundError) and what == "read":
+        if isinstance(error, FileNotFoundError):
             return MissingRemotely(f"{path} does not exist.", hint=f"ls {self.root}")
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return OwctlError(

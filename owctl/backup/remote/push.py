@@ -73,7 +73,6 @@ class Sender:
     def send(self, part: Part) -> None:
         """Send a part until it reads back as what it is; raises OwctlError if it never does."""
         for _ in range(_SENDINGS):
-            # Another push of the same may have cleared it away, half written.
             with suppress(MissingRemotely):
                 persistently(
                     self.store,
@@ -93,7 +92,7 @@ class Sender:
     def clear(self, present: dict[str, int]) -> None:
         """Remove what a push that was killed left half written, also before a new connection.
 
-        One that goes on at the same time has its part sent again.
+        One that goes on at the same time meets MissingRemotely, and sends it again.
         """
         for name in present:
             if name.rpartition("/")[2].startswith("."):
@@ -171,6 +170,10 @@ def send_bytes(store: Store, name: str, data: bytes) -> None:
             with Content(path, 0, len(data), hashlib.sha256(data).hexdigest()) as content:
                 store.send(name, content)
 
+        for _ in range(_SENDINGS - 1):
+            with suppress(MissingRemotely):
+                persistently(store, send)
+                return
         persistently(store, send)
 
 
