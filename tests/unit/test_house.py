@@ -114,3 +114,15 @@ def test_the_architecture_names_files_that_are_there():
 @pytest.mark.parametrize("name", LONGEST_FLOWS)
 def test_a_flow_is_read_in_one_sitting(name: str):
     assert 10 < len(set(flow(name))) <= LONGEST_FLOWS[name]
+
+
+def test_what_is_said_to_be_tried_has_its_test():
+    """The reliability page names a test, or a file of tests, for each thing that was found elsewhere."""
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    _, _, section = page.partition("## Found elsewhere, tried here")
+    named = {name.rstrip("…") for name in re.findall(r"`(test_\w+…?)`", section)}
+    assert len(named) > 30
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    known = {path.stem for path in files}
+    known |= {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text())}
+    assert not {name for name in named if not any(each.startswith(name) for each in known)}
