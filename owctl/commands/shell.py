@@ -212,7 +212,7 @@ def _run(
     terminal = typed and not how.no_tty and sys.stdout.isatty()
     program, environment = _program(service, container, typed=typed)
     if "PGDATABASE" in environment:
-        environment |= _application_database(context, service)
+        environment |= _application_database(context, service, container)
     if terminal:
         environment["TERM"] = context.environ.get("TERM", "xterm")
     try:
@@ -272,15 +272,27 @@ def _container(context: Context, service: "Service", index: int | None) -> "Cont
     return running_container(context.engine, context.stack.project, service.name, index)
 
 
-def _application_database(context: Context, service: "Service") -> dict[str, str]:
-    """Return the variable of the application's database, where it is one of this service's."""
+def _application_database(
+    context: Context, service: "Service", container: "Container"
+) -> dict[str, str]:
+    """Return the variable of the application's database, where it is one of this service's.
+
+    Where the server does not have it yet, somebody comes to make it: the server's own will do.
+    """
     from owctl.engine.containers import list_containers
-    from owctl.postgres.place import database_of
+    from owctl.postgres.place import database_of, server_in
 
     stack = context.stack
     place = database_of(stack, list_containers(context.engine, stack.project))
     if place is None or place.name != service.name or place.database is None:
         return {}
+    with contextlib.suppress(OwctlError):
+        if not server_in(context.engine, container, place.database).has_database():
+            context.console.warn(
+                f"There is no database {place.database}, which DATABASE_URL names; this is "
+                f"{place.credentials.database}."
+            )
+            return {}
     return {"PGDATABASE": place.database}
 
 

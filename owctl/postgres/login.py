@@ -17,7 +17,7 @@ from owctl.engine.containers import Container
 from owctl.engine.execution import Execution
 from owctl.errors import ConfigurationError, OwctlError
 from owctl.postgres.place import Credentials, credentials_of, running_container
-from owctl.postgres.psql import Server, quoted_name
+from owctl.postgres.psql import MAINTENANCE_DATABASE, Server, quoted_name
 
 _LOGIN_SECONDS = 5
 _REFUSED = ("password authentication failed", "no password supplied", "no pg_hba.conf entry")
@@ -217,9 +217,7 @@ def _alter(engine: Engine, container: Container, credentials: Credentials) -> No
 # -- What a server may lack of the application's DATABASE_URL, and a role that stood in for another.
 
 
-_MAINTENANCE = "template1"
 _HAS_ROLE = "SELECT 1 FROM pg_roles WHERE rolname = :'name';"
-_HAS_DATABASE = "SELECT 1 FROM pg_database WHERE datname = :'name';"
 _HAND_OVER = """
 REASSIGN OWNED BY :"role" TO CURRENT_USER; DROP OWNED BY :"role"; DROP ROLE :"role";
 """
@@ -231,17 +229,21 @@ def make_application_database(server: Server, login: Credentials | None) -> None
     The database is empty, and belongs to the role. Raises OwctlError.
     """
     user = login.user if login is not None else ""
-    if login is not None and user and not server.ask(_HAS_ROLE, database=_MAINTENANCE, name=user):
+    if (
+        login is not None
+        and user
+        and not server.ask(_HAS_ROLE, database=MAINTENANCE_DATABASE, name=user)
+    ):
         # Only a verifier is sent, and on standard input.
         secret = f" PASSWORD '{make_verifier(login.password)}'" if login.password else ""
         role = f"CREATE ROLE {quoted_name(user)} LOGIN{secret};"
-        server.ask(role, database=_MAINTENANCE)
+        server.ask(role, database=MAINTENANCE_DATABASE)
     name = server.environment["PGDATABASE"]
-    if server.ask(_HAS_DATABASE, database=_MAINTENANCE, name=name):
+    if server.has_database():
         return
     owner = quoted_name(user) if user else "CURRENT_USER"
     statement = f'CREATE DATABASE :"name" OWNER {owner};'
-    server.ask(statement, database=_MAINTENANCE, name=name)
+    server.ask(statement, database=MAINTENANCE_DATABASE, name=name)
 
 
 def hand_over(server: Server, role: str, database: str) -> None:

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Final, NoReturn, Self
 
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container
@@ -16,6 +16,8 @@ PSQL = ("psql", "-X", "-q", "-A", "-t", "-w")
 # With these the first error ends it.
 STRICT_PSQL = (*PSQL, "-v", "ON_ERROR_STOP=1")
 # pg_dump and pg_restore may wait for locks; what is asked here answers at once or is in trouble.
+# Whatever else a server lacks, it has this one.
+MAINTENANCE_DATABASE: Final = "template1"
 _SECONDS = 600.0
 _SEPARATOR = "\x1f"
 _COMPLAINT_BYTES = 8192
@@ -95,6 +97,12 @@ class Server:
             raise self._refused(answer.stderr)
         text = answer.stdout.decode("utf-8", "replace")
         return [line.split(_SEPARATOR) for line in text.splitlines() if line]
+
+    def has_database(self) -> bool:
+        """Return whether the server has the database that is signed in to; raises OwctlError."""
+        name = self.environment["PGDATABASE"]
+        statement = "SELECT 1 FROM pg_database WHERE datname = :'name';"
+        return bool(self.ask(statement, database=MAINTENANCE_DATABASE, name=name))
 
     def _refused(self, complaints: bytes) -> StatementRefused:
         lines, state = [], ""

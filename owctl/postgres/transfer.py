@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from owctl.engine.execution import run
 from owctl.errors import OwctlError
@@ -10,7 +9,7 @@ from owctl.postgres.dump import dump
 from owctl.postgres.load import load_dump
 from owctl.postgres.not_made import NotMade
 from owctl.postgres.properties import UNKNOWN_OPTIONS
-from owctl.postgres.psql import Server, StatementRefused, last_lines
+from owctl.postgres.psql import MAINTENANCE_DATABASE, Server, StatementRefused, last_lines
 from owctl.volumes.space import disk_of
 
 # -- What a server has that the next one must have, too: databases, roles, extensions, locales.
@@ -165,7 +164,6 @@ def _lacking_locales(server: Server, databases: Sequence[DatabaseFacts]) -> list
 
 
 _GLOBALS_SECONDS = 600.0
-_MAINTENANCE: Final = "template1"
 _EXISTING_ROLES = "SELECT format('CREATE ROLE %I;', rolname) FROM pg_roles;"
 # What each file says, whatever the command line says over it.
 _SETTINGS = """
@@ -203,7 +201,7 @@ def move_roles(source: Server, target: Server) -> None:
     lines = answer.stdout.decode("utf-8", "surrogateescape").splitlines()
     statements = "\n".join(line for line in lines if line not in existing)
     try:
-        target.ask(statements + "\n", database=_MAINTENANCE)
+        target.ask(statements + "\n", database=MAINTENANCE_DATABASE)
     except OwctlError as error:
         # What psql quotes of a statement may hold what stands for a password.
         error.details = tuple(line for line in error.details if "ERROR:" in line)

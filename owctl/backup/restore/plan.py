@@ -15,15 +15,13 @@ from owctl.engine.containers import Usage
 from owctl.errors import OwctlError, UsageError
 from owctl.figures import readable
 from owctl.lifecycle.services import Services
-from owctl.postgres.psql import Server
+from owctl.postgres.psql import MAINTENANCE_DATABASE, Server
 from owctl.progress import Receiver, ignore
 from owctl.project.ownership import check_owner
 from owctl.volumes.losses import told
 from owctl.volumes.space import Disk, disk_of
 
 _SECONDS = 60
-# The application's own database may be what was lost.
-_ALWAYS_THERE = "template1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Need:
 
 def database_need(server: Server, content_bytes: int) -> Need | None:
     """Return what a new database needs, None where the server's disk cannot be asked."""
-    folder = server.ask("SHOW data_directory;", database=_ALWAYS_THERE)[0][0]
+    folder = server.ask("SHOW data_directory;", database=MAINTENANCE_DATABASE)[0][0]
     disk = disk_of(server.engine, server.container, folder)
     return None if disk is None else Need("the database", content_bytes, disk)
 
@@ -314,7 +312,7 @@ def _check_version(server: Server, database: DatabaseContent) -> None:
     if database.server_version_number is None:
         return
     theirs = database.server_version_number // 10000
-    ours = int(server.ask("SHOW server_version_num;", database=_ALWAYS_THERE)[0][0]) // 10000
+    ours = int(server.ask("SHOW server_version_num;", database=MAINTENANCE_DATABASE)[0][0]) // 10000
     if theirs > ours:
         raise OwctlError(
             f"The backup is of PostgreSQL {theirs}, and {server.container.service} is "
