@@ -12,7 +12,7 @@ from owctl.compose.services import choose_probe
 from owctl.errors import OwctlError
 from owctl.health.check import check_stack
 from owctl.health.target import Address, find_address
-from owctl.migrate.convert.upload_paths import tails
+from owctl.migrate.convert.values import tails
 from owctl.network import Deadline, reason
 
 if TYPE_CHECKING:

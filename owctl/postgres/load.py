@@ -10,7 +10,6 @@ from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, inspect_container
 from owctl.errors import BackupInvalid, OwctlError
 from owctl.postgres.dump_scan import DumpEntry, read_head, with_search_path
-from owctl.postgres.feed import counted, feed
 from owctl.postgres.login import hand_over
 from owctl.postgres.not_made import Complaints, Failure, NotMade, of_extensions, roles_in
 from owctl.postgres.psql import (
@@ -18,6 +17,8 @@ from owctl.postgres.psql import (
     STRICT_PSQL,
     Server,
     SnapshotSession,
+    counted,
+    feed,
     session_environment,
 )
 

@@ -14,7 +14,7 @@ import pytest
 
 from owctl.migrate.convert.column_map import Notes, Options, Reject
 from owctl.migrate.convert.mapping import convert, overflows, plan_tables
-from owctl.migrate.convert.nothing import nothing
+from owctl.migrate.convert.values import nothing
 from owctl.migrate.report.model import CHANGES, REJECTIONS, describe
 from owctl.migrate.report.rejects import to_json_line
 from owctl.migrate.report.results import unmapped

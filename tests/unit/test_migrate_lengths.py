@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from owctl.migrate.convert.column_map import COLUMN_MAP, Converted, Notes
-from owctl.migrate.convert.lengths import fitted
 from owctl.migrate.convert.mapping import convert, plan_tables
+from owctl.migrate.convert.values import fitted
 from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, Builder
 from tests.migrate_sources.targets import options, target_columns

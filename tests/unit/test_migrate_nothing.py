@@ -6,7 +6,7 @@ import pytest
 
 from owctl.migrate.convert.column_map import COLUMN_MAP, Converted, Notes
 from owctl.migrate.convert.mapping import convert, plan_tables
-from owctl.migrate.convert.nothing import NOTHING
+from owctl.migrate.convert.values import NOTHING
 from owctl.migrate.source.database import open_source
 from tests.migrate_sources.builder import ADMIN, VERSIONS, Builder
 from tests.migrate_sources.targets import TARGETS, options, target_columns

@@ -6,7 +6,7 @@ import pytest
 
 from owctl.migrate.convert.column_map import Converted, Notes
 from owctl.migrate.convert.mapping import convert, plan_tables
-from owctl.migrate.convert.upload_paths import relative_to, upload_name
+from owctl.migrate.convert.values import relative_to, upload_name
 from owctl.migrate.load.files import (
     StoredFile,
     captured_sizes,

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from owctl.migrate.convert.merged import Merged, Verdict, readable
-from owctl.migrate.convert.nothing import is_json_null
-from owctl.migrate.convert.values import Raw, boolean, clean_text
+from owctl.migrate.convert.values import Raw, boolean, clean_text, is_json_null
 from owctl.migrate.source.database import Source
 
 if TYPE_CHECKING:

@@ -16,8 +16,6 @@ from owctl.migrate.convert.column_map import (
     Value,
 )
 from owctl.migrate.convert.json_text import JsonUnusable, TreeReader, clean_json
-from owctl.migrate.convert.lengths import fitted
-from owctl.migrate.convert.nothing import is_json_null, nothing
 from owctl.migrate.convert.references import (
     OWNER_REJECTED,
     References,
@@ -33,8 +31,11 @@ from owctl.migrate.convert.values import (
     calendar_date,
     characters,
     clean_text,
+    fitted,
     integer,
+    is_json_null,
     nanoseconds,
+    nothing,
     quoted,
     seconds,
     timestamp,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from owctl.migrate.convert import access
 from owctl.migrate.convert.json_text import JsonUnusable, clean_json, parsed
-from owctl.migrate.convert.nothing import is_json_null
 from owctl.migrate.convert.row import Context, Row
 from owctl.migrate.convert.sharing import (
     refuse_inactive_member,
@@ -15,8 +14,7 @@ from owctl.migrate.convert.sharing import (
     settle_prompt,
     settle_share_link,
 )
-from owctl.migrate.convert.upload_paths import upload_name
-from owctl.migrate.convert.values import characters
+from owctl.migrate.convert.values import characters, is_json_null, upload_name
 from owctl.migrate.report.rejects import Rejected
 
 # -- Folders refer to folders: parents that are missing, of another user, or in a circle.

@@ -8,10 +8,9 @@ from owctl.errors import OwctlError
 from owctl.migrate.convert.access import is_member, policy_of
 from owctl.migrate.convert.column_map import Options
 from owctl.migrate.convert.json_text import PARSED_BYTES, JsonUnusable, clean_json
-from owctl.migrate.convert.nothing import nothing
 from owctl.migrate.convert.references import References
 from owctl.migrate.convert.row import Context, Row
-from owctl.migrate.convert.values import Raw, clean_text
+from owctl.migrate.convert.values import Raw, clean_text, nothing
 from owctl.migrate.report.rejects import Rejected
 from owctl.migrate.source.database import Source, Unreadable
 

@@ -1,9 +1,12 @@
-"""Values of single columns: text that PostgreSQL takes, numbers, times, names that are quoted."""
+"""One value on its way: its forms, how long it may be, what stands for nothing, which uploaded file a path names."""
 
 import codecs
+import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, date, datetime
+
+from owctl.migrate.convert.column_map import Value
 
 # -- Text of the old database, made fit for PostgreSQL: valid UTF-8 without NUL.
 
@@ -200,3 +203,156 @@ def calendar_date(raw: Raw) -> tuple[bytes | None, Changes]:
 def quoted(name: str) -> str:
     """Return a name as SQLite's identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+# -- Texts that are longer than their column: cut or emptied where they only describe.
+
+
+# What people read and nothing refers to or decides by. A row is worth more than the end of its name.
+_CUT = {
+    "user": ("name", "username", "gender"),
+    "channel": ("name",),
+    "file": ("filename",),
+    "folder": ("name",),
+    "function": ("name",),
+    "group": ("name",),
+    "knowledge": ("name",),
+    "model": ("name",),
+    "tag": ("name",),
+    "tool": ("name",),
+}
+# What a part of would be wrong: a key, a link, a checksum. The row does without.
+_EMPTIED = {"user": ("api_key",), "chat": ("share_id",), "file": ("hash",)}
+_ELLIPSIS = "…"
+_LONGEST_ENDING = 16
+# These belong to the character before them, or join it to the next.
+_JOINING = "\u200d\ufe0e\ufe0f"
+
+
+def fitted(
+    table: str, column: str, text: bytes, max_length: int | None
+) -> tuple[bytes | None, str | None]:
+    """Return the text as the column takes it, and the code of what was changed, if it was.
+
+    ``max_length`` is in characters. A text that identifies or decides something stays as it is, too
+    long or not.
+    """
+    if max_length is None or len(text) <= max_length or characters(text) <= max_length:
+        return text, None
+    if column in _EMPTIED.get(table, ()):
+        return None, "too-long-to-null"
+    if column not in _CUT.get(table, ()):
+        return text, None
+    ending = _ending(text.decode()) if column == "filename" else ""
+    kept = text.decode()[: max_length - len(_ELLIPSIS) - len(ending)].rstrip(_JOINING)
+    return (kept + _ELLIPSIS + ending).encode(), "text-cut"
+
+
+def _ending(name: str) -> str:
+    """Return what follows a file's name and tells its kind; a program is chosen by it."""
+    _, dot, ending = name.rpartition(".")
+    return dot + ending if dot and ending.isalnum() and len(ending) < _LONGEST_ENDING else ""
+
+
+# -- How the new backend reads a JSON column that says nothing: as SQL NULL or as JSON's null.
+
+
+# The reasons, each seen at the real backend.
+_NEVER_NULL = "read as never SQL NULL: one such row fails the list of everybody"
+_NEVER_NULL_EARLIER = "the same, in earlier states of the backend"
+_POLICY = "read as text and parsed: SQL NULL is public, JSON's null an object without permissions"
+_OPTIONAL = "read as one that may be SQL NULL"
+
+_JSON_NULL: Value = b"null"
+_SQL_NULL: Value = None
+
+# What stands for nothing in each JSON column of the target, and why. Where the map of columns has a
+# default, that stands for SQL NULL of the source instead; JSON's null stays as it is.
+NOTHING: dict[tuple[str, str], tuple[Value, str]] = {
+    ("memory", "meta"): (_JSON_NULL, _NEVER_NULL),
+    ("model", "params"): (_JSON_NULL, _NEVER_NULL),
+    ("model", "meta"): (_JSON_NULL, _NEVER_NULL),
+    ("model", "access_control"): (_JSON_NULL, _NEVER_NULL),
+    ("chat", "meta"): (_JSON_NULL, _NEVER_NULL),
+    ("knowledge", "data"): (_JSON_NULL, _NEVER_NULL_EARLIER),
+    ("knowledge", "meta"): (_JSON_NULL, _NEVER_NULL_EARLIER),
+    ("knowledge", "access_control"): (_JSON_NULL, _NEVER_NULL_EARLIER),
+    **{
+        (table, "access_control"): (_SQL_NULL, _POLICY)
+        for table in ("channel", "file", "note", "prompt", "tool")
+    },
+    **{
+        (table, column): (_SQL_NULL, _OPTIONAL)
+        for table, columns in {
+            "user": ("info", "settings"),
+            "folder": ("data", "meta"),
+            "chat": ("chat",),
+            "channel": ("data", "meta"),
+            "message": ("data", "meta"),
+            "prompt": ("meta",),
+            "tool": ("specs", "meta", "valves"),
+            "function": ("meta", "valves"),
+            "file": ("data", "meta"),
+            "note": ("data", "meta"),
+            "group": ("data", "meta", "permissions", "user_ids"),
+            "tag": ("data",),
+            "feedback": ("data", "meta", "snapshot"),
+            "config": ("data",),
+        }.items()
+        for column in columns
+    },
+}
+
+
+def nothing(table: str, column: str) -> Value:
+    """Return what the column gets where the source says nothing: NULL, or the text ``null``."""
+    return NOTHING.get((table, column), (_SQL_NULL, ""))[0]
+
+
+def is_json_null(raw: object) -> bool:
+    """Tell whether a value of the source is JSON's null itself, and not merely empty."""
+    return isinstance(raw, bytes) and len(raw) < 64 and raw.strip(b" \t\r\n\0") == b"null"
+
+
+# -- Which uploaded file a row names: by what its path ends with, whatever machine wrote what stands before.
+
+
+_MARK = "/uploads/"
+
+
+def upload_name(path: str, names: Container[str] | None = None) -> str | None:
+    """Return a path's name below the folder of uploads; None if it is in no such folder, or empty.
+
+    ``names`` are the files that were captured, as they are called there: a path that ends with one
+    of them is that file. None: they are not known.
+    """
+    spellings = [path] if "\\" not in path else [path, path.replace("\\", "/")]
+    marked = [None if "://" in spelled else _below_mark(spelled) for spelled in spellings]
+    for spelled, below in zip(spellings, marked, strict=True):
+        for name in tails(spelled):
+            # What lies in a folder below uploads is not the file of that name that lies above it.
+            if names is None or (below is not None and len(name) < len(below)):
+                break
+            if name in names:
+                return name
+    return marked[0] or marked[-1]
+
+
+def tails(path: str) -> Iterator[str]:
+    """Yield what a path ends with, the longest first."""
+    parts = [part for part in path.split("/") if part]
+    for start in range(len(parts)):
+        yield "/".join(parts[start:])
+
+
+def relative_to(folder: str, path: str) -> str | None:
+    """Return a path's name below a folder of the new backend; None if it is not in there."""
+    inside = posixpath.normpath(folder).rstrip("/") + "/"
+    clean = posixpath.normpath(path)
+    return clean.removeprefix(inside) if clean.startswith(inside) else None
+
+
+def _below_mark(path: str) -> str | None:
+    _, mark, name = ("/" + path).rpartition(_MARK)
+    clean = posixpath.normpath(name) if mark and name and not name.endswith("/") else ""
+    return None if not clean or clean.startswith(("..", "/")) else clean

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from owctl.backup.member_file import MemberContent
 from owctl.engine.archives import read_archive, stat_path, write_archive
 from owctl.errors import BackupInvalid, OwctlError
-from owctl.migrate.convert.upload_paths import relative_to, upload_name
+from owctl.migrate.convert.values import relative_to, upload_name
 from owctl.migrate.source.capture import Captured, Place
 from owctl.project.private_file import cannot
 from owctl.volumes import tar
