@@ -35,6 +35,7 @@ from owctl.errors import OwctlError
 from owctl.health.deep.checks import run_deep_checks
 from owctl.health.result import ServiceHealth
 from owctl.postgres.login import matches
+from owctl.postgres.place import find_server
 
 pytestmark = pytest.mark.engine
 PASSWORD = "p/a@ss word"
@@ -144,6 +145,16 @@ def test_the_database_of_the_url_comes_back_to_its_owner_on_an_empty_server(
     assert sql(project, migrate, PGUSER="app") == "0"
     assert sql(project, "SET ROLE reader; SELECT count(*) FROM chat;") == "0"
     assert project.sql("SELECT count(*) FROM further") == "0"
+
+
+def test_a_database_that_is_not_there_yet_is_said(project: Project) -> None:
+    stack = with_url(project.stack)
+    server = find_server(project.engine, stack)
+    assert not server.has_database()
+    with pytest.raises(OwctlError, match="postgres has no database appdb, which the stack names"):
+        back_up(project, stack, "db")
+    project.sql(MAKE)
+    assert server.has_database()
 
 
 def clean_with_backup(project: Project) -> "subprocess.CompletedProcess[str]":
