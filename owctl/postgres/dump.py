@@ -60,8 +60,10 @@ class DatabaseSnapshot:
         try:
             row = self._session.ask(_ABOUT)[0]
             self.tables = self._session.tables()
-        except BaseException:
+        except BaseException as error:
             self._session.close()
+            if isinstance(error, OwctlError) and not server.has_database():
+                raise self._no_database() from error
             raise
         self.about: dict[str, Any] = {
             "server_version": row[0],
@@ -110,6 +112,13 @@ class DatabaseSnapshot:
             self._session.send(f"COPY (SELECT path FROM {table} WHERE path <> '') TO STDOUT;")  # noqa: S608  # quoted by the server
             for row in self._session.answer():
                 yield row[0]
+
+    def _no_database(self) -> OwctlError:
+        name, service = self.server.environment["PGDATABASE"], self.server.container.service
+        return OwctlError(
+            f"{service} has no database {name}, which the stack names.",
+            hint=f"owctl restore latest, which brings it back; or CREATE DATABASE in owctl shell {service}",
+        )
 
     def _dump_failed(self, code: int, complaints: bytes) -> OwctlError:
         name = self.server.container.name

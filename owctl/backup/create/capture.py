@@ -211,17 +211,7 @@ class Capture:
     def _open_database(self, opened: ExitStack) -> DatabaseSnapshot | None:
         if "db" not in self.parts:
             return None
-        server = find_server(self.engine, self.stack)
-        try:
-            return opened.enter_context(DatabaseSnapshot(server))
-        except OwctlError:
-            if server.has_database():
-                raise
-        name, service = server.environment["PGDATABASE"], server.container.service
-        raise OwctlError(
-            f"{service} has no database {name}, which the stack names: there is nothing to back up.",
-            hint=f"owctl restore latest, which brings it back; or CREATE DATABASE in owctl shell {service}",
-        )
+        return opened.enter_context(DatabaseSnapshot(find_server(self.engine, self.stack)))
 
     def _verifier(self) -> Verifier:
         if not self.request.verify:
