@@ -56,14 +56,17 @@ class DatabaseSnapshot:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._session = SnapshotSession(server)
+        try:
+            self._session = SnapshotSession(server)
+        except OwctlError as error:
+            if server.has_database():
+                raise
+            raise self._no_database() from error
         try:
             row = self._session.ask(_ABOUT)[0]
             self.tables = self._session.tables()
-        except BaseException as error:
+        except BaseException:
             self._session.close()
-            if isinstance(error, OwctlError) and not server.has_database():
-                raise self._no_database() from error
             raise
         self.about: dict[str, Any] = {
             "server_version": row[0],
