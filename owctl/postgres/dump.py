@@ -1,6 +1,7 @@
 """A database dumped by the container's own pg_dump, from a snapshot in which its rows are counted."""
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from typing import Any, Self
 
 from owctl.engine.containers import inspect_container
@@ -59,9 +60,12 @@ class DatabaseSnapshot:
         try:
             self._session = SnapshotSession(server)
         except OwctlError as error:
-            if server.has_database():
-                raise
-            raise self._no_database() from error
+            is_missing = False
+            with suppress(OwctlError):  # a server that is gone
+                is_missing = not server.has_database()
+            if is_missing:
+                raise self._no_database() from error
+            raise
         try:
             row = self._session.ask(_ABOUT)[0]
             self.tables = self._session.tables()
