@@ -28,6 +28,12 @@ def hashed_spec(service: Service) -> dict[str, Any]:
     spec: dict[str, Any] = {k: v for k, v in service.spec.items() if k not in _NOT_HASHED}
     if "deploy" in spec:
         spec["deploy"] = {k: v for k, v in spec["deploy"].items() if k != "replicas"}
+    # An optional dependency on a service that is not active is printed, but in no container's hash.
+    active = {dependency.service for dependency in service.depends_on}
+    if "depends_on" in spec:
+        spec["depends_on"] = {k: v for k, v in spec["depends_on"].items() if k in active}
+        if not spec["depends_on"]:
+            del spec["depends_on"]
     return spec
 
 
