@@ -95,7 +95,7 @@ def open_configuration(stack: Stack, source: Source) -> None:
     public = {*stack.config_files, *named["configs"]} - named["secrets"]
     public -= set(stack.environment_files)
     try:
-        open_readable(unknown & public)
+        open_readable({path for path in unknown & public if path.exists()})
     except OSError as error:
         raise cannot("open", Path(error.filename or stack.working_dir), error) from error
 
