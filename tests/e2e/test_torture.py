@@ -11,9 +11,9 @@ from torture.scenarios import SCENARIOS
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 FEW = {
-    "backup-kills": 5,
-    "restore-kills": 5,
-    "backup-disks": 3,
+    "backup-kills": 3,
+    "restore-kills": 3,
+    "backup-disks": 2,
     "restore-disks": 2,
     "backup-engine": 2,
     "restore-engine": 2,
