@@ -240,7 +240,10 @@ def _fill_closed_streams() -> None:
     """Let what is written to a closed stream (``>&-``) go nowhere; Python has no object for it."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  # stays open
+            nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # stays open
+            setattr(sys, name, nowhere)
+            # Who puts another object into its place must not thereby close it.
+            setattr(sys, f"__{name}__", nowhere)
 
 
 def main() -> None:
