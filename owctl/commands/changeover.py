@@ -22,6 +22,7 @@ _INTERNAL = (
     "had_containers",
     "started",
     "anew",
+    "halted",
     "wants_safety_backup",
     "wants_start",
     "timeout_seconds",

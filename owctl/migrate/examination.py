@@ -135,7 +135,8 @@ def examine(
         }
         if look is None:
             plan_tables(source, options)
-            return {**document, "target": None, "to_do": to_do_before(document), **_NOTHING}
+            document |= {"target": None, **_NOTHING}
+            return {**document, "to_do": to_do_before(document)}
         refuse(steps, found, receive, only_look=only_look)
         rejected: list[dict[str, Any]] = []
         accounts: list[dict[str, Any]] = []

@@ -14,7 +14,7 @@ from owctl.postgres.properties import (
     options_of,
     without_tablespace,
 )
-from owctl.postgres.psql import Server, StatementRefused
+from owctl.postgres.psql import MAINTENANCE_DATABASE, Server, StatementRefused
 
 State = Literal["absent", "staged", "swapped"]
 # A client that connects again between the end of its session and the lock makes one try fail.
@@ -24,6 +24,7 @@ _END_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname IN (:'first', :'second') AND pid <> pg_backend_pid();
 """
+_IS_VALID = "SELECT 1 FROM pg_database WHERE datname = :'name' AND datconnlimit <> -2;"
 # One with a subscription cannot be dropped. Its place at the publisher stays, which is another server's.
 _END_SUBSCRIPTIONS = r"""
 SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname),
@@ -219,7 +220,9 @@ class DatabaseSwap:
     def _drop(self, name: str) -> None:
         if name not in self._existing():
             return
-        self.server.ask(_END_SUBSCRIPTIONS, database=name)
+        # One that was being dropped lets nobody in.
+        if self.server.ask(_IS_VALID, database=MAINTENANCE_DATABASE, name=name):
+            self.server.ask(_END_SUBSCRIPTIONS, database=name)
         statements = _END_SESSIONS + 'DROP DATABASE IF EXISTS :"first";'
         self._insist(statements, {"first": name, "second": name})
 

@@ -40,11 +40,13 @@ STAND_INS = """\
 services:
   pgadmin:
     image: owctl-demo-rust-backend:latest
+    tmpfs: [/app/data]
     user: root
     working_dir: /tmp
     command: ["sh", "-c", "mkdir misc && touch misc/ping && exec python3 -m http.server 80"]
   redis-commander:
     image: owctl-demo-rust-backend:latest
+    tmpfs: [/app/data]
     command: ["python3", "-m", "http.server", "8081"]
     x-owctl: {probe: {type: http, port: 8081, path: /}}
 """

@@ -60,7 +60,8 @@ REPORT: dict[str, Any] = {
     "duplicate_emails": [], "rejected_accounts": [],
     "changes": ["message.chat_id may be NULL now"],
     "files": {
-        "copied": 12, "copied_bytes": 34567, "missing": [{}], "elsewhere": [], "unreferenced": [],
+        "copied": 12, "copied_bytes": 34567, "missing": [{"id": "f1", "path": "/gone"}],
+        "elsewhere": [], "unreferenced": [],
     },
     "proofs": [{"name": "sign-in", "status": "ok", "detail": "somebody signed in"}],
     "to_do": ["Hand out the passwords."],
@@ -133,8 +134,9 @@ def test_the_page_of_a_rehearsal(browser: Chrome, tmp_path: Path) -> None:  # no
         "environment": [{"name": "ENABLE_SIGNUP", "old": "false", "new": HOSTILE}],
         "space": {"copy_bytes": 1234567, "database_free_bytes": None, "estimated_seconds": 42},
     }
-    for name in ("files", "proofs", "folder"):
+    for name in ("proofs", "folder"):
         del report[name]
+    report["files"] = None
     page = opened(browser, report, tmp_path)
     assert page.title == "Migration, rehearsed"
     text = page.find_element(By.TAG_NAME, "body").text

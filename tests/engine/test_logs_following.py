@@ -257,7 +257,7 @@ def test_broken_connections_lose_and_repeat_nothing(
             seen = len(follower.texts())
             wait_until(lambda seen=seen: len(follower.texts()) > seen + 500, "lines come")
             proxy.sever()
-            wait_until(lambda times=times: len(follower.losses) >= times, "it is noticed")
+            wait_until(lambda times=times: len(follower.losses) >= times, "it is noticed", 60)
         engine.api.kill(container.id)
         engine.api.wait(container.id)
         written = stored_texts(engine, container.id)
