@@ -15,7 +15,7 @@ from owctl.compose.services import choose_probe
 from owctl.engine.connection import Engine
 from owctl.engine.containers import Container, ContainerMount, list_containers
 from owctl.engine.execution import run
-from owctl.engine.volumes import inspect_volume, list_volumes
+from owctl.engine.volumes import inspect_volume, is_unnamed, list_volumes
 from owctl.errors import TimedOut
 from owctl.lifecycle.stop_plan import AT_WORK
 from owctl.postgres.files import DEFAULT_FOLDER
@@ -23,7 +23,6 @@ from owctl.postgres.place import DatabasePlace, Elsewhere, find_place
 
 VolumePart = Literal["files", "redis"]
 _DU_SECONDS = 10
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,7 @@ def _redis(points: tuple[MountPoint, ...], redis: Collection[str]) -> Container 
 
 def _key(name: str, points: tuple[MountPoint, ...], keys: Mapping[str, str]) -> str:
     key = keys.get(name, name)
-    if _ANONYMOUS.fullmatch(key) and points:
+    if is_unnamed(key) and points:
         # Its name says nothing and changes; where it is mounted stays.
         container = points[0].container
         number = f"-{container.number}" if container.number > 1 else ""

@@ -1,6 +1,5 @@
 """What ``clean`` would remove: containers, networks, volumes and images, with their sizes."""
 
-import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -141,7 +140,6 @@ def _short(image_id: str) -> str:
 # -- What a project has on the engine: what goes when it is cleaned, and what stays, and why.
 
 
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _UNLABELLED = "it was not made for this project: no label says so"
 # The engine measures for one at a time, and refuses everybody else meanwhile.
 _MEASURE_SECONDS = 15.0
@@ -236,7 +234,7 @@ def _volumes(
     others: Sequence["Usage"],
     options: CleanOptions,
 ) -> tuple[list[Item], list[Kept]]:
-    from owctl.engine.volumes import inspect_volume, list_volumes
+    from owctl.engine.volumes import inspect_volume, is_unnamed, list_volumes
 
     labelled = {volume.name for volume in list_volumes(engine, stack.project)}
     external = {volume.name for volume in stack.volumes.values() if volume.external}
@@ -246,7 +244,7 @@ def _volumes(
     names += sorted(mounted.keys() - set(names), key=lambda n: (mounted[n].name, n))
     items, kept = list[Item](), list[Kept]()
     for name in names:
-        anonymous = name not in labelled and _ANONYMOUS.fullmatch(name) is not None
+        anonymous = name not in labelled and is_unnamed(name)
         used = users_of(o for o in others if name in o.volumes)
         if name in external:
             kept.append(Kept("volume", name, "external", is_ours=False))

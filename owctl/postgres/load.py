@@ -14,6 +14,7 @@ from owctl.postgres.login import hand_over
 from owctl.postgres.not_made import Complaints, Failure, NotMade, of_extensions, roles_in
 from owctl.postgres.psql import (
     ALL_SCHEMAS,
+    MAINTENANCE_DATABASE,
     STRICT_PSQL,
     Server,
     SnapshotSession,
@@ -241,7 +242,7 @@ class _Archive:
         self, form: Form, *, user: str | None, on_bytes: Callable[[int], None] | None
     ) -> Loaded:
         """Load everything: rows first, then what stands on them; raises OwctlError."""
-        begins_in = "template1" if form == "database" else self.database
+        begins_in = MAINTENANCE_DATABASE if form == "database" else self.database
         self.lz4, self.is_superuser = _about(self.server, begins_in)
         contents, self.head, rest = read_head(counted(self.content(), on_bytes))
         self.entries = contents.entries
